@@ -1,0 +1,38 @@
+"""Two or more GitLab sites, one container registry: what `pulumi up` does, from top to bottom.
+
+The stack's configuration (`Pulumi.<stack>.yaml`) names the sites, their nodes, the storage and the primary.
+"""
+
+import pulumi
+
+import config
+from components.kept_storage import verified
+from components.registry_secrets import RegistrySecrets
+from components.registry_storage import RegistryStorage
+from components.site import PrimarySite, SecondarySite, Site
+
+deployment = config.load()
+
+# What all sites must agree on: the registry key is read from the primary, the other secrets are made.
+secrets = RegistrySecrets("registry", deployment)
+
+# Buckets, and for each site a key with the least rights: a secondary on shared storage cannot write.
+storage = RegistryStorage("registry", deployment)
+
+# Sites that keep their storage must not in truth share it: found out before a node is touched.
+checked = verified(deployment, secrets)
+
+
+def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:
+    """The settings of each of the site's nodes, applied and proven."""
+    given = {**secrets.of(name), **storage.secrets_of(name)}
+    return kind(name, deployment, given, checked, [storage, *after])
+
+
+# The primary first: every secondary proves itself against its registry. Then the secondaries, in parallel.
+primary = site(PrimarySite, deployment.primary, [])
+secondaries = [site(SecondarySite, name, [primary]) for name in deployment.secondaries]
+
+sites = {s.name: s for s in [primary, *secondaries]}
+pulumi.export("sites", {name: s.overview for name, s in sites.items()})
+pulumi.export("proof", {name: s.proof for name, s in sites.items()})

@@ -1,0 +1,60 @@
+"""Sites that keep the registry storage they have: read on the nodes that no two are on one storage in truth."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+from pulumi_command import remote
+
+from components import node
+from components.registry_secrets import RegistrySecrets
+from omnibus import storage
+from omnibus.model import Deployment
+
+
+def verified(
+    deployment: Deployment, secrets: RegistrySecrets, opts: pulumi.ResourceOptions | None = None
+) -> pulumi.Output[bool]:
+    """True once it is known; the update fails before any node is touched if two sites share a storage.
+
+    Opens one more SSH session to each secondary that keeps its storage, at the first `up` only.
+    """
+    kept = [name for name in deployment.sites if deployment.storage_of(name) is None]
+    if not kept:
+        return pulumi.Output.from_input(True)
+    places: dict[str, pulumi.Input[dict[str, Any] | None]] = {}
+    for name in deployment.sites:
+        s3 = deployment.storage_of(name)
+        if s3 is not None:
+            places[name] = storage.identity(s3)
+        elif name == deployment.primary:
+            places[name] = secrets.storage_of_primary
+        else:
+            places[name] = _read(deployment, name, opts)
+    return pulumi.Output.all(**places).apply(_refuse_shared)
+
+
+def _read(
+    deployment: Deployment, site: str, opts: pulumi.ResourceOptions | None
+) -> pulumi.Output[dict[str, Any] | None]:
+    name = next(iter(deployment.sites[site].nodes_with("registry")))
+    once = pulumi.ResourceOptions(ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"])
+    command = remote.Command(
+        f"{site}-kept-storage",
+        connection=node.connection(deployment, site, name),
+        create=node.command_line(deployment, site, name, "inspect_storage"),
+        stdin=node.stdin(node.order_of(deployment, site, name)),
+        logging=remote.Logging.STDERR,
+        add_previous_output_in_env=False,
+        opts=pulumi.ResourceOptions.merge(opts, once),
+    )
+    return command.stdout.apply(lambda text: json.loads(text)["storage"])
+
+
+def _refuse_shared(places: dict[str, dict[str, Any] | None]) -> bool:
+    shared = storage.shared_by(places)
+    if shared:
+        raise pulumi.RunError(shared)
+    return True

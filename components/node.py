@@ -1,0 +1,173 @@
+"""One GitLab node over SSH: its settings applied and proven in one session, and taken out again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi_command import remote
+
+from omnibus import settings
+from omnibus.model import Deployment, Ssh
+
+SCRIPTS = Path(__file__).parent / "scripts" / "node"
+RUBY = "/opt/gitlab/embedded/bin/ruby"
+# A reconfigure takes one to five minutes; one that hangs must not hold the update for ever.
+RECONFIGURE_SECONDS = 1800
+_DIAL_SECONDS = 10
+
+
+@cache
+def program() -> str:
+    """The Ruby program that runs on the node, with the mark behind which its order is read."""
+    parts = [path.read_text(encoding="utf-8") for path in sorted(SCRIPTS.glob("*.rb"))]
+    return "\n".join(parts) + "\n__END__\n"
+
+
+class Node(pulumi.ComponentResource):
+    """Inputs shown in a preview: site, roles and the settings file, line by line. `proof` is its result.
+
+    `checked` holds the node back until storage that is kept has been looked at; `after` names what must be done first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        deployment: Deployment,
+        site: str,
+        secrets: Mapping[str, pulumi.Input[str]],
+        checked: pulumi.Input[bool],
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        text = settings.text(deployment, site, name)
+        roles = sorted(deployment.sites[site].nodes[name].roles)
+        shown = {"site": site, "roles": roles, "settings": text}
+        super().__init__("gitlabgeo:index:Node", name, shown, opts)
+        order = {
+            **order_of(deployment, site, name),
+            "settings": text,
+            "secrets": {key: secrets[key] for key in settings.secret_names(deployment, site, name)},
+            "storage": _storage(deployment, site, secrets),
+            "storage_checked": checked,
+        }
+        command = remote.Command(
+            f"{name}-settings",
+            connection=connection(deployment, site, name),
+            create=command_line(deployment, site, name, "apply"),
+            delete=command_line(deployment, site, name, "undo"),
+            stdin=stdin(order),
+            logging=remote.Logging.STDERR,
+            # sshd hands over no such variable, and the former result is of no use to the next run.
+            add_previous_output_in_env=False,
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=after),
+        )
+        self.result: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
+        self.proof = self.result["proof"]
+        self.fingerprint = self.result["fingerprint"]
+        self.register_outputs({"proof": self.proof})
+
+
+def stdin(order: Mapping[str, Any]) -> pulumi.Output[str]:
+    """The program and its order, as one secret."""
+    return pulumi.Output.secret(pulumi.Output.json_dumps(order).apply(lambda text: program() + text))
+
+
+def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
+    """What the program on the node must know beside the settings; nothing secret."""
+    kind = "primary" if site == deployment.primary else "secondary"
+    primary = deployment.sites[deployment.primary]
+    return {
+        "node": name,
+        "site": site,
+        "kind": kind,
+        "roles": sorted(deployment.sites[site].nodes[name].roles),
+        "owner": f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}",
+        "resource": f"{kind}/{name}",
+        "issuer": deployment.issuer,
+        "replication": deployment.replication,
+        "read_only": deployment.read_only(site),
+        "data_moved": deployment.storage.data_moved,
+        "primary": {
+            "site": deployment.primary,
+            "external_url": primary.external_url.rstrip("/"),
+            "registry_url": primary.registry_url.rstrip("/"),
+        },
+        "reconfigure_seconds": RECONFIGURE_SECONDS,
+        "asked": deployment.proof,
+    }
+
+
+def _storage(deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[str]]) -> dict[str, Any] | None:
+    s3 = deployment.storage_of(site)
+    if s3 is None:
+        return None
+    return {
+        "bucket": s3.bucket,
+        "region": s3.region,
+        "root": s3.root_directory,
+        "endpoint": s3.endpoint,
+        "write": not deployment.read_only(site),
+        "access_key": secrets["s3_access_key"],
+        "secret_key": secrets["s3_secret_key"],
+    }
+
+
+def command_line(deployment: Deployment, site: str, name: str, order: str) -> str:
+    """`… ruby - apply`, through sudo for a user that is not root. Program and secrets come over stdin."""
+    user = deployment.ssh_of(site, name).user or "root"
+    return f"exec {'' if user == 'root' else 'sudo -n '}{RUBY} - {order}"
+
+
+def connection(deployment: Deployment, site: str, name: str) -> remote.ConnectionArgs:
+    """How the node is reached; its host key is always pinned."""
+    node = deployment.sites[site].nodes[name]
+    ssh = deployment.ssh_of(site, name)
+    bastion = ssh.bastion
+    limits: dict[str, Any] = {"per_dial_timeout": _DIAL_SECONDS, "dial_error_limit": attempts(ssh.wait_seconds or 120)}
+    proxy = None
+    if bastion:
+        proxy = remote.ProxyConnectionArgs(
+            host=bastion.host,
+            port=bastion.port,
+            user=bastion.user or ssh.user or "root",
+            host_key=bastion.host_key,
+            private_key=_private_key(ssh),
+            **limits,
+        )
+    return remote.ConnectionArgs(
+        host=node.host,
+        port=ssh.port or 22,
+        user=ssh.user or "root",
+        host_key=node.host_key,
+        private_key=_private_key(ssh),
+        proxy=proxy,
+        **limits,
+    )
+
+
+def attempts(seconds: int) -> int:
+    """How often the command provider dials in so many seconds: it waits 0.1 s, then 1.5 times as long up to 5 s."""
+    count, waited, delay = 0, 0.0, 0.1
+    while waited < seconds:
+        count, waited, delay = count + 1, waited + delay, min(delay * 1.5, 5.0)
+    return count
+
+
+def _private_key(ssh: Ssh) -> pulumi.Output[str] | None:
+    if ssh.private_key:
+        return pulumi.Output.secret(ssh.private_key.get_secret_value())
+    if ssh.private_key_file:
+        path = Path(ssh.private_key_file).expanduser()
+        try:
+            return pulumi.Output.secret(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise pulumi.RunError(
+                f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({error.strerror}); no node could be "
+                "reached. Name a file that exists, or leave it out to use the SSH agent."
+            ) from None
+    return None

@@ -1,0 +1,130 @@
+"""The buckets that the registries keep their images in, and each site's right to them."""
+
+from __future__ import annotations
+
+import json
+
+import pulumi
+import pulumi_aws as aws
+
+from omnibus import storage
+from omnibus.model import S3, Deployment
+
+ABANDONED_AFTER_DAYS = 7
+
+
+class RegistryBucket(pulumi.ComponentResource):
+    """A bucket made by this stack. It and all that protects it stay when the stack goes: it holds images."""
+
+    def __init__(self, name: str, s3: S3, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gitlabgeo:index:RegistryBucket", name, {"bucket": s3.bucket, "region": s3.region}, opts)
+        keep = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+        bucket = aws.s3.Bucket(f"{name}-bucket", bucket=s3.bucket, region=s3.region, force_destroy=False, opts=keep)
+        rest = pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[bucket])
+        aws.s3.BucketPublicAccessBlock(
+            f"{name}-public-access",
+            bucket=bucket.bucket,
+            region=s3.region,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=rest,
+        )
+        aws.s3.BucketOwnershipControls(
+            f"{name}-ownership",
+            bucket=bucket.bucket,
+            region=s3.region,
+            rule={"object_ownership": "BucketOwnerEnforced"},
+            opts=rest,
+        )
+        aws.s3.BucketVersioning(
+            f"{name}-versioning",
+            bucket=bucket.bucket,
+            region=s3.region,
+            versioning_configuration={"status": "Enabled"},
+            opts=rest,
+        )
+        by_key = {"sse_algorithm": "aws:kms", "kms_master_key_id": s3.kms_key_id}
+        aws.s3.BucketServerSideEncryptionConfiguration(
+            f"{name}-encryption",
+            bucket=bucket.bucket,
+            region=s3.region,
+            rules=[
+                {
+                    "apply_server_side_encryption_by_default": by_key if s3.kms_key_id else {"sse_algorithm": "AES256"},
+                    "bucket_key_enabled": s3.kms_key_id is not None,
+                }
+            ],
+            opts=rest,
+        )
+        aws.s3.BucketLifecycleConfiguration(
+            f"{name}-lifecycle",
+            bucket=bucket.bucket,
+            region=s3.region,
+            rules=[
+                {
+                    "id": "abandoned-uploads",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": ABANDONED_AFTER_DAYS},
+                }
+            ],
+            opts=rest,
+        )
+        aws.s3.BucketPolicy(
+            f"{name}-tls-only",
+            bucket=bucket.bucket,
+            region=s3.region,
+            policy=json.dumps(storage.tls_only(s3.bucket)),
+            opts=rest,
+        )
+        self.register_outputs({"bucket": s3.bucket})
+
+
+class StorageAccess(pulumi.ComponentResource):
+    """One site's user and key: the least rights its registry needs, and no write where it only reads."""
+
+    def __init__(self, site: str, s3: S3, *, write: bool, opts: pulumi.ResourceOptions | None = None) -> None:
+        name = f"{site}-registry"
+        super().__init__("gitlabgeo:index:StorageAccess", name, {"bucket": s3.bucket, "write": write}, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        user = aws.iam.User(name, opts=here)
+        policy = aws.iam.UserPolicy(
+            name, user=user.name, policy=json.dumps(storage.rights(s3, write=write)), opts=here
+        )
+        key = aws.iam.AccessKey(name, user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]))
+        self.secrets: dict[str, pulumi.Input[str]] = {
+            "s3_access_key": pulumi.Output.secret(key.id),
+            "s3_secret_key": pulumi.Output.secret(key.secret),
+        }
+        self.register_outputs({"user": user.name})
+
+
+class RegistryStorage(pulumi.ComponentResource):
+    """All sites' storage. `secrets_of(site)`: the keys its registry signs its S3 requests with."""
+
+    def __init__(self, name: str, deployment: Deployment, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gitlabgeo:index:RegistryStorage", name, {"mode": deployment.storage.mode}, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        self._secrets: dict[str, dict[str, pulumi.Input[str]]] = {}
+        made: dict[str, RegistryBucket] = {}
+        for site_name, site in deployment.sites.items():
+            s3 = deployment.storage_of(site_name)
+            if s3 is None:
+                continue
+            if s3.create and s3.bucket not in made:
+                made[s3.bucket] = RegistryBucket("shared" if deployment.shared else site_name, s3, here)
+            if site.s3_keys:
+                self._secrets[site_name] = {
+                    "s3_access_key": pulumi.Output.secret(site.s3_keys.access_key),
+                    "s3_secret_key": pulumi.Output.secret(site.s3_keys.secret_key.get_secret_value()),
+                }
+                continue
+            write = not deployment.read_only(site_name)
+            self._secrets[site_name] = StorageAccess(site_name, s3, write=write, opts=here).secrets
+        self.register_outputs({})
+
+    def secrets_of(self, site: str) -> dict[str, pulumi.Input[str]]:
+        """Empty for a site whose registry keeps the storage it has."""
+        return self._secrets.get(site, {})

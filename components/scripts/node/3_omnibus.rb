@@ -1,0 +1,122 @@
+# frozen_string_literal: true
+
+# What omnibus has made of the settings, and the commands that make it do so.
+module Omnibus
+  CTL = '/opt/gitlab/bin/gitlab-ctl'
+  GITLAB_RB = '/etc/gitlab/gitlab.rb'
+  SECRETS_JSON = '/etc/gitlab/gitlab-secrets.json'
+  KEY = '/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key'
+  CERTIFICATE = '/var/opt/gitlab/registry/gitlab-registry.crt'
+  REGISTRY_CONFIG = '/var/opt/gitlab/registry/config.yml'
+  RAILS_CONFIG = '/var/opt/gitlab/gitlab-rails/etc/gitlab.yml'
+  PAIR = %w[internal_key internal_certificate http_secret].freeze # what reconfigure copies from gitlab.rb
+
+  # Raises Failure with the lines that say why, secrets blotted out: chef's own output shows the changed config.yml
+  # with the tokens in it.
+  def self.reconfigure(order)
+    Report.say("#{order['node']}: gitlab-ctl reconfigure")
+    ok, output = run([CTL, 'reconfigure'], order['reconfigure_seconds'])
+    return if ok
+
+    Report.learn(secrets)
+    raise Failure.new('gitlab-ctl reconfigure failed', cause: reason(output),
+                                                       remedy: 'read /var/log/gitlab/reconfigure/ on the node, mend the cause, then `pulumi up` again')
+  end
+
+  def self.restart_registry(order)
+    Report.say("#{order['node']}: gitlab-ctl restart registry (a certificate is read at start only)")
+    ok, output = run([CTL, 'restart', 'registry'], 120)
+    return if ok
+
+    raise Failure.new('gitlab-ctl restart registry failed', cause: reason(output),
+                                                            remedy: 'run `gitlab-ctl tail registry` on the node, mend the cause, then `pulumi up` again')
+  end
+
+  # [success, output]. A run of our own time-out: gitlab-ctl waits for another reconfigure without limit.
+  def self.run(command, seconds)
+    output = +''
+    read, write = IO.pipe
+    pid = Process.spawn(*command, in: '/dev/null', out: write, err: write, pgroup: true)
+    write.close
+    reader = Thread.new { read.each_line { |l| output << l } }
+    deadline = now + seconds
+    until (done = Process.wait2(pid, Process::WNOHANG))
+      if now > deadline
+        stop(pid)
+        return [false, "#{output}\nError: no end after #{seconds} s (is another reconfigure running or hanging?)"]
+      end
+      sleep 0.05
+    end
+    # A service started by the command may hold the pipe open for ever.
+    reader.join(2)
+    [done.last.success?, output.scrub]
+  end
+
+  def self.stop(pid)
+    Process.kill('TERM', -pid)
+    sleep 5
+    Process.kill('KILL', -pid)
+  rescue Errno::ESRCH
+    nil
+  ensure
+    Process.wait(pid) rescue nil # rubocop:disable Style/RescueModifier
+  end
+
+  def self.now
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  end
+
+  def self.reason(output)
+    lines = output.gsub(/\e\[[0-9;]*m/, '').lines.map(&:strip).reject(&:empty?)
+    telling = lines.grep(/error|fatal|undefined|unknown|unsupported|unexpected|no space|not permitted|no end after/i)
+    (telling.empty? ? lines.last(4) : telling.first(4)).map { |l| l[0, 300] }.join("\n         ")
+  end
+
+  def self.secrets
+    JSON.parse(File.read(SECRETS_JSON))
+  rescue Errno::ENOENT
+    {}
+  rescue JSON::ParserError
+    raise Failure.new("#{SECRETS_JSON} is not JSON", cause: 'a reconfigure would fail on it as well', remedy: 'restore it from a backup (gitlab-ctl backup-etc), then `pulumi up` again')
+  end
+
+  # The part of gitlab-secrets.json that a reconfigure overwrites with our values.
+  def self.registry_secrets
+    (secrets['registry'] || {}).slice(*PAIR)
+  end
+
+  def self.put_back_registry_secrets(former)
+    all = secrets
+    return if (all['registry'] || {}).slice(*PAIR) == former
+
+    all['registry'] = (all['registry'] || {}).reject { |k, _| PAIR.include?(k) }.merge(former)
+    Files.write(SECRETS_JSON, "#{JSON.pretty_generate(all)}\n", mode: 0o600)
+  end
+
+  def self.registry_config
+    yaml(REGISTRY_CONFIG)
+  rescue Errno::ENOENT
+    nil
+  end
+
+  def self.rails_config
+    (yaml(RAILS_CONFIG) || {})['production'] || {}
+  rescue Errno::ENOENT
+    {}
+  end
+
+  def self.yaml(path)
+    YAML.safe_load(File.read(path), permitted_classes: [Symbol, Date, Time], aliases: true)
+  end
+
+  # SHA-256 of the certificate's DER, as `openssl x509 -fingerprint -sha256` prints it, lower case without colons.
+  def self.fingerprint(pem)
+    OpenSSL::Digest::SHA256.hexdigest(OpenSSL::X509::Certificate.new(pem).to_der)
+  end
+
+  def self.pair?(key, certificate)
+    OpenSSL::X509::Certificate.new(certificate).check_private_key(OpenSSL::PKey::RSA.new(key))
+  rescue OpenSSL::OpenSSLError, TypeError
+    false
+  end
+end

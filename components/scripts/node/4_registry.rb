@@ -1,0 +1,94 @@
+# frozen_string_literal: true
+
+# Requests with a time limit; answers as [status, body, headers], status 0 where there was none.
+module Http
+  def self.call(method, url, headers: {}, body: nil, seconds: 15)
+    uri = URI(url)
+    request = Net::HTTP.const_get(method.capitalize).new(uri.request_uri, headers)
+    request.body = body if body
+    options = { use_ssl: uri.scheme == 'https', open_timeout: seconds, read_timeout: seconds }
+    answer = Net::HTTP.start(uri.hostname, uri.port, nil, nil, nil, nil, **options) { |http| http.request(request) }
+    [answer.code.to_i, answer.body.to_s, answer]
+  rescue SystemCallError, SocketError, Timeout::Error, OpenSSL::SSL::SSLError, Net::HTTPBadResponse, EOFError => e
+    [0, "#{e.class}: #{e.message}", {}]
+  end
+
+  # Asks again until the block's answer has :ok or the time is over; the last answer either way.
+  def self.until(seconds)
+    deadline = Omnibus.now + seconds
+    loop do
+      answer = yield
+      return answer if answer[:ok] || Omnibus.now > deadline
+
+      sleep 0.5
+    end
+  end
+end
+
+# A token as GitLab's Rails signs it for its registry (JSONWebToken::RSAToken; the kid is libtrust's).
+class Token
+  ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
+
+  def initialize(key_pem, issuer)
+    @key = OpenSSL::PKey::RSA.new(key_pem)
+    @issuer = issuer
+  end
+
+  def for(name, actions, type: 'repository')
+    now = Time.now.to_i
+    header = { alg: 'RS256', typ: 'JWT', kid: kid }
+    claims = { iss: @issuer, aud: 'container_registry', sub: 'geo-registry-proof', jti: SecureRandom.uuid,
+               iat: now, nbf: now - 5, exp: now + 300, access: [{ type: type, name: name, actions: actions }] }
+    signed = [header, claims].map { |part| Base64.urlsafe_encode64(JSON.generate(part), padding: false) }.join('.')
+    signature = @key.sign(OpenSSL::Digest.new('SHA256'), signed)
+    "Bearer #{signed}.#{Base64.urlsafe_encode64(signature, padding: false)}"
+  end
+
+  def kid
+    der = OpenSSL::PKey::RSA.new(@key.public_key.to_der).to_der
+    bits = OpenSSL::Digest::SHA256.digest(der)[0, 30].unpack1('B*')
+    bits.scan(/.{5}/).map { |five| ALPHABET[five.to_i(2)] }.join.scan(/.{4}/).join(':')
+  end
+end
+
+# One registry, asked as Geo's worker would ask it.
+class Registry
+  PROBE = 'geo-registry-proof/probe'
+
+  # Where the registry of this node listens; nil where none is configured.
+  def self.local
+    config = Omnibus.registry_config
+    address = config && config.dig('http', 'addr')
+    address && new("http://#{address.start_with?(':') ? "127.0.0.1#{address}" : address}")
+  end
+
+  def initialize(url)
+    @url = url.chomp('/')
+  end
+
+  attr_reader :url
+
+  # [status, body]: 404 NAME_UNKNOWN is a yes to the token, 401 a no.
+  def tags(token, name = PROBE)
+    Http.call('get', "#{@url}/v2/#{name}/tags/list", headers: { 'Authorization' => token.for(name, %w[pull]) })
+  end
+
+  # Tries to begin an upload and ends it again if it was let; the status of the attempt.
+  def push(token, actions)
+    auth = { 'Authorization' => token.for(PROBE, actions) }
+    status, body, answer = Http.call('post', "#{@url}/v2/#{PROBE}/blobs/uploads/", headers: auth.merge('Content-Length' => '0'))
+    if status == 202 && answer['Location']
+      Http.call('delete', URI.join("#{@url}/", answer['Location']).to_s, headers: auth)
+    end
+    [status, body]
+  end
+
+  # Whether any repository is in it: true, false, or nil where it cannot be asked.
+  def images?(token)
+    auth = { 'Authorization' => token.for('catalog', %w[*], type: 'registry') }
+    status, body, = Http.call('get', "#{@url}/v2/_catalog?n=1", headers: auth, seconds: 60)
+    status == 200 ? !(JSON.parse(body)['repositories'] || []).empty? : nil
+  rescue JSON::ParserError
+    nil
+  end
+end

@@ -1,0 +1,177 @@
+# frozen_string_literal: true
+
+# S3 as the registry uses it: requests signed with the keys the registry is to have (AWS Signature Version 4).
+class S3
+  def initialize(access)
+    @access = access
+  end
+
+  def read
+    call('GET', '', 'list-type=2&max-keys=1')
+  end
+
+  # Begins a multipart upload and drops it again: it leaves no object and no version behind.
+  def write
+    key = probe
+    status, body = call('POST', key, 'uploads=')
+    id = body[%r{<UploadId>([^<]+)</UploadId>}, 1]
+    call('DELETE', key, "uploadId=#{URI.encode_www_form_component(id)}") if id
+    [status, body]
+  end
+
+  # Puts an object, which must be refused; takes it away again if it was not.
+  def put
+    key = probe
+    status, body = call('PUT', key, '', 'geo-registry-proof')
+    call('DELETE', key, '') if status == 200
+    [status, body]
+  end
+
+  # Deletes an object that is not there, which must be refused all the same.
+  def delete
+    call('DELETE', probe, '')
+  end
+
+  def where
+    "s3://#{@access['bucket']}"
+  end
+
+  private
+
+  def probe
+    root = (@access['root'] || '').gsub(%r{\A/+|/+\z}, '')
+    "#{root.empty? ? '' : "#{root}/"}geo-registry-proof-#{SecureRandom.hex(8)}"
+  end
+
+  def base
+    suffix = @access['region'].start_with?('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
+    @access['endpoint'] || "https://s3.#{@access['region']}.#{suffix}"
+  end
+
+  def call(method, key, query, body = '')
+    uri = URI("#{base.chomp('/')}/#{@access['bucket']}/#{key}")
+    time = Time.now.utc.strftime('%Y%m%dT%H%M%SZ')
+    hash = Digest::SHA256.hexdigest(body)
+    host = uri.port == uri.default_port ? uri.hostname : "#{uri.hostname}:#{uri.port}"
+    signed = { 'host' => host, 'x-amz-content-sha256' => hash, 'x-amz-date' => time }
+    headers = signed.merge('authorization' => authorization(method, uri.path, query, signed, hash, time))
+    uri.query = query unless query.empty?
+    status, text, = Http.call(method, uri.to_s, headers: headers, body: method == 'PUT' ? body : nil)
+    [status, text]
+  end
+
+  def authorization(method, path, query, signed, hash, time)
+    scope = "#{time[0, 8]}/#{@access['region']}/s3/aws4_request"
+    names = signed.keys.join(';')
+    canonical = [method, path, query, *signed.map { |k, v| "#{k}:#{v}" }, '', names, hash].join("\n")
+    to_sign = ['AWS4-HMAC-SHA256', time, scope, Digest::SHA256.hexdigest(canonical)].join("\n")
+    key = scope.split('/').inject("AWS4#{@access['secret_key']}") { |k, part| OpenSSL::HMAC.digest('SHA256', k, part) }
+    signature = OpenSSL::HMAC.hexdigest('SHA256', key, to_sign)
+    "AWS4-HMAC-SHA256 Credential=#{@access['access_key']}/#{scope}, SignedHeaders=#{names}, Signature=#{signature}"
+  end
+end
+
+# Whether the storage may be used as the order says, found out before anything is touched.
+module Storage
+  # New keys and policies of AWS are not known everywhere at once.
+  PATIENCE = 60
+
+  # Where a registry's images really are: {'driver', 'place'}; equal for two registries on one storage.
+  def self.identity(config)
+    storage = (config || {})['storage'] || {}
+    name, driver = storage.find { |key, _| %w[s3 s3_v2 s3aws gcs azure azure_v2 swift oss filesystem inmemory].include?(key) }
+    return nil unless name
+
+    driver ||= {}
+    root = driver['rootdirectory'].to_s.gsub(%r{\A/+|/+\z}, '')
+    case name
+    when /\As3/ then { 'driver' => 's3', 'place' => [driver['regionendpoint'], driver['bucket'], root] }
+    when 'filesystem' then { 'driver' => name, 'place' => [device("/#{root}"), root] }
+    else { 'driver' => name.sub('_v2', ''), 'place' => [driver['bucket'] || driver['container'], root] }
+    end
+  end
+
+  # A directory on a network file system is the same for every host that mounts it; any other is this host's own.
+  def self.device(path)
+    path = File.dirname(path) until File.exist?(path)
+    source, type = IO.popen(['df', '--output=source,fstype', '--', path], &:read).lines.last.to_s.split
+    return source if type =~ /\A(nfs|cifs|smb|ceph|gluster|fuse|lustre|gfs|ocfs)/
+
+    Files.read('/etc/machine-id').to_s.strip.then { |id| id.empty? ? `hostname`.strip : id }
+  end
+
+  # The registry would come up on the new storage empty, and nobody would be told.
+  def self.refuse_to_hide_images(order)
+    config = Omnibus.registry_config
+    return if config.nil? || order['data_moved']
+
+    now = identity(config)
+    wanted = order['storage'] && { 'driver' => 's3', 'place' => [order['storage']['endpoint'], order['storage']['bucket'], (order['storage']['root'] || '').gsub(%r{\A/+|/+\z}, '')] }
+    moves = wanted && now && wanted != now
+    return unless (moves || database?(config)) && images?(config) != false
+
+    what = moves ? "its registry would move from #{now['driver']} #{now['place'].compact.last} to s3://#{wanted['place'][1]}" : "its registry's metadata database would be switched off"
+    known = images?(config) ? 'the registry holds images' : 'the registry could not be asked whether it holds images'
+    raise Failure.new(
+      "refused: #{what}", cause: "#{known}, and after the change it would not find them",
+                          remedy: 'copy the images to the new place (see README, "Images that are there already"), then `pulumi config set --path storage.data_moved true`'
+    )
+  end
+
+  # "prefer" uses the database unless the images' metadata are in the storage already; only the files tell.
+  def self.database?(config)
+    mode = config.dig('database', 'enabled').to_s
+    return mode == 'true' unless mode == 'prefer'
+
+    root = config.dig('storage', 'filesystem', 'rootdirectory')
+    root.nil? || File.exist?("#{root}/docker/registry/lockfiles/database-in-use")
+  end
+
+  def self.images?(config)
+    root = config.dig('storage', 'filesystem', 'rootdirectory')
+    return !Dir.glob("#{root}/docker/registry/v2/repositories/*").empty? if root && !database?(config)
+
+    key = Files.read(Omnibus::KEY)
+    key && Registry.local.images?(Token.new(key, config.dig('auth', 'token', 'issuer')))
+  end
+
+  # The rights that go with the keys, tried; a write that must be refused is tried too. Says what it found.
+  def self.prove(order)
+    access = order['storage'] or return []
+    s3 = S3.new(access)
+    expect(order, s3, 'read', 200) { s3.read }
+    if access['write']
+      expect(order, s3, 'write', 200) { s3.write }
+      return [{ 'check' => "storage #{s3.where} can be read and written with this site's key", 'answer' => 'yes' }]
+    end
+    expect(order, s3, 'put an object', 403) { s3.put }
+    expect(order, s3, 'delete an object', 403) { s3.delete }
+    [{ 'check' => "storage #{s3.where} can be read with this site's key", 'answer' => 'yes' },
+     { 'check' => "storage #{s3.where} refuses a write and a delete with it", 'answer' => '403' }]
+  end
+
+  def self.expect(order, s3, what, status)
+    answer = Http.until(PATIENCE) do
+      code, body = yield
+      # A key that S3 does not know, or a signature it rejects, is not cured by waiting for long.
+      { ok: code == status || %w[SignatureDoesNotMatch NoSuchBucket].include?(body[%r{<Code>(\w+)</Code>}, 1]), code: code, body: body }
+    end
+    return if answer[:code] == status
+
+    got = [answer[:code], answer[:body][%r{<Code>(\w+)</Code>}, 1] || answer[:body][0, 200]].join(' ')
+    raise status == 403 ? writable(order, s3, what, got) : unusable(order, s3, what, got)
+  end
+
+  def self.writable(order, s3, what, got)
+    Failure.new('the proof failed: this secondary could change the shared storage',
+                cause: "an attempt to #{what} in #{s3.where} with the key of #{order['site']} was answered #{got}, not 403; " \
+                       "Geo's worker could delete the primary's images",
+                remedy: "take the right to write from #{order['site']}'s key (IAM policy of its user, policy of the bucket), then `pulumi up` again")
+  end
+
+  def self.unusable(order, s3, what, got)
+    Failure.new('the proof failed: the storage does not answer to this site\'s key',
+                cause: "an attempt to #{what} #{s3.where} with the key of #{order['site']} was answered #{got}",
+                remedy: "check sites.#{order['site']}.s3_keys if you gave them, the bucket's name and region, and the policy of the key's user; then `pulumi up` again")
+  end
+end

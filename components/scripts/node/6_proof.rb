@@ -1,0 +1,178 @@
+# frozen_string_literal: true
+
+# Proof, not hope: what the node does, asked of its services. Nothing here boots Rails. Each check has its
+# counterpart, because a registry that accepts everything would pass half of them.
+class Proof
+  def initialize(order)
+    @order = order
+    @secrets = order['secrets']
+    @token = Token.new(@secrets['registry_key'], order['issuer'])
+    @done = []
+  end
+
+  def self.rails?(order)
+    !(order['roles'] & %w[rails sidekiq]).empty?
+  end
+
+  # Why what omnibus has rendered is not what the settings say; empty when it is.
+  def self.rendered(order)
+    wrong = []
+    secrets = order['secrets']
+    wrong << "#{Omnibus::KEY} holds another key" if rails?(order) && Files.read(Omnibus::KEY).to_s.strip != secrets['registry_key'].strip
+    wrong += rendered_registry(order, secrets) if order['roles'].include?('registry')
+    wrong += rendered_rails(order, secrets) if rails?(order)
+    wrong
+  end
+
+  def self.rendered_registry(order, secrets)
+    config = Omnibus.registry_config or return ["#{Omnibus::REGISTRY_CONFIG} is missing"]
+    wrong = []
+    wrong << "#{Omnibus::CERTIFICATE} holds another certificate" if Files.read(Omnibus::CERTIFICATE).to_s.strip != secrets['registry_certificate'].strip
+    wrong << "config.yml has the issuer #{config.dig('auth', 'token', 'issuer')}" if config.dig('auth', 'token', 'issuer') != order['issuer']
+    wrong << 'config.yml has the metadata database on' unless [nil, 'false'].include?(config.dig('database', 'enabled').then { |v| v && v.to_s })
+    tokens = (config.dig('notifications', 'endpoints') || []).select { |e| e['name'] == 'geo_event' }.map { |e| e.dig('headers', 'Authorization') }
+    wanted = order['kind'] == 'primary' ? [[secrets['notification_secret']]] : []
+    wrong << 'config.yml has other geo_event notifications' if tokens != wanted
+    read_only = config.dig('storage', 'maintenance', 'readonly', 'enabled') == true
+    wrong << "config.yml has read-only #{read_only}" if order['storage'] && read_only != order['read_only']
+    wrong
+  end
+
+  def self.rendered_rails(order, secrets)
+    config = Omnibus.rails_config
+    return ["gitlab.yml has another notification secret"] if order['kind'] == 'primary' && config.dig('registry', 'notification_secret') != secrets['notification_secret']
+    return [] if order['kind'] == 'primary'
+
+    geo = config.dig('geo', 'registry_replication') || {}
+    wrong = []
+    wrong << "gitlab.yml has registry replication #{geo['enabled'].inspect}" if (geo['enabled'] == true) != order['replication']
+    wrong << "gitlab.yml has the primary's registry at #{geo['primary_api_url'].inspect}" if order['replication'] && geo['primary_api_url'] != order['primary']['registry_url']
+    wrong
+  end
+
+  # [{'check', 'answer'}]. Raises Failure at the first check that fails.
+  def run
+    check_rendered
+    own_registry if registry?
+    @order['kind'] == 'primary' ? primary : secondary
+    @done
+  end
+
+  private
+
+  def registry?
+    @order['roles'].include?('registry')
+  end
+
+  def passed(check, answer)
+    @done << { 'check' => check, 'answer' => answer.to_s }
+  end
+
+  def failed(what, cause, remedy)
+    raise Failure.new("the proof failed: #{what}", cause: cause, remedy: remedy)
+  end
+
+  def check_rendered
+    wrong = Proof.rendered(@order)
+    unless wrong.empty?
+      failed('the settings have no effect', wrong.join('; '),
+             "look in #{Omnibus::GITLAB_RB} for a line that ends it early or comes after the include of #{Include::SETTINGS}, then `pulumi up` again")
+    end
+    passed('key, certificate and settings are in effect', Omnibus.fingerprint(@secrets['registry_certificate'])[0, 16])
+  end
+
+  def own_registry
+    registry = Registry.local
+    code, body = accepted(registry, 60)
+    unless code
+      failed("the registry of #{@order['site']} does not accept its own token", "#{registry.url} answered #{body}",
+             'run `gitlab-ctl tail registry` on the node; its storage or its certificate keeps it from starting')
+    end
+    passed('own registry accepts a token signed with the key', code)
+    stranger(registry, @order['site'])
+  end
+
+  def primary
+    return unless registry?
+
+    url = "#{@order['primary']['external_url']}/api/v4/container_registry_event/events"
+    right = Http.until(120) { events(url, @secrets['notification_secret']).then { |code, _| { ok: code != 0 && code < 500, code: code } } }[:code]
+    wrong = events(url, 'A' + SecureRandom.alphanumeric(31)).first
+    if right == 401 || right == 403 || right.zero? || right >= 500
+      failed("GitLab does not accept the registry's notifications",
+             "POST #{url} with the notification secret was answered #{right.zero? ? 'not at all' : right}",
+             "on each Rails node of #{@order['site']} registry_notification_secret must be the secret of this stack: " \
+             'list all of them in the configuration; if GitLab is still starting, run `pulumi up` again')
+    end
+    unless [401, 403].include?(wrong)
+      failed('GitLab accepts notifications with any secret', "POST #{url} with a wrong secret was answered #{wrong}, not 401",
+             'something in front of GitLab answers this path: let it through to Rails')
+    end
+    passed('notification endpoint accepts the secret', right)
+    passed('notification endpoint refuses a wrong one', wrong)
+  end
+
+  def events(url, secret)
+    type = 'application/vnd.docker.distribution.events.v1+json'
+    Http.call('post', url, headers: { 'Authorization' => secret, 'Content-Type' => type }, body: '{"events":[]}')
+  end
+
+  def secondary
+    read_only if registry? && @order['read_only']
+    site = @order['primary']['site']
+    registry = Registry.new(@order['primary']['registry_url'])
+    code, body = accepted(registry, 30)
+    refused(site, registry, body) unless code
+    passed("#{site}'s registry accepts a pull-only token signed here", code)
+    stranger(registry, site)
+    status, = registry.push(@token, %w[pull])
+    unless [401, 403].include?(status)
+      failed("#{site}'s registry lets a pull-only token push", "beginning an upload there was answered #{status}, not 401",
+             "token authentication is off or bypassed at #{registry.url}: mend it on #{site}, then `pulumi up` again")
+    end
+    passed("#{site}'s registry refuses a push with it", status)
+  end
+
+  # [status or nil, what was answered]. A registry that is restarting may say 401 for a moment, not for long.
+  def accepted(registry, seconds)
+    refusals = 0
+    answer = Http.until(seconds) do
+      code, body = registry.tags(@token)
+      refusals += 1 if code == 401
+      { ok: [200, 404].include?(code) || refusals > 6, code: code, body: body }
+    end
+    known = answer[:code] == 200 || (answer[:code] == 404 && answer[:body].include?('NAME_UNKNOWN'))
+    [known ? answer[:code] : nil, "#{answer[:code].zero? ? '' : answer[:code]} #{answer[:body][0, 200]}".strip]
+  end
+
+  def refused(site, registry, body)
+    if body.start_with?('401')
+      failed("#{site}'s registry refuses a token signed with this stack's key",
+             "#{registry.url} answered 401: its certificate is not the stack's (SHA-256 #{Omnibus.fingerprint(@secrets['registry_certificate'])}) " \
+             "or its issuer is not #{@order['issuer']}",
+             "something on #{site} was changed by hand after the last `pulumi up`: `pulumi config set proof \"$(date)\"` and `pulumi up` set it right")
+    end
+    failed("#{site}'s registry cannot be reached from here", "GET #{registry.url}/v2/ from #{@order['node']}: #{body}",
+           "open #{registry.url} from this node: name resolution, firewall, TLS certificate; then `pulumi up` again")
+  end
+
+  # The counterpart of every yes: a key nobody knows must be refused.
+  def stranger(registry, site)
+    @stranger ||= Token.new(OpenSSL::PKey::RSA.new(2048).to_pem, @order['issuer'])
+    code, = registry.tags(@stranger)
+    unless code == 401
+      failed("#{site}'s registry accepts a token signed with any key", "a token of an unknown key was answered #{code}, not 401",
+             "token authentication is off or bypassed at #{registry.url}: mend it on #{site}, then `pulumi up` again")
+    end
+    passed("#{site}'s registry refuses a token of an unknown key", code)
+  end
+
+  def read_only
+    status, = Registry.local.push(@token, %w[pull push])
+    unless status == 405
+      failed('the registry of this secondary accepts pushes', "beginning an upload was answered #{status}, not 405",
+             'with shared storage it must be read-only: look for a later registry[\'storage\'] in gitlab.rb, then `pulumi up` again')
+    end
+    passed('own registry refuses a push (read-only)', status)
+  end
+end

@@ -1,0 +1,213 @@
+# frozen_string_literal: true
+
+# The orders: apply, undo, and adopt and inspect, which only read.
+class Main
+  STATE = "#{Change::DIRECTORY}/state.json"
+  SECRETS = "#{Change::DIRECTORY}/secrets.json"
+  LOCK = '/run/gitlab-geo-registry.lock'
+
+  def initialize(order)
+    @order = order
+    @state = JSON.parse(Files.read(STATE) || '{}')
+    Report.learn(order['secrets'])
+    Report.learn((order['storage'] || {}).slice('access_key', 'secret_key'))
+  end
+
+  def run(command)
+    unless File.exist?(Omnibus::CTL) && File.exist?(Omnibus::GITLAB_RB)
+      raise Failure.new('no omnibus GitLab on this node', cause: "#{Omnibus::CTL} or #{Omnibus::GITLAB_RB} is missing",
+                                                          remedy: "check that this host is the GitLab node #{@order['node']}")
+    end
+    locked { send(command) }
+  end
+
+  private
+
+  def locked
+    File.open(LOCK, File::RDWR | File::CREAT, 0o600) do |file|
+      deadline = Omnibus.now + @order['reconfigure_seconds']
+      until file.flock(File::LOCK_EX | File::LOCK_NB)
+        Report.say("#{@order['node']}: waiting for another run on this node to end") unless @told
+        @told = true
+        if Omnibus.now > deadline
+          raise Failure.new('another run of this program is still at work on this node', cause: "#{LOCK} is held",
+                                                                                         remedy: 'wait for it to end, then `pulumi up` again')
+        end
+        sleep 0.5
+      end
+      # Somebody else may have changed the state while this run waited.
+      @state = JSON.parse(Files.read(STATE) || '{}')
+      yield
+    end
+  end
+
+  # The key pair in use, and where the images are. Touches nothing.
+  def adopt
+    registry = Omnibus.registry_secrets
+    key, certificate = registry.values_at('internal_key', 'internal_certificate')
+    unless key && certificate && Omnibus.pair?(key, certificate)
+      raise Failure.new('no registry key pair to take over', cause: "#{Omnibus::SECRETS_JSON} has no matching internal_key and internal_certificate",
+                                                             remedy: 'set registry_external_url there, run `gitlab-ctl reconfigure`, then `pulumi up` again')
+    end
+    used = Files.read(Omnibus::KEY)
+    if used && used.strip != key.strip
+      raise Failure.new('the registry key in use is not the one that the next reconfigure would write',
+                        cause: "#{Omnibus::KEY} was replaced by hand; #{Omnibus::SECRETS_JSON} has another",
+                        remedy: 'run `gitlab-ctl reconfigure` and `gitlab-ctl restart registry` on the primary, then `pulumi up` again')
+    end
+    { 'registry_key' => key, 'registry_certificate' => certificate, 'fingerprint' => Omnibus.fingerprint(certificate) }.merge(inspect_storage)
+  end
+
+  def inspect_storage
+    { 'storage' => Storage.identity(Omnibus.registry_config) }
+  end
+
+  def apply
+    mine
+    interrupted = Change.recover
+    Storage.refuse_to_hide_images(@order) if registry?
+    proven = Storage.prove(@order)
+    contents = wanted
+    changed = contents.reject { |path, bytes| Files.read(path) == bytes }
+    needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
+    Report.say("#{@order['node']}: settings unchanged") unless needed
+    proof = -> { proven += Proof.new(@order).run }
+    needed ? change(changed, &proof) : proof.call
+    { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
+      'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven }
+  end
+
+  def mine
+    owner = @state['owner']
+    return if owner.nil? || owner == @order['owner']
+
+    raise Failure.new("this node is managed by the stack #{owner}", cause: "#{STATE} says so",
+                                                                   remedy: "run `pulumi destroy` in that stack first, or delete #{STATE} on the node if that stack is gone")
+  end
+
+  def wanted
+    gitlab_rb = File.binread(Omnibus::GITLAB_RB)
+    if gitlab_rb.match?(/^__END__\r?$/n)
+      raise Failure.new("#{Omnibus::GITLAB_RB} has an __END__ line", cause: 'Ruby reads nothing after it, so no settings could be included at its end',
+                                                                    remedy: 'remove that line and what follows it, then `pulumi up` again')
+    end
+    with, added = Include.add(gitlab_rb, @state['newline_added'])
+    state = { 'owner' => @order['owner'], 'resource' => @order['resource'], 'newline_added' => added,
+              'before' => @state['before'] || Omnibus.registry_secrets }
+    contents = { Include::SETTINGS => @order['settings'].b, SECRETS => JSON.pretty_generate(@order['secrets']).b,
+                 STATE => JSON.pretty_generate(state).b, Omnibus::GITLAB_RB => with }
+    check_syntax(contents)
+    contents
+  end
+
+  def check_syntax(contents)
+    [Include::SETTINGS, Omnibus::GITLAB_RB].each do |path|
+      out = IO.popen([RbConfig.ruby, '-c', '-'], 'r+b', err: %i[child out]) { |io| io.write(contents[path]); io.close_write; io.read }
+      next if $?.success?
+
+      raise Failure.new("#{path} would not be valid Ruby", cause: Omnibus.reason(out.scrub), remedy: 'mend the file, then `pulumi up` again')
+    end
+  end
+
+  # Writes, reconfigures, proves; takes all of it back if any of it fails.
+  def change(contents)
+    before = rendered_files
+    section = Omnibus.registry_secrets
+    modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600 }
+    transaction = Change.make(contents, modes)
+    begin
+      Omnibus.reconfigure(@order)
+      restart_if_only_the_certificate_changed(before)
+      yield
+    rescue StandardError => e
+      raise Failure.from(e).with_state(take_back(transaction, section))
+    end
+    transaction.keep
+  end
+
+  def take_back(transaction, section)
+    Report.say("#{@order['node']}: putting the former state back")
+    before = rendered_files
+    transaction.take_back
+    Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
+    Omnibus.put_back_registry_secrets(section)
+    Omnibus.reconfigure(@order)
+    restart_if_only_the_certificate_changed(before)
+    'the former settings are back, and a reconfigure with them succeeded'
+  rescue Failure => e
+    "the former settings are back in #{Omnibus::GITLAB_RB}, but a reconfigure with them failed as well (#{e.cause_text}); " \
+      'services run as the last successful reconfigure left them'
+  rescue SystemCallError, IOError => e
+    "the former settings are back in #{Omnibus::GITLAB_RB}, not yet reconfigured (#{e.message})"
+  end
+
+  def rendered_files
+    [Omnibus::CERTIFICATE, Omnibus::REGISTRY_CONFIG].to_h { |path| [path, Files.read(path)] }
+  end
+
+  # A changed config.yml has restarted the registry already; a changed certificate restarts nothing.
+  def restart_if_only_the_certificate_changed(before)
+    return unless registry?
+
+    now = rendered_files
+    return if now[Omnibus::CERTIFICATE] == before[Omnibus::CERTIFICATE]
+    return if now[Omnibus::REGISTRY_CONFIG] != before[Omnibus::REGISTRY_CONFIG]
+
+    Omnibus.restart_registry(@order)
+  end
+
+  def registry?
+    @order['roles'].include?('registry')
+  end
+
+  # Takes out all that apply put in, and nothing else.
+  def undo
+    Change.recover
+    return nothing("#{@order['node']}: taken over by #{@state['resource']}, nothing to take out") if @state['resource'] && @state['resource'] != @order['resource']
+
+    gitlab_rb = File.binread(Omnibus::GITLAB_RB)
+    return nothing("#{@order['node']}: nothing of ours on this node") if @state.empty? && !Include.present?(gitlab_rb)
+
+    was = Storage.identity(Omnibus.registry_config) if registry?
+    before = rendered_files
+    section = Omnibus.registry_secrets
+    contents = { Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
+                 Omnibus::GITLAB_RB => Include.remove(gitlab_rb, @state['newline_added']) }
+    transaction = Change.make(contents, {})
+    begin
+      Omnibus.put_back_registry_secrets(@state['before']) if @state['before']
+      Omnibus.reconfigure(@order)
+      restart_if_only_the_certificate_changed(before)
+    rescue StandardError => e
+      raise Failure.from(e).with_state(take_back(transaction, section))
+    end
+    transaction.keep
+    Dir.rmdir(Change::DIRECTORY) if Dir.empty?(Change::DIRECTORY)
+    tell_what_stays(was)
+    { 'node' => @order['node'], 'undone' => true }
+  end
+
+  def nothing(text)
+    Report.say(text)
+    { 'node' => @order['node'], 'undone' => false }
+  end
+
+  def tell_what_stays(was)
+    now = registry? && Storage.identity(Omnibus.registry_config)
+    return unless was && now && was != now
+
+    place = was['driver'] == 's3' ? "s3://#{was['place'][1]}" : was['place'].compact.join(':')
+    Report.say("#{@order['node']}: the registry is on its former storage again (#{now['driver']}); the images in #{place} stay there")
+  end
+end
+
+# The engine may be killed and the connection lost at any time: the work on the node goes on to a whole state.
+# A block, not 'IGNORE': what is ignored here would be ignored by gitlab-ctl and all it starts.
+%w[HUP PIPE INT TERM].each { |name| trap(name) {} }
+order = JSON.parse(DATA.read)
+begin
+  Report.result(Main.new(order).run(ARGV.fetch(0)))
+rescue StandardError => e
+  Report.failure(order, Failure.from(e))
+  exit 1
+end

@@ -1,0 +1,59 @@
+"""A whole GitLab: its nodes, in the part that it plays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pulumi
+
+from components.node import Node
+from omnibus.model import Deployment
+
+
+class Site(pulumi.ComponentResource):
+    """`proof`: node → its checks; `overview`: what a person asks about the site. Nodes are done in parallel."""
+
+    token: ClassVar[str]
+
+    def __init__(
+        self,
+        name: str,
+        deployment: Deployment,
+        secrets: Mapping[str, pulumi.Input[str]],
+        checked: pulumi.Input[bool],
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        site = deployment.sites[name]
+        shown = {"external_url": site.external_url, "registry_url": site.registry_url}
+        # A promotion changes the part a site plays, not the site: its nodes are updated, not made anew.
+        parts = [pulumi.Alias(type_=part.token) for part in (PrimarySite, SecondarySite) if part is not type(self)]
+        alias = pulumi.ResourceOptions(aliases=parts)
+        super().__init__(self.token, name, shown, pulumi.ResourceOptions.merge(opts, alias))
+        self.name = name
+        here = pulumi.ResourceOptions(parent=self)
+        nodes = {node: Node(node, deployment, name, secrets, checked, after, here) for node in site.nodes}
+        self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(**{n: node.proof for n, node in nodes.items()})
+        s3 = deployment.storage_of(name)
+        self.overview: dict[str, Any] = {
+            "role": "primary" if name == deployment.primary else "secondary",
+            "registry": site.registry_url,
+            "storage": f"s3://{s3.bucket}" if s3 else "kept as it was",
+            "read_only": deployment.read_only(name),
+            "key_fingerprint": next(iter(nodes.values())).fingerprint,
+            "nodes": {n: node.host for n, node in site.nodes.items()},
+        }
+        self.register_outputs({"proof": self.proof})
+
+
+class PrimarySite(Site):
+    """Its registry notifies its GitLab of every push."""
+
+    token = "gitlabgeo:index:PrimarySite"
+
+
+class SecondarySite(Site):
+    """Its GitLab copies the primary's images, or reads them where storage is shared."""
+
+    token = "gitlabgeo:index:SecondarySite"

@@ -1,0 +1,1 @@
+"""What omnibus-gitlab must be told, as pure functions of the configuration. Never imports pulumi."""

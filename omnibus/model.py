@@ -1,0 +1,276 @@
+"""The typed, closed shape of the stack's configuration: sites → nodes, storage, primary, version.
+
+Each field carries what a refusal has to say about it: the consequence of a bad value and a valid
+example (`Doc`). What two fields say together is checked in `checks.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+Role = Literal["rails", "sidekiq", "registry"]
+ALL_ROLES: frozenset[Role] = frozenset({"rails", "sidekiq", "registry"})
+
+
+@dataclass(frozen=True)
+class Doc:
+    """What a user is told when the field is wrong."""
+
+    consequence: str
+    example: str
+
+
+class Closed(BaseModel):
+    """Unknown keys and wrong types are refused: a typo must not become a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+_Name = StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")
+Name = Annotated[str, _Name, Doc("names become part of resource names and of files on the node", "london-1")]
+Address = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9:.][A-Za-z0-9:.-]*$"),
+    Doc("the node could not be reached", "10.10.0.11"),
+]
+HostKey = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40,}={0,3}( .*)?$"
+    ),
+    Doc(
+        "without the host's own key anybody at this address would be given the registry key",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA… (from /etc/ssh/ssh_host_ed25519_key.pub on the node)",
+    ),
+]
+Port = Annotated[int, Field(ge=1, le=65535), Doc("no such port", "22")]
+User = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]*$"),
+    Doc("the SSH login would fail", "ubuntu"),
+]
+Url = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),
+    Doc(
+        "omnibus refuses a registry URL with a path, and a wrong URL would only show when images are missing",
+        "https://registry.london.example.com",
+    ),
+]
+BucketName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
+    Doc(
+        "S3 would refuse it: 3 to 63 lower-case letters, digits, dots and hyphens", "acme-gitlab-registry"
+    ),
+]
+Region = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$"),
+    Doc("the registry would look for its bucket in the wrong place", "eu-west-1"),
+]
+
+
+class Bastion(Closed):
+    """The host through which nodes are reached."""
+
+    host: Address
+    host_key: HostKey
+    user: User | None = None
+    port: Port = 22
+
+
+class Ssh(Closed):
+    """How nodes are reached. Without a private key the SSH agent (SSH_AUTH_SOCK) is asked."""
+
+    user: Annotated[User | None, Doc("the SSH login would fail", "ubuntu")] = None
+    port: Annotated[Port | None, Doc("the node could not be reached", "22")] = None
+    private_key: Annotated[
+        SecretStr | None,
+        Doc("the SSH login would fail", "pulumi config set --secret --path ssh.private_key < ~/.ssh/id_ed25519"),
+    ] = None
+    private_key_file: Annotated[str | None, Doc("the SSH login would fail", "~/.ssh/id_ed25519")] = None
+    bastion: Annotated[Bastion | None, Doc("the nodes behind it could not be reached", "{host: 192.0.2.10, host_key: …}")] = None
+    wait_seconds: Annotated[
+        Annotated[int, Field(ge=1, le=3600)] | None,
+        Doc("how long a booting node that refuses connections is waited for, 1 to 3600 s", "120"),
+    ] = None
+
+    def over(self, below: Ssh | None) -> Ssh:
+        """These settings where given, else those of `below` (a node's over its site's over the stack's)."""
+        given = {k: v for k in type(self).model_fields if (v := getattr(self, k)) is not None}
+        if {"private_key", "private_key_file"} & given.keys() and below:
+            below = below.model_copy(update={"private_key": None, "private_key_file": None})
+        return (below or Ssh()).model_copy(update=given)
+
+
+class Node(Closed):
+    """One server of a site."""
+
+    host: Address
+    host_key: HostKey
+    roles: Annotated[
+        list[Role],
+        Field(min_length=1),
+        Doc("the node would get the settings of another kind of server", "[rails, sidekiq, registry]"),
+    ] = sorted(ALL_ROLES)
+    ssh: Annotated[Ssh | None, Doc("the node could not be reached", "{port: 2222}")] = None
+
+    def has(self, role: Role) -> bool:
+        return role in self.roles
+
+
+class S3Keys(Closed):
+    """A key pair that exists, for storage that is not ours to make users in."""
+
+    access_key: Annotated[str, Doc("the registry could not sign its requests", "AKIA…")]
+    secret_key: Annotated[
+        SecretStr,
+        Doc(
+            "the registry could not sign its requests",
+            "pulumi config set --secret --path 'sites.london.s3_keys.secret_key'",
+        ),
+    ]
+
+
+class S3(Closed):
+    """One bucket. `create: false` uses one that exists and leaves its settings alone."""
+
+    bucket: BucketName
+    region: Region
+    create: Annotated[bool, Doc("the bucket is made by this stack (true) or is there already (false)", "true")] = True
+    root_directory: Annotated[
+        str | None,
+        StringConstraints(pattern=r"^/?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"),
+        Doc("the registry would look for its images in the wrong place", "registry"),
+    ] = None
+    kms_key_id: Annotated[
+        str | None,
+        Doc("objects would be encrypted with another key", "arn:aws:kms:eu-west-1:123456789012:key/…"),
+    ] = None
+    endpoint: Annotated[
+        str | None,
+        StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),
+        Doc("an S3 server other than AWS; needs s3_keys of each site", "https://minio.example.com"),
+    ] = None
+    def same_place(self, other: S3) -> bool:
+        """Whether two registries would write the same objects."""
+        return (self.endpoint, self.bucket, (self.root_directory or "").strip("/")) == (
+            other.endpoint,
+            other.bucket,
+            (other.root_directory or "").strip("/"),
+        )
+
+
+class Storage(Closed):
+    """Where the registries keep their images."""
+
+    mode: Annotated[
+        Literal["shared", "per_site"],
+        Doc(
+            "shared: one bucket under all registries, secondaries read only; "
+            "per_site: each site its own, images are copied",
+            "shared",
+        ),
+    ]
+    s3: Annotated[
+        S3 | None, Doc("a shared storage needs its bucket", "{bucket: acme-gitlab-registry, region: eu-west-1}")
+    ] = None
+    data_moved: Annotated[
+        bool,
+        Doc(
+            "true says: the images of every registry whose storage changes have been copied to the new place",
+            "true",
+        ),
+    ] = False
+
+
+class Site(Closed):
+    """A whole GitLab, named for its place."""
+
+    external_url: Url
+    registry_url: Url
+    nodes: Annotated[
+        dict[Name, Node],
+        Field(min_length=1),
+        Doc("a site without a node has nothing to configure", "{london-1: {host: 10.10.0.11, host_key: ssh-ed25519 AAAA…}}"),
+    ]
+    ssh: Annotated[Ssh | None, Doc("the site's nodes could not be reached", "{user: ubuntu}")] = None
+    storage: Annotated[
+        Literal["keep"] | S3 | None,
+        Doc(
+            "with storage.mode per_site: a bucket, or keep to leave the site's registry storage as it is",
+            "{bucket: acme-registry-london, region: eu-west-1}",
+        ),
+    ] = None
+    s3_keys: Annotated[
+        S3Keys | None, Doc("keys that exist, instead of an IAM user made for the site", "{access_key: AKIA…, secret_key: …}")
+    ] = None
+    read_only: Annotated[
+        bool | None,
+        Doc("whether the site's registry refuses pushes and deletes; by default it does where storage is shared", "true"),
+    ] = None
+
+    def nodes_with(self, role: Role) -> dict[str, Node]:
+        return {name: node for name, node in self.nodes.items() if node.has(role)}
+
+
+class Rotate(Closed):
+    """Raise a number to have the secret made anew at the next `pulumi up`."""
+
+    notification_secret: Annotated[int, Field(ge=0), Doc("a whole number; raising it makes a new secret", "1")] = 0
+    http_secret: Annotated[int, Field(ge=0), Doc("a whole number; raising it makes a new secret", "1")] = 0
+
+
+class Deployment(Closed):
+    """The whole configuration of a stack."""
+
+    gitlab_version: Annotated[
+        str,
+        StringConstraints(pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?(-[a-z0-9.]+)?$"),
+        Doc("settings that changed their names between versions would be written under the wrong one", '"18.5"'),
+    ]
+    primary: Annotated[str, Doc("all other sites replicate from this one", "london")]
+    sites: Annotated[
+        dict[Name, Site],
+        Doc("sites are what this program configures", "{london: {…}, tokyo: {…}}"),
+    ]
+    storage: Storage
+    ssh: Annotated[Ssh, Doc("the nodes could not be reached", "{user: ubuntu}")] = Ssh()
+    replication: Annotated[bool, Doc("false states Geo's registry replication off on every secondary", "true")] = True
+    issuer: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9._-]+$"),
+        Doc("every site must use the same token issuer, else tokens are refused", "omnibus-gitlab-issuer"),
+    ] = "omnibus-gitlab-issuer"
+    rotate: Annotated[Rotate, Doc("which secrets are to be made anew", "{notification_secret: 1}")] = Rotate()
+    proof: Annotated[
+        str, Doc("change it to any other text to have every node proven again", "2026-11-23")
+    ] = ""
+
+    @property
+    def secondaries(self) -> dict[str, Site]:
+        return {name: site for name, site in self.sites.items() if name != self.primary}
+
+    @property
+    def shared(self) -> bool:
+        return self.storage.mode == "shared"
+
+    def storage_of(self, site: str) -> S3 | None:
+        """The bucket under a site's registry; None where the registry keeps what it has."""
+        if self.shared:
+            return self.storage.s3
+        own = self.sites[site].storage
+        return own if isinstance(own, S3) else None
+
+    def read_only(self, site: str) -> bool:
+        given = self.sites[site].read_only
+        return (self.shared and site != self.primary) if given is None else given
+
+    def ssh_of(self, site: str, node: str) -> Ssh:
+        own = self.sites[site]
+        base = (own.ssh or Ssh()).over(self.ssh)
+        return (own.nodes[node].ssh or Ssh()).over(base)

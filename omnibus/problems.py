@@ -1,0 +1,125 @@
+"""What is wrong with a configuration, in the words of the person who wrote it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from omnibus.model import Deployment, Doc
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One refused value: where it stands, what it is, what it would do, what would be right."""
+
+    key: str
+    value: str
+    consequence: str
+    example: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.value}\n    why:     {self.consequence}\n    example: {self.example}"
+
+
+def report(source: str, problems: Sequence[Problem]) -> str:
+    """All problems at once, for a terminal. `source` is the file they stand in."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    listed = "\n".join(f"  {p}".replace("\n", "\n  ") for p in problems)
+    return f"{source} has {count}; nothing was touched.\n{listed}"
+
+
+def from_validation(error: ValidationError, model: type[BaseModel] = Deployment) -> list[Problem]:
+    """pydantic's errors as problems, one for each place (a union reports each of its branches)."""
+    found: dict[str, Problem] = {}
+    for detail in error.errors(include_url=False):
+        if detail["type"] == "literal_error" and isinstance(detail["input"], dict):
+            continue  # `storage: {…}` is meant as a bucket; that it is not the word keep says nothing
+        problem = _problem(detail, model)
+        found.setdefault(problem.key, problem)
+    return list(found.values())
+
+
+def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
+    where = [part for part in detail["loc"] if part not in ("[key]",) and not _is_branch(part, detail["loc"])]
+    key = ".".join(str(part) for part in where)
+    doc, owner = _find(model, where)
+    consequence, example = (doc.consequence, doc.example) if doc else ("the program would not know what is meant", "")
+    match detail["type"]:
+        case "extra_forbidden":
+            known = sorted(owner.model_fields) if owner else []
+            near = difflib.get_close_matches(str(where[-1]), known, 1)
+            return Problem(
+                key,
+                "unknown key",
+                "it would be ignored without a word",
+                f"{near[0]} (did you mean this?)" if near else "known here: " + ", ".join(known),
+            )
+        case "missing":
+            return Problem(key, "missing", consequence, example)
+        case kind:
+            return Problem(key, f"{_shown(detail)} {_complaint(kind, detail['msg'])}", consequence, example)
+
+
+def _complaint(kind: str, message: str) -> str:
+    if kind in ("string_pattern_mismatch", "value_error"):
+        return "is not of the right form"
+    return f"is refused: {message[0].lower()}{message[1:]}"
+
+
+def _shown(detail: ErrorDetails) -> str:
+    """The bad value, short; never one that may be secret."""
+    value = detail["input"]
+    secret = any(word in str(detail["loc"][-1]) for word in ("private_key", "secret"))
+    if secret or isinstance(value, SecretStr):
+        return "[secret]"
+    if isinstance(value, dict | list):  # may hold a secret further down
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _is_branch(part: int | str, location: tuple[int | str, ...]) -> bool:
+    """pydantic puts the name of a union's branch (`S3`, `literal['keep']`) into the location."""
+    return isinstance(part, str) and (part in ("S3",) or part.startswith(("literal[", "function-", "constrained-")))
+
+
+def _find(model: type[BaseModel], where: Sequence[int | str]) -> tuple[Doc | None, type[BaseModel] | None]:
+    """The `Doc` at a location and the model that the last key stands in."""
+    doc: Doc | None = None
+    at: Any = model
+    owner: type[BaseModel] | None = None
+    for part in where:
+        models = [m for m in _models(at)]
+        owner = next((m for m in models if part in m.model_fields), models[0] if models else None)
+        if owner is not None and part in owner.model_fields:
+            field = owner.model_fields[str(part)]
+            doc = next((m for m in field.metadata if isinstance(m, Doc)), None) or _doc_of(field.annotation) or doc
+            at = field.annotation
+        elif owner is None:
+            at = _inside(at)
+            doc = _doc_of(at) or doc
+    return doc, owner
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for arg in get_args(annotation):
+            yield from _models(arg)
+
+
+def _inside(annotation: Any) -> Any:
+    """The type of a mapping's values or a list's items."""
+    args = [a for a in get_args(annotation) if a is not type(None)]
+    return args[-1] if args else None
+
+
+def _doc_of(annotation: Any) -> Doc | None:
+    return next((a for a in getattr(annotation, "__metadata__", ()) if isinstance(a, Doc)), None)
