@@ -1,0 +1,21 @@
+"""The plugin: `python -m lab.providers.aws` is pulumi-resource-aws."""
+
+from __future__ import annotations
+
+from lab.providers.aws import functions, iam, s3, s3_settings
+from lab.providers.aws.api import Api
+from lab.providers.aws.base import AwsResource
+from lab.providers.servicer import Servicer, main
+
+VERSION = "7.51.1"
+_TYPES: tuple[type[AwsResource], ...] = (s3.Bucket, *s3_settings.TYPES, *iam.TYPES)
+
+
+def servicer() -> Servicer:
+    api = Api()
+    resources = {kind.token: kind(api) for kind in _TYPES}
+    return Servicer(VERSION, resources, functions.table(api), api.configure)
+
+
+if __name__ == "__main__":
+    main(servicer())

@@ -1,0 +1,135 @@
+"""The AWS API behind the stand-in provider: one configuration per plugin process, one client per region."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlparse
+
+from lab.providers.protocol import PropertyMap
+
+_LAB_ADDRESS = "10.99.0.9"
+_GONE = ("NotFound", "NoSuch", "404")
+
+
+class AwsError(Exception):
+    """A refusal of the API, in the real provider's words; `code` is AWS's own, as "BucketNotEmpty"."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def gone(self) -> bool:
+        """Does it say that the thing is not there?"""
+        return any(part in self.code for part in _GONE)
+
+
+class Api:
+    """Credentials, region and endpoints; configured once from the provider's inputs and the environment."""
+
+    def __init__(self) -> None:
+        self.region: str | None = None
+        self.default_tags: dict[str, str] = {}
+        self._endpoints: dict[str, str] = {}
+        self._credentials: dict[str, str | None] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()  # making a client is not thread-safe in boto3
+
+    def configure(self, config: PropertyMap) -> None:
+        """Takes the provider's inputs; raises RuntimeError for no credentials or a place that is not the lab."""
+        environment = os.environ
+        self.region = (
+            config.get("region") or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+        )
+        self.default_tags = (_decoded(config.get("defaultTags")) or {}).get("tags") or {}
+        self._endpoints = {"": environment.get("AWS_ENDPOINT_URL", "")}
+        for endpoints in _decoded(config.get("endpoints")) or []:
+            self._endpoints.update(endpoints)
+        for url in self._endpoints.values():
+            _require_lab(url)
+        self._credentials = {
+            "aws_access_key_id": config.get("accessKey") or environment.get("AWS_ACCESS_KEY_ID"),
+            "aws_secret_access_key": config.get("secretKey") or environment.get("AWS_SECRET_ACCESS_KEY"),
+            "aws_session_token": config.get("token") or environment.get("AWS_SESSION_TOKEN"),
+        }
+        self._clients.clear()
+        if not self._credentials["aws_access_key_id"] or not self._credentials["aws_secret_access_key"]:
+            raise RuntimeError(
+                "No valid credential sources found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        if not self.region:
+            raise RuntimeError(
+                "Missing region configuration: set one with `pulumi config set aws:region eu-west-1`"
+            )
+        if _decoded(config.get("skipCredentialsValidation")) is not True:
+            with self.errors("unable to validate AWS credentials"):
+                self.client("sts").get_caller_identity()
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        """A boto3 client; `region` defaults to the provider's."""
+        where = region or self.region or "us-east-1"
+        with self._lock:
+            if (service, where) not in self._clients:
+                self._clients[service, where] = self._new_client(service, where)
+            return self._clients[service, where]
+
+    def _new_client(self, service: str, region: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=self._endpoints.get(service) or self._endpoints[""],
+            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}),
+            **self._credentials,
+        )
+
+    @contextmanager
+    def errors(self, doing: str) -> Iterator[None]:
+        """Turns what boto3 raises into AwsError; `doing` as "creating S3 Bucket (images)"."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
+        except ClientError as problem:
+            answer = problem.response.get("ResponseMetadata", {})
+            error = problem.response.get("Error", {})
+            code = str(error.get("Code", "Unknown"))
+            raise AwsError(
+                code,
+                f"{doing}: operation error {problem.operation_name}, https response error "
+                f"StatusCode: {answer.get('HTTPStatusCode')}, RequestID: {answer.get('RequestId')}, "
+                f"api error {code}: {error.get('Message', '')}",
+            ) from problem
+        except BotoCoreError as problem:
+            raise AwsError(type(problem).__name__, f"{doing}: {problem}") from problem
+
+    def found(self, looking: Callable[[], Any], doing: str) -> Any | None:
+        """What `looking` returns, or None when the API says that it is not there."""
+        try:
+            with self.errors(doing):
+                return looking()
+        except AwsError as problem:
+            if problem.gone:
+                return None
+            raise
+
+
+def _decoded(value: Any) -> Any:
+    """Provider inputs other than strings come as JSON text."""
+    return json.loads(value) if isinstance(value, str) and value else value
+
+
+def _require_lab(url: str) -> None:
+    host = urlparse(url).hostname or ""
+    if host not in (_LAB_ADDRESS, "localhost", "::1") and not host.startswith("127."):
+        raise RuntimeError(
+            f"the lab's stand-in for pulumi-aws talks only to the lab, not to {url or 'AWS itself'}: "
+            f"AWS_ENDPOINT_URL must be on loopback or {_LAB_ADDRESS}"
+        )

@@ -1,0 +1,103 @@
+"""What a command wrote: kept per stream and together, and shown line by line while it runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+from lab.providers.resource import Log
+
+Stream = Literal["stdout", "stderr"]
+_LONGEST_LINE = 64 * 1024
+"""Bytes.  The real provider logs with Go's bufio.Scanner, which gives up at a longer line."""
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    '"': '\\"',
+    "\\": "\\\\",
+}
+
+
+class LineTooLong(Exception):
+    """A logged line is longer than the real provider can take: there the command would hang without end."""
+
+
+class Output:
+    """Collects both streams of one command; safe to feed from two threads."""
+
+    def __init__(self, log: Log, logging: str | None) -> None:
+        """`logging` is the resource's input: stdout, stderr, none, or stdoutAndStderr (also when not given)."""
+        self._log = log
+        self._logged = {None: ("stdout", "stderr"), "stdoutAndStderr": ("stdout", "stderr"), "none": ()}.get(
+            logging, (logging,)
+        )
+        self._parts: dict[Stream, list[bytes]] = {"stdout": [], "stderr": []}
+        self._both: list[bytes] = []
+        self._line = b""
+        self._lock = threading.Lock()
+        self.too_long = False
+
+    def feed(self, stream: Stream, chunk: bytes) -> None:
+        with self._lock:
+            self._parts[stream].append(chunk)
+            self._both.append(chunk)
+            if stream in self._logged and not self.too_long:
+                *lines, self._line = (self._line + chunk).split(b"\n")
+                for line in lines:
+                    self._show(line)
+                self.too_long = self.too_long or len(self._line) >= _LONGEST_LINE
+
+    def _show(self, line: bytes) -> None:
+        if len(line) >= _LONGEST_LINE:
+            self.too_long = True
+        else:
+            self._log(line.removesuffix(b"\r").decode(errors="replace"))
+
+    def pump(self, stream: Stream, read: Callable[[], bytes]) -> threading.Thread:
+        """A started thread that feeds what `read` returns, until that is empty."""
+
+        def loop() -> None:
+            while chunk := read():
+                self.feed(stream, chunk)
+
+        thread = threading.Thread(target=loop, daemon=True)
+        thread.start()
+        return thread
+
+    def finish(self, command: str, failure: str | None) -> dict[str, str]:
+        """The outputs stdout and stderr; raises RuntimeError in the real provider's words on a `failure`."""
+        with self._lock:
+            if self._line and not self.too_long:
+                self._show(self._line)
+            if self.too_long:
+                raise LineTooLong(
+                    f"running {quoted(command)}: a line of {_LONGEST_LINE} bytes or more with logging on; "
+                    "pulumi-command would hang here for ever: set logging to none"
+                )
+            if failure:
+                raise RuntimeError(f"{failure}: running {quoted(command)}:\n{_text(self._both)}")
+            return {stream: _text(parts).removesuffix("\n") for stream, parts in self._parts.items()}
+
+
+def _text(parts: list[bytes]) -> str:
+    return b"".join(parts).decode(errors="replace")
+
+
+def quoted(text: str) -> str:
+    """Go's %q, as it stands in the real provider's errors."""
+
+    def escaped(character: str) -> str:
+        if character in _ESCAPES:
+            return _ESCAPES[character]
+        if character.isprintable():
+            return character
+        code = ord(character)
+        return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+    return '"' + "".join(map(escaped, text)) + '"'

@@ -1,0 +1,247 @@
+"""The provider protocol (pulumirpc.ResourceProvider) for a table of `Resource`s, and the plugin's main loop.
+
+The raw gRPC servicer is used because the SDK's `pulumi.provider.Provider` has no resource operations and its
+`experimental` one loses asset hashes and old inputs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import provider_pb2 as pb
+
+from lab.providers.protocol import PropertyMap, differences, dump, has_secret, load, plain, secret, top
+from lab.providers.resource import Call, Configure, Function, Invalid, Resource, Severity
+
+_SIZES = [("grpc.max_receive_message_length", 400 << 20), ("grpc.max_send_message_length", 400 << 20)]
+_THREADS = 64  # the engine's own limit of parallel operations is 16 per CPU; waiting on SSH costs no CPU
+_LINGER = (
+    300  # seconds that work in flight may go on after the engine died, as the real plugins' health check
+)
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _reported(method: _F) -> _F:
+    """Turns an exception into the one error line that the engine shows for the resource."""
+
+    @functools.wraps(method)
+    def call(self: Servicer, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            with self.working():
+                return method(self, request, context)
+        except Exception as problem:
+            context.abort(grpc.StatusCode.UNKNOWN, str(problem) or repr(problem))
+
+    return call  # type: ignore[return-value]
+
+
+class Servicer(provider_pb2_grpc.ResourceProviderServicer):
+    """One provider: its resources and functions by type token."""
+
+    def __init__(
+        self,
+        version: str,
+        resources: Mapping[str, Resource],
+        functions: Mapping[str, Function] | None = None,
+        configure: Configure | None = None,
+    ) -> None:
+        self._version = version
+        self._resources = resources
+        self._functions = functions or {}
+        self._configure = configure
+        self._engine: engine_pb2_grpc.EngineStub | None = None
+        self._cancelled = threading.Event()
+        self._busy = 0
+        self._lock = threading.Lock()
+
+    def attach(self, address: str) -> None:
+        """Connect back to the engine at host:port, for the log."""
+        self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=_SIZES))
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        with self._lock:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    @property
+    def busy(self) -> bool:
+        return self._busy > 0
+
+    # -- the plugin itself -------------------------------------------------------------------------------------
+    def Attach(self, request: plugin_pb2.PluginAttach, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        self.attach(request.address)
+        return empty_pb2.Empty()
+
+    def GetPluginInfo(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> plugin_pb2.PluginInfo:
+        return plugin_pb2.PluginInfo(version=self._version)
+
+    def Cancel(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        self._cancelled.set()
+        return empty_pb2.Empty()
+
+    def GetSchema(self, request: pb.GetSchemaRequest, context: grpc.ServicerContext) -> pb.GetSchemaResponse:
+        return pb.GetSchemaResponse(schema="{}")
+
+    def CheckConfig(self, request: pb.CheckRequest, context: grpc.ServicerContext) -> pb.CheckResponse:
+        return pb.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:
+        return _diff(plain(load(request.old_inputs)), plain(load(request.news)), ())
+
+    @_reported
+    def Configure(self, request: pb.ConfigureRequest, context: grpc.ServicerContext) -> pb.ConfigureResponse:
+        if self._configure:
+            self._configure(plain(load(request.args)))
+        return pb.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
+
+    @_reported
+    def Invoke(self, request: pb.InvokeRequest, context: grpc.ServicerContext) -> pb.InvokeResponse:
+        if request.tok not in self._functions:
+            raise KeyError(f"the lab's stand-in provider has no function {request.tok}")
+        result = self._functions[request.tok](plain(load(request.args)))
+        return pb.InvokeResponse(**{"return": dump(result)})
+
+    # -- resources ---------------------------------------------------------------------------------------------
+    @_reported
+    def Check(self, request: pb.CheckRequest, context: grpc.ServicerContext) -> pb.CheckResponse:
+        resource, call = self._resource(request.urn, seed=request.randomSeed)
+        try:
+            return pb.CheckResponse(inputs=dump(resource.check(call, load(request.news), load(request.olds))))
+        except Invalid as invalid:
+            failures = [pb.CheckFailure(property=where, reason=why) for where, why in invalid.failures]
+            return pb.CheckResponse(inputs=request.news, failures=failures)
+
+    @_reported
+    def Diff(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:
+        resource, _ = self._resource(request.urn)
+        old, new = plain(load(request.old_inputs)), plain(load(request.news))
+        for name in request.ignoreChanges:
+            if name in old:
+                new[name] = old[name]
+            else:
+                new.pop(name, None)
+        return _diff(old, new, resource.replace_on)
+
+    @_reported
+    def Create(self, request: pb.CreateRequest, context: grpc.ServicerContext) -> pb.CreateResponse:
+        resource, call = self._resource(request.urn)
+        inputs = load(request.properties)
+        if request.preview:
+            return pb.CreateResponse(properties=dump(resource.preview(inputs, {})))
+        id, outputs = resource.create(call, plain(inputs))
+        return pb.CreateResponse(id=id, properties=dump(_rewrap(inputs, outputs)))
+
+    @_reported
+    def Update(self, request: pb.UpdateRequest, context: grpc.ServicerContext) -> pb.UpdateResponse:
+        resource, call = self._resource(request.urn)
+        inputs, old = load(request.news), load(request.olds)
+        if request.preview:
+            return pb.UpdateResponse(properties=dump(resource.preview(inputs, old)))
+        outputs = resource.update(call, request.id, plain(old), plain(inputs))
+        # A computed output that was a secret is still one; an input is one only if the program says so now.
+        wrappings = {key: old[key] for key in resource.computed if key in old} | inputs
+        return pb.UpdateResponse(properties=dump(_rewrap(wrappings, outputs)))
+
+    @_reported
+    def Read(self, request: pb.ReadRequest, context: grpc.ServicerContext) -> pb.ReadResponse:
+        resource, call = self._resource(request.urn)
+        state, inputs = load(request.properties), load(request.inputs)
+        found = resource.read(call, request.id, plain(state), plain(inputs))
+        if found is None:
+            return pb.ReadResponse(id="")
+        id, outputs, now = found
+        wrapped = dump(_rewrap(state, outputs)), dump(_rewrap(inputs, now))
+        return pb.ReadResponse(id=id, properties=wrapped[0], inputs=wrapped[1])
+
+    @_reported
+    def Delete(self, request: pb.DeleteRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        resource, call = self._resource(request.urn)
+        resource.delete(call, request.id, plain(load(request.properties)))
+        return empty_pb2.Empty()
+
+    def _resource(self, urn: str, seed: bytes = b"") -> tuple[Resource, Call]:
+        # urn:pulumi:<stack>::<project>::<parent type$…$type>::<name>
+        token = urn.split("::")[2].split("$")[-1]
+        if token not in self._resources:
+            raise KeyError(f"the lab's stand-in provider has no resource type {token}")
+
+        def log(text: str, severity: Severity = Severity.INFO, *, status: bool = True) -> None:
+            if self._engine:
+                level = engine_pb2.LogSeverity.ValueType(int(severity))
+                self._engine.Log(
+                    engine_pb2.LogRequest(severity=level, message=text, urn=urn, ephemeral=status)
+                )
+
+        return self._resources[token], Call(urn, log, seed, self._cancelled)
+
+
+def _diff(old: PropertyMap, new: PropertyMap, replace_on: tuple[str, ...]) -> pb.DiffResponse:
+    detail: dict[str, pb.PropertyDiff] = {}
+    replaces: list[str] = []
+    for path, kind in differences(old, new):
+        replace = top(path) in replace_on
+        if replace and top(path) not in replaces:
+            replaces.append(top(path))
+        value = pb.PropertyDiff.Kind.Value(kind.upper() + ("_REPLACE" if replace else ""))
+        detail[path] = pb.PropertyDiff(kind=value, inputDiff=True)
+    return pb.DiffResponse(
+        changes=pb.DiffResponse.DIFF_SOME if detail else pb.DiffResponse.DIFF_NONE,
+        diffs=sorted({top(path) for path in detail}),
+        detailedDiff=detail,
+        hasDetailedDiff=True,
+        replaces=replaces,
+    )
+
+
+def _rewrap(wrapped: PropertyMap, values: PropertyMap) -> PropertyMap:
+    """`values` with the secrets of `wrapped` marked again: as they were where a value is the same, else whole."""
+
+    def again(key: str, value: Any) -> Any:
+        if key not in wrapped or not has_secret(wrapped[key]):
+            return value
+        return wrapped[key] if plain(wrapped[key]) == value else secret(value)
+
+    return {key: again(key, value) for key, value in values.items()}
+
+
+def start(servicer: Servicer, port: int = 0) -> tuple[grpc.Server, int]:
+    """Serve on loopback; returns the server and its port.  For tests: PULUMI_DEBUG_PROVIDERS=<name>:<port>."""
+    server = grpc.server(futures.ThreadPoolExecutor(_THREADS), options=_SIZES)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    return server, port
+
+
+def main(servicer: Servicer) -> None:
+    """The plugin's main loop: the engine gives its address as argument and reads our port from stdout."""
+    # The engine ends its plugins with SIGINT: Python's KeyboardInterrupt would be a traceback on the screen.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if address := next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None):
+        servicer.attach(address)
+    engine = os.getppid()
+    _, port = start(servicer)
+    print(port, flush=True)
+    while os.getppid() == engine:
+        time.sleep(0.5)
+    deadline = time.monotonic() + _LINGER
+    while servicer.busy and time.monotonic() < deadline:
+        time.sleep(0.5)
+    os._exit(0)

@@ -1,0 +1,225 @@
+"""SSH as pulumi-command does it: connecting with retries, through a bastion, and running one command.
+
+Follows provider/pkg/provider/remote/connection.go of pulumi-command and the error texts of Go's
+golang.org/x/crypto/ssh and net packages, because tests and people look for them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import paramiko
+
+from lab.providers.resource import Call
+
+_NO_LIMIT = 3600.0
+"""Seconds.  Go's Timeout covers only the TCP connection: a host that accepts and stays silent blocks for ever."""
+_FIRST_DELAY, _BACKOFF, _LONGEST_DELAY = 0.1, 1.5, 5.0
+_T = TypeVar("_T")
+
+
+class SshError(Exception):
+    """A failure to connect, to authenticate or to run, in Go's words."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One hop: the connection (or proxy) argument, checked for what needs no network."""
+
+    host: str
+    port: int
+    user: str
+    key: paramiko.PKey | None
+    password: str | None
+    agent: paramiko.agent.AgentSSH | None
+    host_key: paramiko.PKey | None
+    tries: int
+    timeout: float | None
+
+    @classmethod
+    def of(cls, connection: dict[str, Any]) -> Endpoint:
+        """Raises SshError for keys that cannot be read and an agent that does not answer: no retry mends those."""
+        host_key = _host_key(connection["hostKey"]) if connection.get("hostKey") is not None else None
+        key = None
+        if connection.get("privateKey") is not None:
+            key = private_key(connection["privateKey"], connection.get("privateKeyPassword"))
+        path = connection.get("agentSocketPath") or os.environ.get("SSH_AUTH_SOCK")
+        return cls(
+            host=connection["host"],
+            port=int(connection["port"]),
+            user=connection["user"],
+            key=key,
+            password=connection.get("password"),
+            agent=_Agent(path) if path else None,
+            host_key=host_key,
+            tries=int(connection["dialErrorLimit"]),
+            timeout=float(connection["perDialTimeout"]) or None,
+        )
+
+    @property
+    def address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def tcp(self) -> socket.socket:
+        """A TCP connection; raises OSError in Go's words."""
+        try:
+            connected = socket.create_connection((self.host, self.port), self.timeout)
+        except socket.gaierror:
+            raise OSError(f"dial tcp: lookup {self.host}: no such host") from None
+        except TimeoutError:
+            raise OSError(f"dial tcp {self.address}: i/o timeout") from None
+        except OSError as problem:
+            raise OSError(f"dial tcp {self.address}: connect: {_strerror(problem)}") from None
+        connected.settimeout(None)
+        # Go's dialer keeps connections alive like this; without it a host that dies is waited for without end.
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 9)):
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)
+        return connected
+
+    def handshake(self, stream: Any) -> paramiko.Transport:
+        """SSH over a connected stream: host key, then login."""
+        transport = paramiko.Transport(stream, disabled_algorithms=None)
+        try:
+            transport.banner_timeout = transport.auth_timeout = transport.handshake_timeout = _NO_LIMIT
+            if self.host_key:
+                # Only the pinned key's own type is asked for.  For RSA that is "ssh-rsa", which OpenSSH >= 8.8
+                # does not offer: pinning an RSA host key fails, in the real provider too.
+                transport.get_security_options().key_types = (self.host_key.get_name(),)
+            transport.start_client(timeout=_NO_LIMIT)
+            if self.host_key and transport.get_remote_server_key() != self.host_key:
+                raise SshError("ssh: handshake failed: ssh: host key mismatch")
+            self._login(transport)
+            return transport
+        except (EOFError, OSError, paramiko.SSHException) as problem:
+            transport.close()
+            raise SshError(f"ssh: handshake failed: {_handshake_failure(problem)}") from problem
+        except BaseException:
+            transport.close()
+            raise
+
+    def _login(self, transport: paramiko.Transport) -> None:
+        # Go takes each kind of authentication once, in this order, so a given key hides the agent's keys.
+        attempted = ["none"]
+        keys = [self.key] if self.key else list(self.agent.get_keys()) if self.agent else []
+        if keys:
+            attempted.append("publickey")
+        for key in keys:
+            with contextlib.suppress(paramiko.AuthenticationException):
+                transport.auth_publickey(self.user, key)
+                return
+        if self.password is not None:
+            attempted.append("password")
+            with contextlib.suppress(paramiko.AuthenticationException):
+                transport.auth_password(self.user, self.password, fallback=True)
+                return
+        raise SshError(
+            "ssh: handshake failed: ssh: unable to authenticate, "
+            f"attempted methods [{' '.join(attempted)}], no supported methods remain"
+        )
+
+
+class _Agent(paramiko.agent.AgentSSH):
+    """A client of the ssh-agent at a socket path; paramiko's own reads only the environment."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(path)
+        except OSError as problem:
+            raise SshError(f"dial unix {path}: connect: {_strerror(problem)}") from problem
+        self._connect(connection)
+
+
+@contextlib.contextmanager
+def connect(call: Call, connection: dict[str, Any]) -> Iterator[paramiko.Transport]:
+    """A logged-in transport to the host of a connection argument, through its proxy if it has one.
+
+    Retries as often as `dialErrorLimit` says, with a status message each time; raises SshError after that.
+    """
+    target = Endpoint.of(connection)
+    with contextlib.ExitStack() as stack:
+        if proxy := connection.get("proxy"):
+            with _prefixed("proxy"):
+                hop = Endpoint.of(proxy)
+                outer = retry(call, "Dial proxy", hop.tries, lambda: hop.handshake(hop.tcp()))
+                stack.callback(outer.close)
+                stream = retry(call, "Dial from proxy", target.tries, lambda: _through(outer, target))
+                transport = retry(call, "Dial", target.tries, lambda: target.handshake(stream))
+        else:
+            transport = retry(call, "Dial", target.tries, lambda: target.handshake(target.tcp()))
+        stack.callback(transport.close)
+        yield transport
+
+
+@contextlib.contextmanager
+def _prefixed(where: str) -> Iterator[None]:
+    try:
+        yield
+    except SshError as problem:
+        raise SshError(f"{where}: {problem}") from problem
+
+
+def _through(transport: paramiko.Transport, target: Endpoint) -> paramiko.Channel:
+    try:
+        return transport.open_channel("direct-tcpip", (target.host, target.port), ("0.0.0.0", 0))
+    except paramiko.ChannelException as problem:
+        raise SshError(f"ssh: rejected: connect failed ({problem.text})") from problem
+
+
+def retry(call: Call, what: str, limit: int, attempt: Callable[[], _T]) -> _T:
+    """Attempts until it works, `limit` + 1 times at most (-1: without limit); stops early when cancelled."""
+    failed, delay = 0, _FIRST_DELAY
+    while True:
+        try:
+            return attempt()
+        except (OSError, SshError) as problem:
+            if 0 <= limit <= failed:
+                raise SshError(f"after {failed} failed attempts: {problem}") from problem
+        failed += 1
+        call.log(f"{what} {failed}/{'inf' if limit == -1 else limit} failed: retrying")
+        if call.cancelled.wait(delay):
+            raise SshError("context canceled")
+        delay = min(delay * _BACKOFF, _LONGEST_DELAY)
+
+
+def private_key(text: str, password: str | None) -> paramiko.PKey:
+    """A private key in any of OpenSSH's or PEM's forms; raises SshError as Go's ssh.ParsePrivateKey does."""
+    encrypted = False
+    for kind in (paramiko.Ed25519Key, paramiko.RSAKey, paramiko.ECDSAKey):
+        try:
+            return kind.from_private_key(io.StringIO(text), password=password)
+        except paramiko.PasswordRequiredException:
+            encrypted = True
+        except (paramiko.SSHException, ValueError, IndexError):
+            continue
+    raise SshError("ssh: this private key is passphrase protected" if encrypted else "ssh: no key found")
+
+
+def _host_key(line: str) -> paramiko.PKey:
+    fields = line.split()
+    try:
+        return paramiko.PKey.from_type_string(fields[0], base64.b64decode(fields[1], validate=True))
+    except (IndexError, binascii.Error, ValueError, paramiko.SSHException):
+        raise SshError("failed to parse host key: ssh: no key found") from None
+
+
+def _strerror(problem: OSError) -> str:
+    return (os.strerror(problem.errno) if problem.errno else str(problem)).lower()
+
+
+def _handshake_failure(problem: BaseException) -> str:
+    if isinstance(problem, paramiko.ssh_exception.IncompatiblePeer):
+        return f"ssh: no common algorithm for host key; {problem}"
+    if isinstance(problem, EOFError) or "banner" in str(problem):
+        return "EOF"
+    return str(problem) or type(problem).__name__
