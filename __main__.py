@@ -26,7 +26,7 @@ checked = verified(deployment, secrets)
 def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:
     """The settings of each of the site's nodes, applied and proven."""
     given = {**secrets.of(name), **storage.secrets_of(name)}
-    return kind(name, deployment, given, checked, [storage, *after])
+    return kind(name, deployment, secrets=given, checked=checked, after=[storage, *after])
 
 
 # The primary first: every secondary proves itself against its registry. Then the secondaries, in parallel.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -29,9 +30,42 @@ def parse(raw: dict[str, Any]) -> tuple[Deployment | None, list[Problem]]:
     try:
         deployment = Deployment.model_validate(raw)
     except ValidationError as error:
-        return None, from_validation(error)
+        shape = from_validation(error)
+        told = {p.key for p in shape}
+        return None, shape + [p for p in _contradictions(raw, error) if p.key not in told]
     problems = checks.problems(deployment)
     return (None, problems) if problems else (deployment, [])
+
+
+# Stands for a value that is missing or wrong while the rest is looked at; one that could contradict the
+# rest is taken out instead.
+_STAND_INS = {
+    "host_key": "ssh-ed25519 " + "A" * 68,
+    "gitlab_version": "18.5",
+    "region": "eu-west-1",
+    "mode": "shared",
+}
+
+
+def _contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem]:
+    """What else is wrong, so that nobody mends one thing only to be told the next.
+
+    Empty where the shape is too far off to tell.
+    """
+    raw = copy.deepcopy(raw)
+    for detail in error.errors(include_url=False):
+        *path, last = [part for part in detail["loc"] if part != "[key]" and part != "S3"]
+        at: Any = raw
+        for part in path:
+            at = at.get(part) if isinstance(at, dict) else None
+        if isinstance(at, dict):
+            at.pop(last, None)
+            if last in _STAND_INS:
+                at[last] = _STAND_INS[str(last)]
+    try:
+        return checks.problems(Deployment.model_validate(raw))
+    except ValidationError:
+        return []
 
 
 def _raw(project: str) -> dict[str, Any]:
@@ -41,11 +75,7 @@ def _raw(project: str) -> dict[str, Any]:
     arrives as the text "false".
     """
     prefix = f"{project}:"
-    given = {
-        key.removeprefix(prefix): text
-        for key, text in _all_config().items()
-        if key.startswith(prefix)
-    }
+    given = {key.removeprefix(prefix): text for key, text in _all_config().items() if key.startswith(prefix)}
     texts = {name for name, field in Deployment.model_fields.items() if field.annotation is str}
     return {key: text if key in texts else _value(text) for key, text in given.items()}
 

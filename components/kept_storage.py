@@ -1,4 +1,4 @@
-"""Sites that keep the registry storage they have: read on the nodes that no two are on one storage in truth."""
+"""Sites that keep the registry storage they have: read on the nodes that no two in truth share one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def _read(
     deployment: Deployment, site: str, opts: pulumi.ResourceOptions | None
 ) -> pulumi.Output[dict[str, Any] | None]:
     name = next(iter(deployment.sites[site].nodes_with("registry")))
-    once = pulumi.ResourceOptions(ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"])
+    once = pulumi.ResourceOptions(
+        ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"]
+    )
     command = remote.Command(
         f"{site}-kept-storage",
         connection=node.connection(deployment, site, name),

@@ -29,9 +29,10 @@ def program() -> str:
 
 
 class Node(pulumi.ComponentResource):
-    """Inputs shown in a preview: site, roles and the settings file, line by line. `proof` is its result.
+    """Inputs shown in a preview: site, roles and every setting of the node. `proof` is its result.
 
-    `checked` holds the node back until storage that is kept has been looked at; `after` names what must be done first.
+    `checked` holds the node back until storage that is kept has been looked at; `after` names what must be
+    done first.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Node(pulumi.ComponentResource):
         name: str,
         deployment: Deployment,
         site: str,
+        *,
         secrets: Mapping[str, pulumi.Input[str]],
         checked: pulumi.Input[bool],
         after: Sequence[pulumi.Resource],
@@ -46,7 +48,7 @@ class Node(pulumi.ComponentResource):
     ) -> None:
         text = settings.text(deployment, site, name)
         roles = sorted(deployment.sites[site].nodes[name].roles)
-        shown = {"site": site, "roles": roles, "settings": text}
+        shown = {"site": site, "roles": roles, "settings": settings.preview(deployment, site, name)}
         super().__init__("gitlabgeo:index:Node", name, shown, opts)
         order = {
             **order_of(deployment, site, name),
@@ -102,7 +104,9 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
     }
 
 
-def _storage(deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[str]]) -> dict[str, Any] | None:
+def _storage(
+    deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[str]]
+) -> dict[str, Any] | None:
     s3 = deployment.storage_of(site)
     if s3 is None:
         return None
@@ -128,7 +132,10 @@ def connection(deployment: Deployment, site: str, name: str) -> remote.Connectio
     node = deployment.sites[site].nodes[name]
     ssh = deployment.ssh_of(site, name)
     bastion = ssh.bastion
-    limits: dict[str, Any] = {"per_dial_timeout": _DIAL_SECONDS, "dial_error_limit": attempts(ssh.wait_seconds or 120)}
+    limits: dict[str, Any] = {
+        "per_dial_timeout": _DIAL_SECONDS,
+        "dial_error_limit": attempts(ssh.wait_seconds or 120),
+    }
     proxy = None
     if bastion:
         proxy = remote.ProxyConnectionArgs(
@@ -151,7 +158,10 @@ def connection(deployment: Deployment, site: str, name: str) -> remote.Connectio
 
 
 def attempts(seconds: int) -> int:
-    """How often the command provider dials in so many seconds: it waits 0.1 s, then 1.5 times as long up to 5 s."""
+    """How often the command provider dials in so many seconds, where each refusal comes at once.
+
+    It waits 0.1 s after the first failure, then 1.5 times as long each time up to 5 s (pulumi's retry.Until).
+    """
     count, waited, delay = 0, 0.0, 0.1
     while waited < seconds:
         count, waited, delay = count + 1, waited + delay, min(delay * 1.5, 5.0)
@@ -167,7 +177,7 @@ def _private_key(ssh: Ssh) -> pulumi.Output[str] | None:
             return pulumi.Output.secret(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise pulumi.RunError(
-                f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({error.strerror}); no node could be "
-                "reached. Name a file that exists, or leave it out to use the SSH agent."
+                f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({error.strerror}); "
+                "no node could be reached. Name a file that exists, or leave it out to use the SSH agent."
             ) from None
     return None

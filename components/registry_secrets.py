@@ -1,4 +1,4 @@
-"""The secrets that the sites share: made once or taken over from the primary, and kept in the stack's state."""
+"""What all sites must agree on: made once or read from the primary, and kept in the stack's state."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ ALPHANUMERIC = string.ascii_letters + string.digits
 
 def generate(length: int) -> str:
     """`length` letters and digits from the system's entropy, a letter first."""
-    return entropy.choice(string.ascii_letters) + "".join(entropy.choice(ALPHANUMERIC) for _ in range(length - 1))
+    return entropy.choice(string.ascii_letters) + "".join(
+        entropy.choice(ALPHANUMERIC) for _ in range(length - 1)
+    )
 
 
 class _Provider(dynamic.ResourceProvider):
-    """Looks only at what asks for a new secret: this code itself is part of the resource's inputs, and an upgrade of
-    Python or of the program changes it."""
+    """Looks only at what asks for a new secret.
+
+    This code itself is among the resource's inputs, and an upgrade of Python or of the program changes it.
+    """
 
     def create(self, props: dict[str, Any]) -> dynamic.CreateResult:
         value = generate(int(props["length"]))
@@ -57,9 +61,12 @@ class RegistrySecrets(pulumi.ComponentResource):
         self._shared_storage = deployment.shared
         rotate = deployment.rotate
         notification = GeneratedSecret("notification-secret", 32, rotate.notification_secret, here)
-        scopes = ["shared"] if deployment.shared else [s for s in deployment.sites if deployment.storage_of(s)]
+        scopes = (
+            ["shared"] if deployment.shared else [s for s in deployment.sites if deployment.storage_of(s)]
+        )
         self._http = {
-            scope: GeneratedSecret(f"{scope}-http-secret", 64, rotate.http_secret, here).value for scope in scopes
+            scope: GeneratedSecret(f"{scope}-http-secret", 64, rotate.http_secret, here).value
+            for scope in scopes
         }
         pair = _key_pair(deployment, here)
         self.fingerprint = pulumi.Output.unsecret(pair["fingerprint"])

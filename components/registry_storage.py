@@ -17,9 +17,13 @@ class RegistryBucket(pulumi.ComponentResource):
     """A bucket made by this stack. It and all that protects it stay when the stack goes: it holds images."""
 
     def __init__(self, name: str, s3: S3, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("gitlabgeo:index:RegistryBucket", name, {"bucket": s3.bucket, "region": s3.region}, opts)
+        super().__init__(
+            "gitlabgeo:index:RegistryBucket", name, {"bucket": s3.bucket, "region": s3.region}, opts
+        )
         keep = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
-        bucket = aws.s3.Bucket(f"{name}-bucket", bucket=s3.bucket, region=s3.region, force_destroy=False, opts=keep)
+        bucket = aws.s3.Bucket(
+            f"{name}-bucket", bucket=s3.bucket, region=s3.region, force_destroy=False, opts=keep
+        )
         rest = pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[bucket])
         aws.s3.BucketPublicAccessBlock(
             f"{name}-public-access",
@@ -45,14 +49,16 @@ class RegistryBucket(pulumi.ComponentResource):
             versioning_configuration={"status": "Enabled"},
             opts=rest,
         )
-        by_key = {"sse_algorithm": "aws:kms", "kms_master_key_id": s3.kms_key_id}
         aws.s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encryption",
             bucket=bucket.bucket,
             region=s3.region,
             rules=[
                 {
-                    "apply_server_side_encryption_by_default": by_key if s3.kms_key_id else {"sse_algorithm": "AES256"},
+                    "apply_server_side_encryption_by_default": {
+                        "sse_algorithm": "aws:kms" if s3.kms_key_id else "AES256",
+                        "kms_master_key_id": s3.kms_key_id,
+                    },
                     "bucket_key_enabled": s3.kms_key_id is not None,
                 }
             ],
@@ -93,7 +99,9 @@ class StorageAccess(pulumi.ComponentResource):
         policy = aws.iam.UserPolicy(
             name, user=user.name, policy=json.dumps(storage.rights(s3, write=write)), opts=here
         )
-        key = aws.iam.AccessKey(name, user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]))
+        key = aws.iam.AccessKey(
+            name, user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[policy])
+        )
         self.secrets: dict[str, pulumi.Input[str]] = {
             "s3_access_key": pulumi.Output.secret(key.id),
             "s3_secret_key": pulumi.Output.secret(key.secret),

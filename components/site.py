@@ -12,14 +12,15 @@ from omnibus.model import Deployment
 
 
 class Site(pulumi.ComponentResource):
-    """`proof`: node → its checks; `overview`: what a person asks about the site. Nodes are done in parallel."""
+    """`proof`: node → its checks; `overview`: what a person asks about the site. Nodes go in parallel."""
 
-    token: ClassVar[str]
+    kind: ClassVar[str]
 
     def __init__(
         self,
         name: str,
         deployment: Deployment,
+        *,
         secrets: Mapping[str, pulumi.Input[str]],
         checked: pulumi.Input[bool],
         after: Sequence[pulumi.Resource],
@@ -28,13 +29,20 @@ class Site(pulumi.ComponentResource):
         site = deployment.sites[name]
         shown = {"external_url": site.external_url, "registry_url": site.registry_url}
         # A promotion changes the part a site plays, not the site: its nodes are updated, not made anew.
-        parts = [pulumi.Alias(type_=part.token) for part in (PrimarySite, SecondarySite) if part is not type(self)]
+        parts = [
+            pulumi.Alias(type_=part.kind) for part in (PrimarySite, SecondarySite) if part is not type(self)
+        ]
         alias = pulumi.ResourceOptions(aliases=parts)
-        super().__init__(self.token, name, shown, pulumi.ResourceOptions.merge(opts, alias))
+        super().__init__(self.kind, name, shown, pulumi.ResourceOptions.merge(opts, alias))
         self.name = name
         here = pulumi.ResourceOptions(parent=self)
-        nodes = {node: Node(node, deployment, name, secrets, checked, after, here) for node in site.nodes}
-        self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(**{n: node.proof for n, node in nodes.items()})
+        nodes = {
+            node: Node(node, deployment, name, secrets=secrets, checked=checked, after=after, opts=here)
+            for node in site.nodes
+        }
+        self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
+            **{n: node.proof for n, node in nodes.items()}
+        )
         s3 = deployment.storage_of(name)
         self.overview: dict[str, Any] = {
             "role": "primary" if name == deployment.primary else "secondary",
@@ -50,10 +58,10 @@ class Site(pulumi.ComponentResource):
 class PrimarySite(Site):
     """Its registry notifies its GitLab of every push."""
 
-    token = "gitlabgeo:index:PrimarySite"
+    kind = "gitlabgeo:index:PrimarySite"
 
 
 class SecondarySite(Site):
     """Its GitLab copies the primary's images, or reads them where storage is shared."""
 
-    token = "gitlabgeo:index:SecondarySite"
+    kind = "gitlabgeo:index:SecondarySite"

@@ -17,7 +17,11 @@ from omnibus.problems import Problem
 
 def problems(d: Deployment) -> list[Problem]:
     """Every contradiction in a configuration whose single values are right."""
-    return [p for check in (_version, _primary, _names, _roles, _urls, _storage, _writers, _access, _ssh) for p in check(d)]
+    return [
+        p
+        for check in (_version, _primary, _names, _roles, _urls, _storage, _writers, _access, _ssh)
+        for p in check(d)
+    ]
 
 
 def _version(d: Deployment) -> Iterator[Problem]:
@@ -84,7 +88,10 @@ def _roles(d: Deployment) -> Iterator[Problem]:
                 )
             if len(set(node.roles)) != len(node.roles):
                 yield Problem(
-                    f"sites.{site_name}.nodes.{name}.roles", f"{node.roles} repeats a role", "one is meant", "[rails]"
+                    f"sites.{site_name}.nodes.{name}.roles",
+                    f"{node.roles} repeats a role",
+                    "one is meant",
+                    "[rails]",
                 )
 
 
@@ -154,7 +161,7 @@ def _storage(d: Deployment) -> Iterator[Problem]:
                 yield Problem(
                     f"sites.{name}.storage.bucket",
                     f"{own.bucket!r} is the storage of {other} too",
-                    "Geo's worker would delete live images there: with one bucket the sites must be in mode shared",
+                    "Geo's worker would delete live images there: one bucket under two sites is mode shared",
                     f"acme-registry-{name}, or storage.mode: shared",
                 )
         used[name] = own
@@ -166,8 +173,8 @@ def _writers(d: Deployment) -> Iterator[Problem]:
             yield Problem(
                 f"sites.{name}.read_only",
                 "false on a secondary of shared storage",
-                "Geo's worker deletes the tags that the primary lacks; with one bucket under both registries these "
-                "are the primary's live images",
+                "Geo's worker deletes the tags that the primary lacks; with one bucket under both registries "
+                "these are the primary's live images",
                 "true, or storage.mode: per_site",
             )
         if not d.shared and site.read_only and d.replication:
@@ -179,7 +186,10 @@ def _writers(d: Deployment) -> Iterator[Problem]:
             )
     if d.primary in d.sites and d.sites[d.primary].read_only:
         yield Problem(
-            f"sites.{d.primary}.read_only", "true on the primary", "nobody could push an image any more", "false"
+            f"sites.{d.primary}.read_only",
+            "true on the primary",
+            "nobody could push an image any more",
+            "false",
         )
 
 
@@ -215,7 +225,7 @@ def _access(d: Deployment) -> Iterator[Problem]:
                 yield Problem(
                     f"sites.{other}.s3_keys.access_key",
                     f"the same as the primary's ({d.primary})",
-                    "the secondary could write to the shared storage, and Geo's worker delete the primary's images",
+                    "the secondary could write there, and Geo's worker delete the primary's live images",
                     "a key that may only read",
                 )
 
@@ -228,5 +238,8 @@ def _ssh(d: Deployment) -> Iterator[Problem]:
     for key, ssh in given:
         if ssh.private_key and ssh.private_key_file:
             yield Problem(
-                f"{key}.private_key_file", "given beside private_key", "only one of them can be used", "remove one"
+                f"{key}.private_key_file",
+                "given beside private_key",
+                "only one of them can be used",
+                "remove one",
             )

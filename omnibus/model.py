@@ -63,9 +63,7 @@ Url = Annotated[
 BucketName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
-    Doc(
-        "S3 would refuse it: 3 to 63 lower-case letters, digits, dots and hyphens", "acme-gitlab-registry"
-    ),
+    Doc("S3 would refuse it: 3 to 63 lower-case letters, digits, dots and hyphens", "acme-gitlab-registry"),
 ]
 Region = Annotated[
     str,
@@ -90,10 +88,15 @@ class Ssh(Closed):
     port: Annotated[Port | None, Doc("the node could not be reached", "22")] = None
     private_key: Annotated[
         SecretStr | None,
-        Doc("the SSH login would fail", "pulumi config set --secret --path ssh.private_key < ~/.ssh/id_ed25519"),
+        Doc(
+            "the SSH login would fail",
+            "pulumi config set --secret --path ssh.private_key < ~/.ssh/id_ed25519",
+        ),
     ] = None
     private_key_file: Annotated[str | None, Doc("the SSH login would fail", "~/.ssh/id_ed25519")] = None
-    bastion: Annotated[Bastion | None, Doc("the nodes behind it could not be reached", "{host: 192.0.2.10, host_key: …}")] = None
+    bastion: Annotated[
+        Bastion | None, Doc("the nodes behind it could not be reached", "{host: 192.0.2.10, host_key: …}")
+    ] = None
     wait_seconds: Annotated[
         Annotated[int, Field(ge=1, le=3600)] | None,
         Doc("how long a booting node that refuses connections is waited for, 1 to 3600 s", "120"),
@@ -141,7 +144,9 @@ class S3(Closed):
 
     bucket: BucketName
     region: Region
-    create: Annotated[bool, Doc("the bucket is made by this stack (true) or is there already (false)", "true")] = True
+    create: Annotated[
+        bool, Doc("the bucket is made by this stack (true) or is there already (false)", "true")
+    ] = True
     root_directory: Annotated[
         str | None,
         StringConstraints(pattern=r"^/?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"),
@@ -156,6 +161,7 @@ class S3(Closed):
         StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),
         Doc("an S3 server other than AWS; needs s3_keys of each site", "https://minio.example.com"),
     ] = None
+
     def same_place(self, other: S3) -> bool:
         """Whether two registries would write the same objects."""
         return (self.endpoint, self.bucket, (self.root_directory or "").strip("/")) == (
@@ -177,7 +183,8 @@ class Storage(Closed):
         ),
     ]
     s3: Annotated[
-        S3 | None, Doc("a shared storage needs its bucket", "{bucket: acme-gitlab-registry, region: eu-west-1}")
+        S3 | None,
+        Doc("a shared storage needs its bucket", "{bucket: acme-gitlab-registry, region: eu-west-1}"),
     ] = None
     data_moved: Annotated[
         bool,
@@ -196,7 +203,10 @@ class Site(Closed):
     nodes: Annotated[
         dict[Name, Node],
         Field(min_length=1),
-        Doc("a site without a node has nothing to configure", "{london-1: {host: 10.10.0.11, host_key: ssh-ed25519 AAAA…}}"),
+        Doc(
+            "a site without a node has nothing to configure",
+            "{london-1: {host: 10.10.0.11, host_key: ssh-ed25519 AAAA…}}",
+        ),
     ]
     ssh: Annotated[Ssh | None, Doc("the site's nodes could not be reached", "{user: ubuntu}")] = None
     storage: Annotated[
@@ -207,11 +217,17 @@ class Site(Closed):
         ),
     ] = None
     s3_keys: Annotated[
-        S3Keys | None, Doc("keys that exist, instead of an IAM user made for the site", "{access_key: AKIA…, secret_key: …}")
+        S3Keys | None,
+        Doc(
+            "keys that exist, instead of an IAM user made for the site", "{access_key: AKIA…, secret_key: …}"
+        ),
     ] = None
     read_only: Annotated[
         bool | None,
-        Doc("whether the site's registry refuses pushes and deletes; by default it does where storage is shared", "true"),
+        Doc(
+            "whether the site's registry refuses pushes and deletes; where storage is shared it must",
+            "true",
+        ),
     ] = None
 
     def nodes_with(self, role: Role) -> dict[str, Node]:
@@ -221,7 +237,9 @@ class Site(Closed):
 class Rotate(Closed):
     """Raise a number to have the secret made anew at the next `pulumi up`."""
 
-    notification_secret: Annotated[int, Field(ge=0), Doc("a whole number; raising it makes a new secret", "1")] = 0
+    notification_secret: Annotated[
+        int, Field(ge=0), Doc("a whole number; raising it makes a new secret", "1")
+    ] = 0
     http_secret: Annotated[int, Field(ge=0), Doc("a whole number; raising it makes a new secret", "1")] = 0
 
 
@@ -231,7 +249,10 @@ class Deployment(Closed):
     gitlab_version: Annotated[
         str,
         StringConstraints(pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?(-[a-z0-9.]+)?$"),
-        Doc("settings that changed their names between versions would be written under the wrong one", '"18.5"'),
+        Doc(
+            "settings that changed their names between versions would be written under the wrong one",
+            '"18.5"',
+        ),
     ]
     primary: Annotated[str, Doc("all other sites replicate from this one", "london")]
     sites: Annotated[
@@ -240,7 +261,9 @@ class Deployment(Closed):
     ]
     storage: Storage
     ssh: Annotated[Ssh, Doc("the nodes could not be reached", "{user: ubuntu}")] = Ssh()
-    replication: Annotated[bool, Doc("false states Geo's registry replication off on every secondary", "true")] = True
+    replication: Annotated[
+        bool, Doc("false states Geo's registry replication off on every secondary", "true")
+    ] = True
     issuer: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z0-9._-]+$"),

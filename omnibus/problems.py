@@ -46,10 +46,12 @@ def from_validation(error: ValidationError, model: type[BaseModel] = Deployment)
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
-    where = [part for part in detail["loc"] if part not in ("[key]",) and not _is_branch(part, detail["loc"])]
+    where = [part for part in detail["loc"] if part != "[key]" and not _is_branch(part)]
     key = ".".join(str(part) for part in where)
     doc, owner = _find(model, where)
-    consequence, example = (doc.consequence, doc.example) if doc else ("the program would not know what is meant", "")
+    consequence, example = (
+        (doc.consequence, doc.example) if doc else ("the program would not know what is meant", "")
+    )
     match detail["type"]:
         case "extra_forbidden":
             known = sorted(owner.model_fields) if owner else []
@@ -84,9 +86,9 @@ def _shown(detail: ErrorDetails) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
-def _is_branch(part: int | str, location: tuple[int | str, ...]) -> bool:
+def _is_branch(part: int | str) -> bool:
     """pydantic puts the name of a union's branch (`S3`, `literal['keep']`) into the location."""
-    return isinstance(part, str) and (part in ("S3",) or part.startswith(("literal[", "function-", "constrained-")))
+    return isinstance(part, str) and part.startswith(("S3", "literal["))
 
 
 def _find(model: type[BaseModel], where: Sequence[int | str]) -> tuple[Doc | None, type[BaseModel] | None]:
@@ -95,11 +97,15 @@ def _find(model: type[BaseModel], where: Sequence[int | str]) -> tuple[Doc | Non
     at: Any = model
     owner: type[BaseModel] | None = None
     for part in where:
-        models = [m for m in _models(at)]
+        models = list(_models(at))
         owner = next((m for m in models if part in m.model_fields), models[0] if models else None)
         if owner is not None and part in owner.model_fields:
             field = owner.model_fields[str(part)]
-            doc = next((m for m in field.metadata if isinstance(m, Doc)), None) or _doc_of(field.annotation) or doc
+            doc = (
+                next((m for m in field.metadata if isinstance(m, Doc)), None)
+                or _doc_of(field.annotation)
+                or doc
+            )
             at = field.annotation
         elif owner is None:
             at = _inside(at)

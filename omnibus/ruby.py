@@ -7,6 +7,7 @@ source file is a syntax error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -19,7 +20,7 @@ class Secret:
     name: str
 
 
-Value: TypeAlias = "str | bool | int | float | None | Secret | Sequence[Value] | Mapping[str, Value]"
+Value: TypeAlias = "str | bool | int | float | Secret | Sequence[Value] | Mapping[str, Value] | None"
 
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\", "#": "\\#"}
 
@@ -45,8 +46,12 @@ def _escape(c: str) -> str:
 
 
 def literal(value: Value, indent: int = 0) -> str:
-    """One Ruby literal; mappings and non-empty lists over several lines, so that a diff names the line."""
-    inner, outer = " " * (indent + 2), " " * indent
+    """One Ruby literal; mappings, and lists of mappings, over several lines.
+
+    Raises ValueError for infinities and lone surrogates, TypeError for types that Ruby has no literal for.
+    """
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+        return _collection(value, indent)
     match value:
         case None:
             return "nil"
@@ -54,23 +59,20 @@ def literal(value: Value, indent: int = 0) -> str:
             return f"secrets[{string(name)}]"
         case bool():
             return "true" if value else "false"
-        case int():
-            return str(value)
-        case float():
-            if value != value or value in (float("inf"), float("-inf")):
-                raise ValueError(f"{value} has no Ruby literal")
-            return repr(value)
         case str():
             return string(value)
-        case Mapping():
-            if not value:
-                return "{}"
-            rows = [f"{inner}{string(k)} => {literal(v, indent + 2)},\n" for k, v in value.items()]
-            return "{\n" + "".join(rows) + outer + "}"
-        case Sequence():
-            if not value:
-                return "[]"
-            if all(isinstance(v, str | int | float | Secret | None) for v in value):
-                return "[" + ", ".join(literal(v) for v in value) + "]"
-            return "[\n" + "".join(f"{inner}{literal(v, indent + 2)},\n" for v in value) + outer + "]"
+        case int() | float() if math.isfinite(value):
+            return repr(value)
+        case float():
+            raise ValueError(f"{value} has no Ruby literal")
     raise TypeError(f"{type(value).__name__} has no Ruby literal here")
+
+
+def _collection(value: Mapping[str, Value] | Sequence[Value], indent: int) -> str:
+    inner, outer = " " * (indent + 2), " " * indent
+    if isinstance(value, Mapping):
+        rows = [f"{inner}{string(k)} => {literal(v, indent + 2)},\n" for k, v in value.items()]
+        return "{\n" + "".join(rows) + outer + "}" if rows else "{}"
+    if not any(isinstance(v, Mapping) for v in value):
+        return "[" + ", ".join(literal(v, indent) for v in value) + "]"
+    return "[\n" + "".join(f"{inner}{literal(v, indent + 2)},\n" for v in value) + outer + "]"

@@ -6,7 +6,7 @@ over theirs, and it reads its secrets from a JSON file that only root can read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -32,23 +32,63 @@ class Setting:
     def __str__(self) -> str:
         if not self.keys:
             return f"{self.name} {literal(self.value)}"
-        return f"{self.name}{''.join(f'[{literal(k)}]' for k in self.keys)} = {literal(self.value)}"
+        return f"{self.path} = {literal(self.value)}"
+
+    @property
+    def path(self) -> str:
+        return self.name + "".join(f"[{literal(key)}]" for key in self.keys)
+
+    def flat(self) -> dict[str, str]:
+        """`{"registry['storage']['s3']['bucket']": "'acme'"}`: a line for each single value."""
+        return _flat(self.path, self.value)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The notification endpoints: the administrator's own stay as they are, `geo_event` is ours."""
+
+    geo_event: Mapping[str, Value] | None
+
+    def __str__(self) -> str:
+        theirs = "Array(registry['notifications']).reject { |e| e['name'] == 'geo_event' }"
+        ours = f" + {literal([self.geo_event])}" if self.geo_event else ""
+        return f"registry['notifications'] = {theirs}{ours}"
+
+    def flat(self) -> dict[str, str]:
+        where = "registry['notifications']['geo_event']"
+        return _flat(where, self.geo_event) if self.geo_event else {where: "none"}
+
+
+def _flat(path: str, value: Value) -> dict[str, str]:
+    if isinstance(value, Mapping) and value:
+        return {
+            k: v for key, inner in value.items() for k, v in _flat(f"{path}[{literal(key)}]", inner).items()
+        }
+    return {path: literal(value)}
 
 
 def text(d: Deployment, site_name: str, node_name: str) -> str:
     """The whole settings file of one node. Ends with a newline; the same input gives the same bytes."""
     kind = "primary" if site_name == d.primary else "secondary"
-    node = d.sites[site_name].nodes[node_name]
     lines = [
         f"# {node_name} of {site_name}, the {kind} site: container registry and its Geo replication.",
         "# Written by `pulumi up`; a change made here is undone by the next one.",
         f"secrets = JSON.parse(File.read({literal(SECRETS_FILE)}))",
+        *(str(part) for part in _parts(d, site_name, node_name)),
     ]
-    parts = [*_key_pair(d)]
-    parts += _registry(d, site_name) if node.has("registry") else _registry_elsewhere(d.sites[site_name])
-    parts += _primary(d, node) if kind == "primary" else _secondary(d, node)
-    lines += [part if isinstance(part, str) else str(part) for part in parts]
     return "\n".join(lines) + "\n"
+
+
+def preview(d: Deployment, site_name: str, node_name: str) -> dict[str, str]:
+    """The same settings for a person to read: setting → its value as it stands in the file."""
+    return {path: value for part in _parts(d, site_name, node_name) for path, value in part.flat().items()}
+
+
+def _parts(d: Deployment, site_name: str, node_name: str) -> Iterator[Setting | Endpoints]:
+    node = d.sites[site_name].nodes[node_name]
+    yield from _key_pair(d)
+    yield from _registry(d, site_name) if node.has("registry") else _registry_elsewhere(d.sites[site_name])
+    yield from _primary(d, node) if site_name == d.primary else _secondary(d, node)
 
 
 def secret_names(d: Deployment, site_name: str, node_name: str) -> list[str]:
@@ -93,32 +133,26 @@ def _registry_elsewhere(site: Site) -> Iterator[Setting]:
         yield Setting("gitlab_rails", ("registry_port",), url.port)
 
 
-def _primary(d: Deployment, node: Node) -> Iterator[Setting | str]:
+def _primary(d: Deployment, node: Node) -> Iterator[Setting | Endpoints]:
     if node.has("registry"):
         retries = versions.NOTIFICATION_RETRIES.name(versions.parse(d.gitlab_version))
-        endpoint: dict[str, Value] = {
-            "name": "geo_event",
-            "url": d.sites[d.primary].external_url.rstrip("/") + EVENTS_PATH,
-            "timeout": "500ms",
-            retries: 5,
-            "backoff": "1s",
-            "headers": {"Authorization": [Secret("notification_secret")]},
-        }
-        yield f"{_other_endpoints()} + {literal([endpoint])}"
+        yield Endpoints(
+            {
+                "name": "geo_event",
+                "url": d.sites[d.primary].external_url.rstrip("/") + EVENTS_PATH,
+                "timeout": "500ms",
+                retries: 5,
+                "backoff": "1s",
+                "headers": {"Authorization": [Secret("notification_secret")]},
+            }
+        )
     yield Setting("gitlab_rails", ("registry_notification_secret",), Secret("notification_secret"))
 
 
-def _secondary(d: Deployment, node: Node) -> Iterator[Setting | str]:
+def _secondary(d: Deployment, node: Node) -> Iterator[Setting | Endpoints]:
     if node.has("registry"):
         # A secondary that notified would be answered 401, or have its events recorded as the primary's.
-        yield _other_endpoints()
+        yield Endpoints(None)
     url = d.sites[d.primary].registry_url.rstrip("/")
     yield Setting("gitlab_rails", ("geo_registry_replication_enabled",), d.replication)
     yield Setting("gitlab_rails", ("geo_registry_replication_primary_api_url",), url)
-
-
-def _other_endpoints() -> str:
-    """The administrator's own notification endpoints stay; only geo_event is ours."""
-    return (
-        "registry['notifications'] = Array(registry['notifications']).reject { |e| e['name'] == 'geo_event' }"
-    )

@@ -46,7 +46,12 @@ def rights(s3: S3, *, write: bool) -> dict[str, Any]:
     on_bucket = ["s3:GetBucketLocation", "s3:ListBucket"]
     if write:
         on_bucket.append("s3:ListBucketMultipartUploads")
-        on_objects += ["s3:PutObject", "s3:DeleteObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
+        on_objects += [
+            "s3:PutObject",
+            "s3:DeleteObject",
+            "s3:ListMultipartUploadParts",
+            "s3:AbortMultipartUpload",
+        ]
     statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": on_bucket, "Resource": bucket},
         {"Effect": "Allow", "Action": on_objects, "Resource": f"{bucket}/{prefix}*"},
@@ -90,10 +95,11 @@ def shared_by(places: dict[str, dict[str, Any] | None]) -> str | None:
         if key in seen:
             where = ":".join(str(part) for part in place["place"] if part)
             return (
-                f"{seen[key]} and {site} keep their images in one place ({place['driver']} {where}); nothing was touched.\n"
+                f"{seen[key]} and {site} keep their images in one place ({place['driver']} {where}); "
+                "nothing was touched.\n"
                 f"  key:     sites.{site}.storage: keep\n"
-                "  why:     with storage per site Geo's worker deletes what the primary lacks, and these are the "
-                "primary's live images\n"
+                "  why:     with storage per site Geo's worker deletes what the primary lacks, "
+                "and these are the primary's live images\n"
                 "  example: storage.mode: shared, or a storage of its own for " + site
             )
         seen[key] = site

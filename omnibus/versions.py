@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-
 Version: TypeAlias = tuple[int, int]
 
 OLDEST: Version = (16, 0)
@@ -42,7 +41,7 @@ S3_DRIVER = Renamed(
 
 def parse(text: str) -> Version:
     """`18.5`, `18.5.2` or `18.5.2-ee.0` → (18, 5). Raises ValueError for anything else."""
-    parts = text.split("-")[0].split(".")
+    parts = text.split("-", maxsplit=1)[0].split(".")
     if not 2 <= len(parts) <= 3 or not all(p.isascii() and p.isdigit() for p in parts):
         raise ValueError(f"{text!r} is no GitLab version")
     return int(parts[0]), int(parts[1])

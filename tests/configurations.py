@@ -1,0 +1,56 @@
+"""A configuration that is right, to be made wrong in one place by each test."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from config import parse
+from omnibus.model import Deployment
+
+HOST_KEY = "ssh-ed25519 " + "A" * 68
+
+SHARED: dict[str, Any] = {
+    "gitlab_version": "18.5",
+    "primary": "london",
+    "ssh": {"user": "ubuntu"},
+    "sites": {
+        "london": {
+            "external_url": "https://gitlab.london.example.com",
+            "registry_url": "https://registry.london.example.com",
+            "nodes": {"london-1": {"host": "10.10.0.11", "host_key": HOST_KEY}},
+        },
+        "tokyo": {
+            "external_url": "https://gitlab.tokyo.example.com",
+            "registry_url": "https://registry.tokyo.example.com",
+            "nodes": {"tokyo-1": {"host": "10.20.0.11", "host_key": HOST_KEY}},
+        },
+    },
+    "storage": {"mode": "shared", "s3": {"bucket": "acme-registry", "region": "eu-west-1"}},
+}
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def per_site() -> dict[str, Any]:
+    """The same sites, each with a bucket of its own."""
+    raw = copy.deepcopy(SHARED)
+    raw["storage"] = {"mode": "per_site"}
+    for name, region in (("london", "eu-west-1"), ("tokyo", "ap-northeast-1")):
+        raw["sites"][name]["storage"] = {"bucket": f"acme-{name}", "region": region}
+    return raw
+
+
+def changed(raw: dict[str, Any], change: Change) -> dict[str, Any]:
+    """A copy with one change."""
+    raw = copy.deepcopy(raw)
+    change(raw)
+    return raw
+
+
+def deployment(raw: dict[str, Any]) -> Deployment:
+    """The typed form of a configuration that must be right."""
+    parsed, problems = parse(raw)
+    assert parsed is not None, problems
+    return parsed

@@ -1,0 +1,164 @@
+"""The configuration: what is right is taken, what is wrong is told, all of it at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+import config
+from config import parse
+from omnibus.problems import report
+from tests.configurations import HOST_KEY, SHARED, Change, changed, deployment, per_site
+
+pytestmark = pytest.mark.unit
+
+
+def put(*path: str, to: Any) -> Change:
+    def change(raw: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            raw = raw.setdefault(key, {})
+        raw[path[-1]] = to
+
+    return change
+
+
+def drop(*path: str) -> Change:
+    def change(raw: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            raw = raw[key]
+        del raw[path[-1]]
+
+    return change
+
+
+LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
+TOKYO_NODE = (*TOKYO, "nodes", "tokyo-1")
+KEYS = {"access_key": "AKIAEXAMPLE", "secret_key": "s3cr3t-value"}
+
+WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
+    ("a key with a typo names the nearest known one", SHARED, put("stroage", to={}), "stroage"),
+    ("an unknown key in a site", SHARED, put(*TOKYO, "regsitry_url", to="x"), "sites.tokyo.regsitry_url"),
+    ("no host key", SHARED, drop(*TOKYO_NODE, "host_key"), "sites.tokyo.nodes.tokyo-1.host_key"),
+    ("a host key that is none", SHARED, put(*TOKYO_NODE, "host_key", to="SHA256:abc"), "sites.tokyo.nodes.tokyo-1.host_key"),
+    ("a registry URL with a path", SHARED, put(*TOKYO, "registry_url", to="https://r.example.com/x"), "sites.tokyo.registry_url"),
+    ("a URL without a scheme", SHARED, put(*TOKYO, "external_url", to="gitlab.example.com"), "sites.tokyo.external_url"),
+    ("a URL whose port is none", SHARED, put(*TOKYO, "registry_url", to="https://r.example.com:99999"), "sites.tokyo.registry_url"),
+    ("a port as text", SHARED, put("ssh", "port", to="22"), "ssh.port"),
+    ("a number where a truth value belongs", SHARED, put("replication", to=1), "replication"),
+    ("an unknown role", SHARED, put(*TOKYO_NODE, "roles", to=["web"]), "sites.tokyo.nodes.tokyo-1.roles.0"),
+    ("no roles", SHARED, put(*TOKYO_NODE, "roles", to=[]), "sites.tokyo.nodes.tokyo-1.roles"),
+    ("a site name with capitals", SHARED, put("sites", "Paris", to=SHARED["sites"]["london"]), "sites.Paris"),
+    ("a bucket name S3 refuses", SHARED, put("storage", "s3", "bucket", to="Acme_Registry"), "storage.s3.bucket"),
+    ("a region that is none", SHARED, put("storage", "s3", "region", to="london"), "storage.s3.region"),
+    ("an unknown storage mode", SHARED, put("storage", "mode", to="both"), "storage.mode"),
+    ("a version that is none", SHARED, put("gitlab_version", to="latest"), "gitlab_version"),
+    ("a version too old", SHARED, put("gitlab_version", to="15.11"), "gitlab_version"),
+    ("a primary that is no site", SHARED, put("primary", to="paris"), "primary"),
+    ("one node name in two sites", SHARED, put(*TOKYO, "nodes", to={"london-1": {"host": "10.20.0.12", "host_key": HOST_KEY}}), "sites.tokyo.nodes.london-1"),
+    ("one address for two nodes", SHARED, put(*TOKYO_NODE, "host", to="10.10.0.11"), "sites.tokyo.nodes.tokyo-1.host"),
+    ("a site without a registry", SHARED, put(*TOKYO_NODE, "roles", to=["rails"]), "sites.tokyo.nodes"),
+    ("a registry without Rails", SHARED, put(*TOKYO_NODE, "roles", to=["registry"]), "sites.tokyo.nodes.tokyo-1.roles"),
+    ("two sites with one registry URL", SHARED, put(*TOKYO, "registry_url", to="https://registry.london.example.com/"), "sites.tokyo.registry_url"),
+    ("shared storage without a bucket", SHARED, drop("storage", "s3"), "storage.s3"),
+    ("shared storage and a site's own", SHARED, put(*TOKYO, "storage", to="keep"), "sites.tokyo.storage"),
+    ("shared storage a secondary may write to", SHARED, put(*TOKYO, "read_only", to=False), "sites.tokyo.read_only"),
+    ("a primary nobody can push to", SHARED, put(*LONDON, "read_only", to=True), "sites.london.read_only"),
+    ("storage per site, and none named", per_site(), drop(*TOKYO, "storage"), "sites.tokyo.storage"),
+    ("storage per site that is one bucket", per_site(), put(*TOKYO, "storage", "bucket", to="acme-london"), "sites.tokyo.storage.bucket"),
+    ("a bucket for all with storage per site", per_site(), put("storage", "s3", to=SHARED["storage"]["s3"]), "storage.s3"),
+    ("a read-only secondary that must copy", per_site(), put(*TOKYO, "read_only", to=True), "sites.tokyo.read_only"),
+    ("keys for storage that is kept", changed(per_site(), put(*TOKYO, "storage", to="keep")), put(*TOKYO, "s3_keys", to=KEYS), "sites.tokyo.s3_keys"),
+    ("an S3 server that is not AWS, without keys", changed(SHARED, put("storage", "s3", "create", to=False)), put("storage", "s3", "endpoint", to="https://minio.example.com"), "sites.london.s3_keys"),
+    ("two keys for SSH", SHARED, put("ssh", to={"private_key": "x", "private_key_file": "y"}), "ssh.private_key_file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("raw", "change", "key"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
+def test_refusal_names_key_value_consequence_and_example(
+    raw: dict[str, Any], change: Change, key: str
+) -> None:
+    """Each wrong value is refused by its key, with why and with what would be right; unchanged it is taken."""
+    assert parse(raw)[0] is not None
+    parsed, problems = parse(changed(raw, change))
+    assert parsed is None
+    told = {p.key: p for p in problems}
+    assert key in told
+    assert told[key].value and told[key].consequence and told[key].example
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """Shape and contradictions come in one report, not one after the other."""
+    raw = changed(SHARED, drop(*TOKYO_NODE, "host_key"))
+    raw = changed(raw, put("stroage", to=1))
+    raw = changed(raw, put(*LONDON, "read_only", to=True))
+    raw = changed(raw, put("primary", to="paris"))
+    text = report("Pulumi.dev.yaml", parse(raw)[1])
+    for key in ("sites.tokyo.nodes.tokyo-1.host_key", "stroage", "primary"):
+        assert key in text
+    assert "nothing was touched" in text
+
+
+def test_the_same_key_of_primary_and_secondary_is_refused_on_shared_storage() -> None:
+    """A secondary that signs with the primary's key could write; another key is taken."""
+    raw = changed(SHARED, put(*LONDON, "s3_keys", to=KEYS))
+    assert parse(changed(raw, put(*TOKYO, "s3_keys", to={**KEYS, "access_key": "AKIAOTHER"})))[0]
+    _, problems = parse(changed(raw, put(*TOKYO, "s3_keys", to=KEYS)))
+    assert [p.key for p in problems] == ["sites.tokyo.s3_keys.access_key"]
+
+
+def test_no_secret_is_repeated_in_a_report() -> None:
+    """A wrong value that may be secret is told as [secret], also inside a mapping that is wrong as a whole."""
+    raw = changed(SHARED, put(*TOKYO, "s3_keys", to={**KEYS, "secret_key": ["s3cr3t-value"]}))
+    raw = changed(raw, put("ssh", to={"private_key": 5, "user": {"private_key": "s3cr3t-value"}}))
+    text = report("Pulumi.dev.yaml", parse(raw)[1])
+    assert "s3_keys.secret_key" in text
+    assert "s3cr3t-value" not in text
+
+
+@pytest.mark.parametrize("stack", ["dev", "replicated"])
+def test_the_committed_stacks_are_right(stack: str) -> None:
+    """The examples that users start from are taken as they are."""
+    with open(f"Pulumi.{stack}.yaml", encoding="utf-8") as file:
+        given = yaml.safe_load(file)["config"]
+    own = {k.removeprefix("gitlab-geo-registry:"): v for k, v in given.items() if k.startswith("gitlab-geo")}
+    parsed = deployment(own)
+    assert parsed.primary == "london"
+    assert set(parsed.sites) == {"london", "tokyo"}
+
+
+def test_every_top_level_key_is_described_in_the_project_file() -> None:
+    """`pulumi config` and editors know the keys of the typed model, and no others."""
+    with open("Pulumi.yaml", encoding="utf-8") as file:
+        described = yaml.safe_load(file)["config"]
+    assert set(described) == set(config.Deployment.model_fields)
+    assert all(entry["description"] for entry in described.values())
+
+
+def test_scalars_that_pulumi_hands_over_as_text_are_values_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`replication: false` is no text, `gitlab_version: 18.10` is no number, and foreign namespaces are not read."""
+    stored = {
+        "gitlab-geo-registry:replication": "false",
+        "gitlab-geo-registry:gitlab_version": "18.10",
+        "gitlab-geo-registry:primary": "london",
+        "gitlab-geo-registry:storage": '{"mode": "shared"}',
+        "aws:region": "eu-west-1",
+    }
+    monkeypatch.setattr(config, "_all_config", lambda: stored)
+    assert config._raw("gitlab-geo-registry") == {
+        "replication": False,
+        "gitlab_version": "18.10",
+        "primary": "london",
+        "storage": {"mode": "shared"},
+    }
+
+
+def test_ssh_settings_of_a_node_win_over_its_sites_and_those_over_the_stacks() -> None:
+    """The nearer setting wins, field by field; a key given nearer replaces the other kind of key."""
+    raw = changed(SHARED, put("ssh", to={"user": "ubuntu", "port": 22, "private_key_file": "~/.ssh/a"}))
+    raw = changed(raw, put(*TOKYO, "ssh", to={"port": 2222, "private_key": "KEY"}))
+    raw = changed(raw, put(*TOKYO_NODE, "ssh", to={"user": "root"}))
+    ssh = deployment(raw).ssh_of("tokyo", "tokyo-1")
+    assert (ssh.user, ssh.port, ssh.private_key_file) == ("root", 2222, None)
+    assert ssh.private_key is not None and ssh.private_key.get_secret_value() == "KEY"

@@ -1,0 +1,154 @@
+"""What each node is told, by role."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from omnibus import settings, storage, versions
+from tests.configurations import HOST_KEY, SHARED, changed, deployment, per_site
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_primary_notifies_with_the_secret_of_the_secrets_file() -> None:
+    """geo_event is the name that omnibus derives Rails' secret from; the token is a raw value in an Array."""
+    shown = settings.preview(deployment(SHARED), "london", "london-1")
+    at = "registry['notifications']['geo_event']"
+    assert shown[f"{at}['name']"] == "'geo_event'"
+    assert shown[f"{at}['headers']['Authorization']"] == "[secrets['notification_secret']]"
+    assert shown["gitlab_rails['registry_notification_secret']"] == "secrets['notification_secret']"
+    assert shown[f"{at}['timeout']"] == "'500ms'"
+    assert not any("geo_registry_replication" in name for name in shown)
+
+
+def test_a_secondary_replicates_and_does_not_notify() -> None:
+    """Replication on, from the primary's registry; no geo_event of its own."""
+    shown = settings.preview(deployment(SHARED), "tokyo", "tokyo-1")
+    assert shown["gitlab_rails['geo_registry_replication_enabled']"] == "true"
+    url = "gitlab_rails['geo_registry_replication_primary_api_url']"
+    assert shown[url] == "'https://registry.london.example.com'"
+    assert shown["registry['notifications']['geo_event']"] == "none"
+    assert not any("notification_secret" in value for value in shown.values())
+
+
+def test_replication_can_be_stated_off() -> None:
+    """Off is said, not left out: a former `true` would stay."""
+    parsed = deployment(changed(SHARED, lambda raw: raw.update(replication=False)))
+    shown = settings.preview(parsed, "tokyo", "tokyo-1")
+    assert shown["gitlab_rails['geo_registry_replication_enabled']"] == "false"
+
+
+def test_only_the_secondary_of_shared_storage_is_read_only() -> None:
+    """And it does not purge uploads, which are the primary's."""
+    parsed = deployment(SHARED)
+    mode = "registry['storage']['maintenance']"
+    assert settings.preview(parsed, "tokyo", "tokyo-1")[f"{mode}['readonly']['enabled']"] == "true"
+    assert settings.preview(parsed, "tokyo", "tokyo-1")[f"{mode}['uploadpurging']['enabled']"] == "false"
+    assert not any(name.startswith(mode) for name in settings.preview(parsed, "london", "london-1"))
+    apart = deployment(per_site())
+    assert not any(name.startswith(mode) for name in settings.preview(apart, "tokyo", "tokyo-1"))
+
+
+def test_every_node_states_both_halves_of_the_pair_and_the_issuer() -> None:
+    """One half alone makes a mismatched pair, silently."""
+    for site in ("london", "tokyo"):
+        shown = settings.preview(deployment(SHARED), site, f"{site}-1")
+        assert shown["registry['internal_key']"] == "secrets['registry_key']"
+        assert shown["registry['internal_certificate']"] == "secrets['registry_certificate']"
+        assert shown["gitlab_rails['registry_issuer']"] == "'omnibus-gitlab-issuer'"
+        assert shown["registry['database']['enabled']"] == "false"
+
+
+def test_kept_storage_is_not_mentioned() -> None:
+    """`keep` leaves storage and http_secret to the administrator."""
+    raw = per_site()
+    raw["sites"]["tokyo"]["storage"] = "keep"
+    text = settings.text(deployment(raw), "tokyo", "tokyo-1")
+    assert "registry['storage']" not in text
+    assert "http_secret" not in text
+    assert "registry['storage']" in settings.text(deployment(raw), "london", "london-1")
+
+
+def test_a_node_without_the_registry_is_told_where_it_is() -> None:
+    """Rails and Sidekiq need the key and the registry's address, and run no registry."""
+    raw = changed(SHARED, lambda _: None)
+    raw["sites"]["tokyo"]["registry_url"] = "https://registry.tokyo.example.com:5050"
+    raw["sites"]["tokyo"]["nodes"]["tokyo-2"] = {
+        "host": "10.20.0.12",
+        "host_key": HOST_KEY,
+        "roles": ["sidekiq"],
+    }
+    shown = settings.preview(deployment(raw), "tokyo", "tokyo-2")
+    assert shown["registry['enable']"] == "false"
+    assert shown["gitlab_rails['registry_enabled']"] == "true"
+    assert shown["gitlab_rails['registry_host']"] == "'registry.tokyo.example.com'"
+    assert shown["gitlab_rails['registry_port']"] == "5050"
+    assert shown["registry['internal_key']"] == "secrets['registry_key']"
+    assert shown["gitlab_rails['geo_registry_replication_enabled']"] == "true"
+    assert "registry_external_url" not in shown
+    assert not any("storage" in name or "notifications" in name for name in shown)
+
+
+@pytest.mark.parametrize(
+    ("version", "retries", "driver"),
+    [("16.11", "threshold", "s3"), ("17.0", "threshold", "s3"), ("17.1", "maxretries", "s3"), ("19.0", "maxretries", "s3_v2")],
+)  # fmt: skip
+def test_names_follow_the_gitlab_version(version: str, retries: str, driver: str) -> None:
+    """Each release is told the names it knows."""
+    shown = settings.preview(
+        deployment(changed(SHARED, lambda raw: raw.update(gitlab_version=version))), "london", "london-1"
+    )
+    assert f"registry['notifications']['geo_event'][{retries!r}]" in shown
+    assert f"registry['storage'][{driver!r}]['bucket']" in shown
+
+
+def test_versions_are_parsed_and_others_refused() -> None:
+    """Patch level and edition do not matter; words are no version."""
+    assert versions.parse("18.5.2-ee.0") == (18, 5)
+    with pytest.raises(ValueError, match="latest"):
+        versions.parse("latest")
+
+
+def test_the_secrets_file_holds_what_the_settings_read_and_no_more() -> None:
+    """A secondary has no notification secret; each name the settings read is in the file."""
+    parsed = deployment(SHARED)
+    for site in ("london", "tokyo"):
+        read = set(re.findall(r"secrets\['(\w+)'\]", settings.text(parsed, site, f"{site}-1")))
+        assert read == set(settings.secret_names(parsed, site, f"{site}-1"))
+    assert "notification_secret" not in settings.secret_names(parsed, "tokyo", "tokyo-1")
+    assert "notification_secret" in settings.secret_names(parsed, "london", "london-1")
+
+
+def test_a_reader_can_change_nothing_in_its_bucket() -> None:
+    """Least rights: a writer's policy has the writes, a reader's has none, both name one bucket only."""
+    s3 = deployment(SHARED).storage.s3
+    assert s3
+    actions = {
+        write: {a for s in storage.rights(s3, write=write)["Statement"] for a in s["Action"]}
+        for write in (True, False)
+    }
+    assert {"s3:PutObject", "s3:DeleteObject"} <= actions[True]
+    assert all(re.match(r"s3:(Get|List)", action) for action in actions[False])
+    resources = {s["Resource"] for s in storage.rights(s3, write=True)["Statement"]}
+    assert resources == {"arn:aws:s3:::acme-registry", "arn:aws:s3:::acme-registry/*"}
+
+
+def test_two_kept_storages_that_are_one_are_named() -> None:
+    """Told by site and place; places that differ are fine."""
+    nfs = {"driver": "filesystem", "place": ["nfs:/export", "registry"]}
+    assert storage.shared_by({"london": nfs, "tokyo": {**nfs, "place": ["host", "registry"]}}) is None
+    told = storage.shared_by({"london": nfs, "tokyo": nfs})
+    assert told and "london and tokyo" in told and "nfs:/export" in told
+
+
+def test_omnibus_imports_without_pulumi() -> None:
+    """The knowledge of GitLab stays apart from the resources."""
+    code = (
+        "import sys; sys.modules['pulumi'] = sys.modules['pulumi_aws'] = sys.modules['pulumi_command'] = None\n"
+        "import omnibus.settings, omnibus.checks, omnibus.problems, omnibus.storage, omnibus.versions"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
