@@ -1,7 +1,7 @@
 """The providers of the lab: the real pulumi plugins where there are any, else stand-ins for them.
 
-A stand-in is a Python program that speaks the real provider protocol to the real engine.  The committed program
-and its Pulumi.yaml know nothing of it: the engine finds it where it looks for plugins.
+A stand-in is a Python program that speaks the real provider protocol to the real engine.  The committed
+program and its Pulumi.yaml know nothing of it: the engine finds it where it looks for plugins.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import sys
 from pathlib import Path
 
 _MODULES = {"command": "lab.providers.command", "aws": "lab.providers.aws.__main__"}
-"""Provider name (its Python package is pulumi_<name>) -> the stand-in's module, which has main and servicer."""
+"""Provider name (its package is pulumi_<name>) -> the stand-in's module, which has main and servicer."""
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def install(pulumi_home: Path) -> list[str]:
-    """Put each provider's plugin where an engine with this PULUMI_HOME finds it; a line for the screen for each.
+    """Put each provider's plugin where an engine with this PULUMI_HOME finds it.
 
-    The version is that of the installed Python package, for the engine asks for exactly that.  A real plugin is
-    taken from $PULUMI_REAL_PLUGINS or ~/.pulumi/plugins.
+    The version is that of the installed Python package, for the engine asks for exactly that.  A real plugin
+    is taken from $PULUMI_REAL_PLUGINS or ~/.pulumi/plugins.  Returns a line for the screen for each.
     """
     return [_install(pulumi_home / "plugins", name, module) for name, module in _MODULES.items()]
 
@@ -54,8 +54,8 @@ def _real_plugin(directory: str, executable: str) -> Path | None:
 
 
 def _shim(module: str) -> str:
-    # Isolated (-I), for the engine starts plugins in the program's directory and with the user's PYTHON* settings:
-    # neither may get between the stand-in and its modules.
+    # Isolated (-I), for the engine starts plugins in the program's directory and with the user's PYTHON*
+    # settings: neither may get between the stand-in and its modules.
     start = (
         f"import sys; sys.path.insert(0, {str(_CHECKOUT)!r}); "
         f"from {module} import main, servicer; main(servicer())"

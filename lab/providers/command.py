@@ -2,17 +2,15 @@
 
 Runs for real, over SSH and locally.  Behaviour as in provider/pkg/provider/{remote,local,common} of
 pulumi/pulumi-command: without `update` a changed input runs `create` again, changed `triggers` replace,
-`connection` is always a secret, stdout and stderr are not unless the program says so, customTimeouts do nothing.
+`connection` is always a secret, stdout and stderr only if the program says so, customTimeouts do nothing.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
-import threading
 from typing import Any
 
+from lab.providers import local
 from lab.providers.output import Output
 from lab.providers.protocol import PropertyMap, is_archive, is_asset, is_secret, plain, secret
 from lab.providers.resource import Call, Invalid, Resource
@@ -109,61 +107,14 @@ class LocalCommand(Command):
         return inputs
 
     def run(self, call: Call, command: str, inputs: PropertyMap, old: PropertyMap) -> dict[str, str]:
-        output = Output(call.log, inputs.get("logging"))
-        environment = {**os.environ, **(inputs.get("environment") or {}), **previous_output(inputs, old)}
-        arguments = [*(inputs.get("interpreter") or ["/bin/sh", "-c"]), command]
-        try:
-            process = subprocess.Popen(
-                arguments,
-                cwd=inputs.get("dir"),
-                env=environment,
-                stdin=subprocess.PIPE if inputs.get("stdin") else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as problem:
-            reason = (problem.strerror or str(problem)).lower()
-            return output.finish(command, f"fork/exec {arguments[0]}: {reason}")
-        ended = threading.Event()
-        threading.Thread(target=_kill_when_cancelled, args=(call, process, ended), daemon=True).start()
-        threading.Thread(target=_feed, args=(process, inputs.get("stdin")), daemon=True).start()
-        assert process.stdout and process.stderr
-        streams = {"stdout": process.stdout, "stderr": process.stderr}
-        pumps = [
-            output.pump("stdout", lambda: os.read(streams["stdout"].fileno(), 1 << 16)),
-            output.pump("stderr", lambda: os.read(streams["stderr"].fileno(), 1 << 16)),
-        ]
-        for thread in pumps:
-            thread.join()
-        status = process.wait()
-        ended.set()
-        for stream in streams.values():
-            stream.close()
-        return output.finish(command, _exit_failure(status))
-
-
-def _feed(process: subprocess.Popen[bytes], stdin: str | None) -> None:
-    if process.stdin:
-        try:
-            process.stdin.write((stdin or "").encode())
-            process.stdin.close()
-        except OSError:
-            pass  # the command did not read it to the end, which is its own affair
-
-
-def _kill_when_cancelled(call: Call, process: subprocess.Popen[bytes], ended: threading.Event) -> None:
-    while not ended.wait(0.1):
-        if call.cancelled.is_set():
-            process.kill()
-            return
-
-
-def _exit_failure(status: int) -> str | None:
-    if status < 0:
-        names = {1: "hangup", 2: "interrupt", 3: "quit", 6: "aborted", 9: "killed", 11: "segmentation fault"}
-        names |= {13: "broken pipe", 14: "alarm clock", 15: "terminated"}
-        return f"signal: {names.get(-status, f'signal {-status}')}"
-    return f"exit status {status}" if status else None
+        return local.run(
+            call,
+            [*(inputs.get("interpreter") or ["/bin/sh", "-c"]), command],
+            directory=inputs.get("dir"),
+            stdin=inputs.get("stdin"),
+            environment={**(inputs.get("environment") or {}), **previous_output(inputs, old)},
+            output=Output(call.log, inputs.get("logging")),
+        )
 
 
 class CopyToRemote(Resource):

@@ -11,6 +11,13 @@ from lab.providers.resource import Log
 Stream = Literal["stdout", "stderr"]
 _LONGEST_LINE = 64 * 1024
 """Bytes.  The real provider logs with Go's bufio.Scanner, which gives up at a longer line."""
+_LOGGED: dict[str | None, tuple[Stream, ...]] = {
+    None: ("stdout", "stderr"),
+    "stdoutAndStderr": ("stdout", "stderr"),
+    "stdout": ("stdout",),
+    "stderr": ("stderr",),
+    "none": (),
+}
 _ESCAPES = {
     "\a": "\\a",
     "\b": "\\b",
@@ -32,11 +39,9 @@ class Output:
     """Collects both streams of one command; safe to feed from two threads."""
 
     def __init__(self, log: Log, logging: str | None) -> None:
-        """`logging` is the resource's input: stdout, stderr, none, or stdoutAndStderr (also when not given)."""
+        """`logging` is the resource's input: stdout, stderr, none, or stdoutAndStderr (the default)."""
         self._log = log
-        self._logged = {None: ("stdout", "stderr"), "stdoutAndStderr": ("stdout", "stderr"), "none": ()}.get(
-            logging, (logging,)
-        )
+        self._logged = _LOGGED[logging]
         self._parts: dict[Stream, list[bytes]] = {"stdout": [], "stderr": []}
         self._both: list[bytes] = []
         self._line = b""
@@ -51,7 +56,7 @@ class Output:
                 *lines, self._line = (self._line + chunk).split(b"\n")
                 for line in lines:
                     self._show(line)
-                self.too_long = self.too_long or len(self._line) >= _LONGEST_LINE
+                self.too_long |= len(self._line) >= _LONGEST_LINE
 
     def _show(self, line: bytes) -> None:
         if len(line) >= _LONGEST_LINE:

@@ -1,9 +1,9 @@
 """Pulumi property maps as plain Python values, and what the lab's providers do with them.
 
-On the wire a property map is a protobuf `Struct`.  Here it is a dict of JSON values in which what JSON cannot
-say stays as Pulumi writes it: an object whose key `SIGNATURE` names the kind (secret, asset, archive), and one
-of the `UNKNOWN` strings for a value that a preview does not know yet.  `plain` unwraps secrets for *use*; what
-goes back to the engine must keep its wrapping, or it lands in the state as plain text.
+On the wire a property map is a protobuf `Struct`.  Here it is a dict of JSON values in which what JSON
+cannot say stays as Pulumi writes it: an object whose key `SIGNATURE` names the kind (secret, asset, archive),
+and one of the `UNKNOWN` strings for a value that a preview does not know yet.  `plain` unwraps secrets for
+*use*; what goes back to the engine must keep its wrapping, or it lands in the state as plain text.
 
 The constants are those of pulumi/sdk/go/common/resource/plugin/rpc.go and .../sig.
 """

@@ -1,4 +1,4 @@
-"""What a resource type of a stand-in provider has to say for itself; `servicer` puts it behind the protocol."""
+"""What a resource type of a stand-in has to say for itself; `servicer` puts it behind the protocol."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lab.providers.protocol import PropertyMap, is_unknown, plain
+from lab.providers.protocol import UNKNOWN, PropertyMap, is_unknown, plain
 
 
 class Severity(enum.IntEnum):
@@ -51,7 +51,7 @@ class Call:
 
 
 class Resource:
-    """One resource type.  All values are plain; secrets in outputs have to be marked with `protocol.secret`."""
+    """One resource type.  Values are plain; secrets among the outputs are marked with `protocol.secret`."""
 
     replace_on: tuple[str, ...] = ()
     """Top-level inputs whose change makes a new resource."""
@@ -88,9 +88,7 @@ class Resource:
         return id, state, inputs
 
     def preview(self, inputs: PropertyMap, old: PropertyMap) -> PropertyMap:
-        """The outputs a preview shows: inputs (wrapped) and what is not known yet; `old` is {} for a creation."""
-        from lab.providers.protocol import UNKNOWN
-
+        """The outputs a preview shows: the wrapped inputs and what is not known yet; `old` is {} at first."""
         kept = {key: old[key] for key in self.computed if self.keeps_outputs and key in old}
         unknown = {key: UNKNOWN for key in self.computed if key not in kept}
         stated = {

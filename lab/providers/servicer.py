@@ -41,7 +41,7 @@ def _reported(method: _F) -> _F:
         try:
             with self.working():
                 return method(self, request, context)
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001  # the engine reports it
             context.abort(grpc.StatusCode.UNKNOWN, str(problem) or repr(problem))
 
     return call  # type: ignore[return-value]
@@ -84,7 +84,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def busy(self) -> bool:
         return self._busy > 0
 
-    # -- the plugin itself -------------------------------------------------------------------------------------
+    # -- the plugin itself ----------------------------------------------------------------------------------
     def Attach(self, request: plugin_pb2.PluginAttach, context: grpc.ServicerContext) -> empty_pb2.Empty:
         self.attach(request.address)
         return empty_pb2.Empty()
@@ -116,9 +116,10 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         if request.tok not in self._functions:
             raise KeyError(f"the lab's stand-in provider has no function {request.tok}")
         result = self._functions[request.tok](plain(load(request.args)))
-        return pb.InvokeResponse(**{"return": dump(result)})
+        fields: Any = {"return": dump(result)}  # a keyword of Python
+        return pb.InvokeResponse(**fields)
 
-    # -- resources ---------------------------------------------------------------------------------------------
+    # -- resources -------------------------------------------------------------------------------------------
     @_reported
     def Check(self, request: pb.CheckRequest, context: grpc.ServicerContext) -> pb.CheckResponse:
         resource, call = self._resource(request.urn, seed=request.randomSeed)
@@ -145,8 +146,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         inputs = load(request.properties)
         if request.preview:
             return pb.CreateResponse(properties=dump(resource.preview(inputs, {})))
-        id, outputs = resource.create(call, plain(inputs))
-        return pb.CreateResponse(id=id, properties=dump(_rewrap(inputs, outputs)))
+        made, outputs = resource.create(call, plain(inputs))
+        return pb.CreateResponse(id=made, properties=dump(_rewrap(inputs, outputs)))
 
     @_reported
     def Update(self, request: pb.UpdateRequest, context: grpc.ServicerContext) -> pb.UpdateResponse:
@@ -166,9 +167,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         found = resource.read(call, request.id, plain(state), plain(inputs))
         if found is None:
             return pb.ReadResponse(id="")
-        id, outputs, now = found
-        wrapped = dump(_rewrap(state, outputs)), dump(_rewrap(inputs, now))
-        return pb.ReadResponse(id=id, properties=wrapped[0], inputs=wrapped[1])
+        name, outputs, now = found
+        properties, inputs = _rewrap(state, outputs), _rewrap(inputs, now)
+        return pb.ReadResponse(id=name, properties=dump(properties), inputs=dump(inputs))
 
     @_reported
     def Delete(self, request: pb.DeleteRequest, context: grpc.ServicerContext) -> empty_pb2.Empty:
@@ -178,7 +179,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def _resource(self, urn: str, seed: bytes = b"") -> tuple[Resource, Call]:
         # urn:pulumi:<stack>::<project>::<parent type$…$type>::<name>
-        token = urn.split("::")[2].split("$")[-1]
+        token = urn.split("::")[2].rpartition("$")[2]
         if token not in self._resources:
             raise KeyError(f"the lab's stand-in provider has no resource type {token}")
 
@@ -211,7 +212,7 @@ def _diff(old: PropertyMap, new: PropertyMap, replace_on: tuple[str, ...]) -> pb
 
 
 def _rewrap(wrapped: PropertyMap, values: PropertyMap) -> PropertyMap:
-    """`values` with the secrets of `wrapped` marked again: as they were where a value is the same, else whole."""
+    """`values` with the secrets of `wrapped` marked again: as before where a value is equal, else whole."""
 
     def again(key: str, value: Any) -> Any:
         if key not in wrapped or not has_secret(wrapped[key]):
@@ -222,7 +223,7 @@ def _rewrap(wrapped: PropertyMap, values: PropertyMap) -> PropertyMap:
 
 
 def start(servicer: Servicer, port: int = 0) -> tuple[grpc.Server, int]:
-    """Serve on loopback; returns the server and its port.  For tests: PULUMI_DEBUG_PROVIDERS=<name>:<port>."""
+    """Serve on loopback; returns the server and its port (for PULUMI_DEBUG_PROVIDERS=<name>:<port>)."""
     server = grpc.server(futures.ThreadPoolExecutor(_THREADS), options=_SIZES)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
     port = server.add_insecure_port(f"127.0.0.1:{port}")

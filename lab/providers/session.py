@@ -2,40 +2,94 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_REQUEST, cMSG_CHANNEL_REQUEST
+from paramiko.common import (
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_SUCCESS,
+    cMSG_CHANNEL_REQUEST,
+)
 
-from lab.providers.output import Output
+from lab.providers.output import Output, quoted
 from lab.providers.resource import Call, Severity
-from lab.providers.ssh import SshError
 
 # RFC 4254 section 6.10; the numbers are what Go adds to 128.
-_SIGNALS = {
-    "ABRT": 6,
-    "ALRM": 14,
-    "FPE": 8,
-    "HUP": 1,
-    "ILL": 4,
-    "INT": 2,
-    "KILL": 9,
-    "PIPE": 13,
-    "QUIT": 3,
-    "SEGV": 11,
-    "TERM": 15,
-}
+_SIGNALS = {"ABRT": 6, "ALRM": 14, "FPE": 8, "HUP": 1, "ILL": 4, "INT": 2}
+_SIGNALS |= {"KILL": 9, "PIPE": 13, "QUIT": 3, "SEGV": 11, "TERM": 15}
 _NOT_ACCEPTED = (
     "Unable to set '%s'. This only works if your SSH server is configured to accept\n"
-    "\tthese variables via AcceptEnv. Alternatively, if a Bash-like shell runs the command on the remote host, "
-    "you could\n\tprefix the command itself with the variables in the form 'VAR=value command'"
+    "\tthese variables via AcceptEnv. Alternatively, if a Bash-like shell runs the command on the remote "
+    "host, you could\n\tprefix the command itself with the variables in the form 'VAR=value command'"
 )
+
+
+class Transport(paramiko.Transport):
+    """A transport that tells two things paramiko drops: signals that ended a command, refused variables.
+
+    Both come in messages for which paramiko has handlers in a table; here are others in their place.
+    """
+
+    _channel_handler_table: dict[int, Callable[[paramiko.Channel, paramiko.Message], Any]]
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self.endings: dict[int, tuple[str, str]] = {}
+        """How commands were killed, by channel: (signal as "TERM", message)."""
+        self._answers: queue.Queue[bool] = queue.Queue()
+        self._asking = False
+        self._usual = self._channel_handler_table
+        self._channel_handler_table = {
+            **self._usual,
+            MSG_CHANNEL_REQUEST: self._on_request,
+            MSG_CHANNEL_SUCCESS: lambda channel, message: self._on_answer(channel, message, True),
+            MSG_CHANNEL_FAILURE: lambda channel, message: self._on_answer(channel, message, False),
+        }
+
+    def _on_request(self, channel: paramiko.Channel, message: paramiko.Message) -> None:
+        if message.get_text() == "exit-signal":
+            message.get_boolean()
+            signal = message.get_text()
+            message.get_boolean()
+            self.endings[channel.get_id()] = (signal, message.get_text())
+        message.rewind()
+        message.get_int()  # the channel's number, which the transport had already taken
+        self._usual[MSG_CHANNEL_REQUEST](channel, message)
+
+    def _on_answer(self, channel: paramiko.Channel, message: paramiko.Message, accepted: bool) -> None:
+        if self._asking:
+            self._answers.put(accepted)
+        else:
+            self._usual[MSG_CHANNEL_SUCCESS if accepted else MSG_CHANNEL_FAILURE](channel, message)
+
+    def set_variable(self, channel: paramiko.Channel, key: str, value: str) -> bool:
+        """An "env" request that waits for the server's answer, which paramiko's own does not ask for."""
+        message = paramiko.Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(channel.remote_chanid)
+        message.add_string("env")
+        message.add_boolean(True)
+        message.add_string(key)
+        message.add_string(value)
+        self._asking = True
+        try:
+            self._send_user_message(message)  # type: ignore[attr-defined]  # the stubs leave it out
+            while self.is_active():
+                with contextlib.suppress(queue.Empty):
+                    return self._answers.get(timeout=1)
+            raise EOFError("EOF")
+        finally:
+            self._asking = False
 
 
 def run(
     call: Call,
-    transport: paramiko.Transport,
+    transport: Transport,
     command: str,
     *,
     stdin: str | None,
@@ -48,30 +102,36 @@ def run(
     `environment` must be accepted by the server, `previous` (outputs of the last run) may be refused with a
     warning.  Raises RuntimeError with all output in it when the command fails.
     """
-    endings = _listen_for_endings(transport)
-    channel = _channel_with(call, transport, environment, previous)
+    channel = transport.open_session()
+    for key, value in environment.items():
+        if not transport.set_variable(channel, key, value):
+            call.log(_NOT_ACCEPTED % key, Severity.ERROR, status=False)
+            raise RuntimeError(f"could not set environment variable {quoted(key)}: ssh: setenv failed")
+    for key, value in previous.items():
+        if not transport.set_variable(channel, key, value):
+            call.log(_NOT_ACCEPTED % key, Severity.WARNING, status=False)
     channel.exec_command(command)
-    feeder = threading.Thread(target=_feed, args=(channel, stdin or ""), daemon=True)
-    feeder.start()
+    threading.Thread(target=_feed, args=(channel, stdin or ""), daemon=True).start()
     pumps = [
         output.pump("stdout", lambda: channel.recv(1 << 16)),
         output.pump("stderr", lambda: channel.recv_stderr(1 << 16)),
     ]
     for thread in pumps:
         thread.join()
-    status = channel.recv_exit_status()
-    return output.finish(command, _failure(status, endings.get(channel.get_id())))
+    return output.finish(
+        command, _failure(channel.recv_exit_status(), transport.endings.get(channel.get_id()))
+    )
 
 
 def _feed(channel: paramiko.Channel, stdin: str) -> None:
-    try:
+    # A command that does not read it to the end may well succeed: that is its own affair.
+    with contextlib.suppress(OSError, paramiko.SSHException):
         channel.sendall(stdin.encode())
         channel.shutdown_write()
-    except (OSError, paramiko.SSHException):
-        pass  # the command did not read it to the end, which is its own affair
 
 
 def _failure(status: int, ending: tuple[str, str] | None) -> str | None:
+    """What Go's ssh.ExitError says; -1 is paramiko's status for "none was sent"."""
     if status == 0:
         return None
     if status > 0:
@@ -81,71 +141,3 @@ def _failure(status: int, ending: tuple[str, str] | None) -> str | None:
     signal, message = ending
     reason = f". Reason was: {message}" if message else ""
     return f"Process exited with status {128 + _SIGNALS.get(signal, 0)} from signal {signal}{reason}"
-
-
-def _listen_for_endings(transport: paramiko.Transport) -> dict[int, tuple[str, str]]:
-    """Collects "exit-signal" messages by channel, which paramiko itself drops: id -> (signal, message)."""
-    endings: dict[int, tuple[str, str]] = {}
-    handlers = dict(transport._channel_handler_table)
-    usual = handlers[MSG_CHANNEL_REQUEST]
-
-    def request(channel: paramiko.Channel, message: paramiko.Message) -> Any:
-        kind = message.get_text()
-        if kind == "exit-signal":
-            message.get_boolean()
-            signal = message.get_text()
-            message.get_boolean()
-            endings[channel.get_id()] = (signal, message.get_text())
-        message.rewind()
-        message.get_int()  # the channel number, which the transport had already taken
-        return usual(channel, message)
-
-    handlers[MSG_CHANNEL_REQUEST] = request
-    transport._channel_handler_table = handlers
-    return endings
-
-
-def _channel_with(
-    call: Call, transport: paramiko.Transport, environment: dict[str, str], previous: dict[str, str]
-) -> paramiko.Channel:
-    """A session whose environment the server has taken as far as it would."""
-    channel, accepted = transport.open_session(), {}
-    for key, value in {**environment, **previous}.items():
-        if _set(channel, key, value):
-            accepted[key] = value
-            continue
-        if key in environment:
-            call.log(_NOT_ACCEPTED % key, Severity.ERROR, status=False)
-            raise RuntimeError(f"could not set environment variable {_q(key)}: ssh: setenv failed")
-        call.log(_NOT_ACCEPTED % key, Severity.WARNING, status=False)
-        # paramiko closes a channel on which a request was refused; Go does not.
-        channel = transport.open_session()
-        for again, known in accepted.items():
-            _set(channel, again, known)
-    return channel
-
-
-def _set(channel: paramiko.Channel, key: str, value: str) -> bool:
-    """An "env" request that waits for its answer, which paramiko's own does not ask for."""
-    message = paramiko.Message()
-    message.add_byte(cMSG_CHANNEL_REQUEST)
-    message.add_int(channel.remote_chanid)
-    message.add_string("env")
-    message.add_boolean(True)
-    message.add_string(key)
-    message.add_string(value)
-    channel._event_pending()
-    channel.transport._send_user_message(message)
-    try:
-        channel._wait_for_event()
-    except (paramiko.SSHException, EOFError):
-        if not channel.transport.is_active():
-            raise SshError("EOF") from None
-        return False
-    return not channel.closed
-
-
-def _q(text: str) -> str:
-    from lab.providers.output import quoted
-
-    return quoted(text)

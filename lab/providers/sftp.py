@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from pathlib import Path
 from typing import Any
 
 import paramiko
@@ -17,15 +18,16 @@ def copy(transport: paramiko.Transport, source: dict[str, Any], destination: str
     there.  Parents are made.  Raises RuntimeError for what cannot be written.
     """
     client = transport.open_sftp_client()
-    assert client is not None
+    if client is None:
+        raise RuntimeError("the server has no sftp subsystem")
     with client:
         if "text" in source:
             _text(client, source["text"], destination)
-        elif os.path.isdir(source["path"]):
+        elif Path(source["path"]).is_dir():
             _directory(client, source["path"], destination)
         else:
             if _is_directory(client, destination):
-                destination = posixpath.join(destination, os.path.basename(source["path"]))
+                destination = posixpath.join(destination, Path(source["path"]).name)
             _make_directories(client, posixpath.dirname(destination))
             _file(client, source["path"], destination)
 
@@ -33,7 +35,8 @@ def copy(transport: paramiko.Transport, source: dict[str, Any], destination: str
 def _text(client: paramiko.SFTPClient, text: str, destination: str) -> None:
     if _is_directory(client, destination):
         raise RuntimeError(
-            f"remote path {destination} is a directory; when using a text asset, remotePath must be a file path"
+            f"remote path {destination} is a directory; "
+            "when using a text asset, remotePath must be a file path"
         )
     _make_directories(client, posixpath.dirname(destination))
     try:
@@ -45,7 +48,7 @@ def _text(client: paramiko.SFTPClient, text: str, destination: str) -> None:
 
 def _directory(client: paramiko.SFTPClient, source: str, destination: str) -> None:
     if not source.endswith("/"):
-        destination = posixpath.join(destination, os.path.basename(source))
+        destination = posixpath.join(destination, Path(source).name)
     for root, _, files in os.walk(source):
         at = posixpath.normpath(posixpath.join(destination, os.path.relpath(root, source)))
         existing = _stat(client, at)
@@ -53,7 +56,7 @@ def _directory(client: paramiko.SFTPClient, source: str, destination: str) -> No
             raise RuntimeError(f"remote path {at} exists but is not a directory")
         _make_directories(client, at)
         for name in files:
-            _file(client, os.path.join(root, name), posixpath.join(at, name))
+            _file(client, str(Path(root) / name), posixpath.join(at, name))
 
 
 def _file(client: paramiko.SFTPClient, source: str, destination: str) -> None:

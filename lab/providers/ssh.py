@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 import paramiko
 
 from lab.providers.resource import Call
+from lab.providers.session import Transport
 
 _NO_LIMIT = 3600.0
-"""Seconds.  Go's Timeout covers only the TCP connection: a host that accepts and stays silent blocks for ever."""
+"""Seconds.  Go's Timeout covers only the TCP connection: a host that then stays silent blocks for ever."""
 _FIRST_DELAY, _BACKOFF, _LONGEST_DELAY = 0.1, 1.5, 5.0
 _T = TypeVar("_T")
 
@@ -46,7 +47,7 @@ class Endpoint:
 
     @classmethod
     def of(cls, connection: dict[str, Any]) -> Endpoint:
-        """Raises SshError for keys that cannot be read and an agent that does not answer: no retry mends those."""
+        """Raises SshError for unreadable keys and an agent that does not answer: no retry mends those."""
         host_key = _host_key(connection["hostKey"]) if connection.get("hostKey") is not None else None
         key = None
         if connection.get("privateKey") is not None:
@@ -79,24 +80,23 @@ class Endpoint:
         except OSError as problem:
             raise OSError(f"dial tcp {self.address}: connect: {_strerror(problem)}") from None
         connected.settimeout(None)
-        # Go's dialer keeps connections alive like this; without it a host that dies is waited for without end.
+        # As Go's dialer does; without it a host that dies is waited for without end.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 9)):
             connected.setsockopt(socket.IPPROTO_TCP, option, value)
         return connected
 
-    def handshake(self, stream: Any) -> paramiko.Transport:
+    def handshake(self, stream: Any) -> Transport:
         """SSH over a connected stream: host key, then login."""
-        transport = paramiko.Transport(stream, disabled_algorithms=None)
+        transport = Transport(stream)
         try:
             transport.banner_timeout = transport.auth_timeout = transport.handshake_timeout = _NO_LIMIT
             if self.host_key:
-                # Only the pinned key's own type is asked for.  For RSA that is "ssh-rsa", which OpenSSH >= 8.8
-                # does not offer: pinning an RSA host key fails, in the real provider too.
+                # Only the pinned key's own type is asked for.  For RSA that is "ssh-rsa", which OpenSSH
+                # from 8.8 on does not offer: pinning an RSA host key fails, in the real provider too.
                 transport.get_security_options().key_types = (self.host_key.get_name(),)
             transport.start_client(timeout=_NO_LIMIT)
-            if self.host_key and transport.get_remote_server_key() != self.host_key:
-                raise SshError("ssh: handshake failed: ssh: host key mismatch")
+            self._verify(transport)
             self._login(transport)
             return transport
         except (EOFError, OSError, paramiko.SSHException) as problem:
@@ -105,6 +105,10 @@ class Endpoint:
         except BaseException:
             transport.close()
             raise
+
+    def _verify(self, transport: Transport) -> None:
+        if self.host_key and transport.get_remote_server_key() != self.host_key:
+            raise SshError("ssh: handshake failed: ssh: host key mismatch")
 
     def _login(self, transport: paramiko.Transport) -> None:
         # Go takes each kind of authentication once, in this order, so a given key hides the agent's keys.
@@ -137,11 +141,11 @@ class _Agent(paramiko.agent.AgentSSH):
             connection.connect(path)
         except OSError as problem:
             raise SshError(f"dial unix {path}: connect: {_strerror(problem)}") from problem
-        self._connect(connection)
+        self._connect(connection)  # type: ignore[attr-defined]  # the stubs leave it out
 
 
 @contextlib.contextmanager
-def connect(call: Call, connection: dict[str, Any]) -> Iterator[paramiko.Transport]:
+def connect(call: Call, connection: dict[str, Any]) -> Iterator[Transport]:
     """A logged-in transport to the host of a connection argument, through its proxy if it has one.
 
     Retries as often as `dialErrorLimit` says, with a status message each time; raises SshError after that.

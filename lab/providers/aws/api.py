@@ -41,7 +41,7 @@ class Api:
         self._lock = threading.Lock()  # making a client is not thread-safe in boto3
 
     def configure(self, config: PropertyMap) -> None:
-        """Takes the provider's inputs; raises RuntimeError for no credentials or a place that is not the lab."""
+        """Takes the provider's inputs; raises RuntimeError without credentials or outside the lab."""
         environment = os.environ
         self.region = (
             config.get("region") or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
@@ -82,7 +82,8 @@ class Api:
         import boto3
         from botocore.config import Config
 
-        return boto3.client(
+        new_client: Any = boto3.client  # typed for each service by name; here the name is a variable
+        return new_client(
             service,
             region_name=region,
             endpoint_url=self._endpoints.get(service) or self._endpoints[""],

@@ -1,4 +1,4 @@
-"""What all resource types of the aws stand-in share: input check, names, regions, tags, refresh and import."""
+"""What all types of the aws stand-in share: input check, names, regions, tags, refresh and import."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class AwsResource(Resource):
     what = ""
     """What the real provider's errors call it, as "S3 Bucket"."""
     service = ""
-    named: tuple[str, int] | None = None
-    """The input that is made up from the resource's name when not given, and its greatest length."""
+    named: str | None = None
+    """The input that is made up from the resource's name when not given."""
+    longest_name = 63
     json_inputs: tuple[str, ...] = ()
     keeps_outputs = True
 
@@ -51,7 +52,7 @@ class AwsResource(Resource):
         """What the id of an import says about the resource, enough for `look`."""
         return {}
 
-    # -- the protocol's side -----------------------------------------------------------------------------------
+    # -- the protocol's side -------------------------------------------------------------------------------
     def check(self, call: Call, inputs: PropertyMap, old: PropertyMap) -> PropertyMap:
         stated = {
             key: value for key, value in inputs.items() if value is not None and not key.startswith("__")
@@ -63,8 +64,9 @@ class AwsResource(Resource):
                 found += _json_problems(name, values[name])
         if found:
             raise Invalid(*found)
-        if self.named and self.named[0] not in stated:
-            stated[self.named[0]] = self._name(call, values, plain(old))
+        if self.named and self.named not in stated:
+            prefix = values.get(f"{self.named}Prefix")
+            stated[self.named] = plain(old).get(self.named) or self.new_name(call, prefix)
         if "region" in schema.input_names(self.token):
             stated.setdefault("region", self.api.region)
         return stated
@@ -73,12 +75,9 @@ class AwsResource(Resource):
         """(property, complaint) for plain inputs that the real provider refuses before asking AWS."""
         return []
 
-    def _name(self, call: Call, values: PropertyMap, old: PropertyMap) -> str:
-        assert self.named
-        name, longest = self.named
-        if old.get(name):
-            return str(old[name])
-        prefix = values.get(f"{name}Prefix")
+    def new_name(self, call: Call, prefix: str | None) -> str:
+        """As Pulumi makes it, <resource>-<7 hex digits>; with a prefix as Terraform, prefix and 26 digits."""
+        longest = self.longest_name
         seed = call.seed + call.urn.encode() if call.seed else secrets.token_bytes(16)
         suffix = hashlib.sha256(seed).hexdigest()
         if prefix is not None:
@@ -87,8 +86,8 @@ class AwsResource(Resource):
 
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
         with self.api.errors(f"creating {self.what} ({self._subject(inputs)})"):
-            id = self.make(self._client(inputs), inputs)
-        return id, self._outputs(id, inputs)
+            made = self.make(self._client(inputs), inputs)
+        return made, self._outputs(made, inputs)
 
     def update(self, call: Call, id: str, old: PropertyMap, inputs: PropertyMap) -> PropertyMap:
         with self.api.errors(f"updating {self.what} ({id})"):
@@ -108,22 +107,21 @@ class AwsResource(Resource):
     ) -> tuple[str, PropertyMap, PropertyMap] | None:
         importing = not state
         if importing:
-            id, _, region = id.partition("@")  # v7 imports from another region as "name@region"
-            state = self.state_of(id)
+            name, _, region = id.partition("@")  # v7 imports from another region as "name@region"
+            state = self.state_of(name)
             if "region" in schema.input_names(self.token):
                 state["region"] = region or self.api.region
-        found = self._look(id, state)
+        else:
+            name = id
+        found = self._look(name, state)
         if found is None:
             return None
         outputs = {**state, **{key: settled(state.get(key), value) for key, value in found.items()}}
         if importing:
-            return id, outputs, _stated(self.token, outputs)
+            return name, outputs, _stated(self.token, outputs)
         # Only what the program stated can have drifted from it; the rest is AWS's own business.
-        return (
-            id,
-            outputs,
-            {key: settled(value, found[key]) if key in found else value for key, value in inputs.items()},
-        )
+        now = {key: settled(value, found[key]) for key, value in inputs.items() if key in found}
+        return name, outputs, {**inputs, **now}
 
     def _outputs(self, id: str, inputs: PropertyMap) -> PropertyMap:
         found = self._look(id, inputs)
@@ -143,9 +141,7 @@ class AwsResource(Resource):
         return self.api.client(self.service, state.get("region"))
 
     def _subject(self, inputs: PropertyMap) -> str:
-        return str(
-            inputs.get(self.named[0]) if self.named else inputs.get("bucket") or inputs.get("user") or ""
-        )
+        return str(inputs.get(self.named) if self.named else inputs.get("bucket") or inputs.get("user") or "")
 
     def tag_list(self, inputs: PropertyMap) -> list[dict[str, str]]:
         """The tags AWS shall hold: the provider's default ones and the resource's own."""
@@ -153,7 +149,7 @@ class AwsResource(Resource):
         return [{"Key": key, "Value": value} for key, value in tags.items()]
 
     def own_tags(self, found: list[dict[str, str]]) -> dict[str, str] | None:
-        """AWS's tag list as the input `tags`, without the provider's default ones; None when there are none."""
+        """AWS's tag list as the input `tags`, without the provider's default ones; None for none."""
         tags = {tag["Key"]: tag["Value"] for tag in found}
         own = {key: value for key, value in tags.items() if self.api.default_tags.get(key) != value}
         return own or None

@@ -10,7 +10,7 @@ from lab.providers.resource import Function
 def table(api: Api) -> dict[str, Function]:
     """The functions by token."""
 
-    def caller_identity(arguments: PropertyMap) -> PropertyMap:
+    def caller_identity(_: PropertyMap) -> PropertyMap:
         with api.errors("reading STS Caller Identity"):
             found = api.client("sts").get_caller_identity()
         return {
@@ -20,7 +20,7 @@ def table(api: Api) -> dict[str, Function]:
             "userId": found["UserId"],
         }
 
-    def partition(arguments: PropertyMap) -> PropertyMap:
+    def partition(_: PropertyMap) -> PropertyMap:
         return {
             "id": "aws",
             "partition": "aws",

@@ -12,11 +12,12 @@ from urllib.parse import unquote
 from lab.providers.aws.base import AwsResource
 from lab.providers.aws.shapes import pick
 from lab.providers.protocol import PropertyMap, secret
+from lab.providers.resource import Call
 
 
 class User(AwsResource):
     token, what, service = "aws:iam/user:User", "IAM User", "iam"
-    named = ("name", 64)
+    named, longest_name = "name", 64
     replace_on = ()
     computed = ("arn", "uniqueId", "tagsAll")
 
@@ -54,7 +55,7 @@ class _InlinePolicy(AwsResource):
     """A policy in a user or a role; its id is "<owner>:<policy>"."""
 
     service = "iam"
-    named = ("name", 128)
+    named, longest_name = "name", 128
     json_inputs = ("policy",)
     owner = ""
 
@@ -110,7 +111,7 @@ class AccessKey(AwsResource):
             else []
         )
 
-    def create(self, call: Any, inputs: PropertyMap) -> tuple[str, PropertyMap]:
+    def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
         with self.api.errors(f"creating {self.what} ({inputs['user']})"):
             client = self._client(inputs)
             key = client.create_access_key(UserName=inputs["user"])["AccessKey"]
@@ -146,7 +147,7 @@ class AccessKey(AwsResource):
 
 class Role(AwsResource):
     token, what, service = "aws:iam/role:Role", "IAM Role", "iam"
-    named = ("name", 64)
+    named, longest_name = "name", 64
     replace_on = ("name", "namePrefix", "path")
     computed = ("arn", "createDate", "uniqueId", "tagsAll")
     json_inputs = ("assumeRolePolicy",)

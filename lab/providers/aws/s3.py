@@ -8,6 +8,7 @@ from typing import Any
 from lab.providers.aws.api import AwsError
 from lab.providers.aws.base import AwsResource
 from lab.providers.protocol import PropertyMap, is_unknown
+from lab.providers.resource import Call
 
 # The hosted zones of S3 endpoints, from AWS's documentation "Amazon S3 endpoints and quotas".
 _HOSTED_ZONES = {
@@ -35,7 +36,7 @@ _INLINE = (
 
 class Bucket(AwsResource):
     token, what, service = "aws:s3/bucket:Bucket", "S3 Bucket", "s3"
-    named = ("bucket", 63)
+    named = "bucket"
     replace_on = ("bucket", "bucketPrefix", "region", "objectLockEnabled", "bucketNamespace")
     computed = (
         "arn",
@@ -48,10 +49,7 @@ class Bucket(AwsResource):
 
     def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
         found = [
-            (
-                name,
-                "deprecated since pulumi-aws v4: use the resource of its own; the lab's stand-in has only that",
-            )
+            (name, "deprecated in pulumi-aws: the lab's stand-in has only the resource of its own for it")
             for name in _INLINE
             if name in values
         ]
@@ -61,8 +59,8 @@ class Bucket(AwsResource):
             found.append(("bucket", f'invalid value for bucket "{name}" ({rule})'))
         return found
 
-    def _name(self, call: Any, values: PropertyMap, old: PropertyMap) -> str:
-        return super()._name(call, values, old).lower()
+    def new_name(self, call: Call, prefix: str | None) -> str:
+        return super().new_name(call, prefix).lower()
 
     def make(self, client: Any, inputs: PropertyMap) -> str:
         name, region = inputs["bucket"], inputs["region"]
@@ -70,10 +68,8 @@ class Bucket(AwsResource):
         if region == "us-east-1":
             where = {}
             # There AWS answers 200 for a bucket one owns already, so the real provider looks first.
-            if (
-                self.api.found(lambda: client.head_bucket(Bucket=name), f"reading {self.what} ({name})")
-                is not None
-            ):
+            doing = f"reading {self.what} ({name})"
+            if self.api.found(lambda: client.head_bucket(Bucket=name), doing) is not None:
                 raise AwsError("BucketAlreadyExists", f"creating {self.what} ({name}): bucket already exists")
         if inputs.get("objectLockEnabled"):
             where["ObjectLockEnabledForBucket"] = True

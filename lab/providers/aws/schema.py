@@ -19,6 +19,12 @@ from pulumi import _types
 
 from lab.providers.protocol import is_unknown
 
+_SCALARS: dict[Any, tuple[type, ...]] = {
+    str: (str, int, float, bool),  # the engine turns numbers and booleans into strings where one is wanted
+    int: (int,),
+    float: (int, float),
+    bool: (bool,),
+}
 _loading = threading.Lock()  # pulumi_aws loads its modules lazily, and not thread-safely
 
 
@@ -61,30 +67,38 @@ def _problems(value: Any, cls: Any, at: str) -> Iterator[tuple[str, str]]:
         return
     origin = typing.get_origin(cls)
     if origin is typing.Union:
-        choices = [
-            choice for choice in typing.get_args(cls) if choice is not type(None) and not _awaited(choice)
-        ]
-        found = [list(_problems(value, choice, at)) for choice in choices]
-        if choices and all(found):
-            yield from min(found, key=len)
+        yield from _union_problems(value, cls, at)
     elif origin in (list, collections.abc.Sequence):
-        if isinstance(value, list):
-            for index, item in enumerate(value):
-                yield from _problems(item, typing.get_args(cls)[0], f"{at}[{index}]")
-        else:
-            yield at, f"expected a list, got {_kind(value)}"
+        yield from _list_problems(value, typing.get_args(cls)[0], at)
     elif origin in (dict, collections.abc.Mapping):
-        if isinstance(value, dict):
-            for key, item in value.items():
-                yield from _problems(item, typing.get_args(cls)[1], f"{at}.{key}")
-        else:
-            yield at, f"expected a map, got {_kind(value)}"
+        yield from _map_problems(value, typing.get_args(cls)[1], at)
     elif inspect.isclass(cls) and _types.is_input_type(cls):
         yield from _object_problems(value, cls, at)
-    elif cls in (str, int, float, bool):
-        allowed = {str: (str, int, float, bool), int: (int,), float: (int, float), bool: (bool,)}[cls]
-        if not isinstance(value, allowed) or (cls in (int, float) and isinstance(value, bool)):
-            yield at, f"expected {cls.__name__}, got {_kind(value)}"
+    elif cls in _SCALARS and type(value) not in _SCALARS[cls]:
+        yield at, f"expected {cls.__name__}, got {_kind(value)}"
+
+
+def _union_problems(value: Any, cls: Any, at: str) -> Iterator[tuple[str, str]]:
+    choices = [choice for choice in typing.get_args(cls) if choice is not type(None) and not _awaited(choice)]
+    found = [list(_problems(value, choice, at)) for choice in choices]
+    if found and all(found):
+        yield from min(found, key=len)
+
+
+def _list_problems(value: Any, item: Any, at: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(value, list):
+        yield at, f"expected a list, got {_kind(value)}"
+        return
+    for index, one in enumerate(value):
+        yield from _problems(one, item, f"{at}[{index}]")
+
+
+def _map_problems(value: Any, item: Any, at: str) -> Iterator[tuple[str, str]]:
+    if not isinstance(value, dict):
+        yield at, f"expected a map, got {_kind(value)}"
+        return
+    for key, one in value.items():
+        yield from _problems(one, item, f"{at}.{key}")
 
 
 def _object_problems(value: Any, cls: type, at: str) -> Iterator[tuple[str, str]]:
@@ -98,7 +112,7 @@ def _object_problems(value: Any, cls: type, at: str) -> Iterator[tuple[str, str]
             yield from _problems(item, types[key], path)
         else:
             yield path, f"no such property; known: {', '.join(sorted(types))}"
-    for parameter in inspect.signature(cls.__init__).parameters.values():
+    for parameter in inspect.signature(cls).parameters.values():
         name = names.get(parameter.name)
         if parameter.default is parameter.empty and name is not None and name not in value:
             yield f"{at}.{name}" if at else name, "Missing required argument"
