@@ -95,12 +95,12 @@ class StorageAccess(pulumi.ComponentResource):
         name = f"{site}-registry"
         super().__init__("gitlabgeo:index:StorageAccess", name, {"bucket": s3.bucket, "write": write}, opts)
         here = pulumi.ResourceOptions(parent=self)
-        user = aws.iam.User(name, opts=here)
+        user = aws.iam.User(f"{name}-user", opts=here)
         policy = aws.iam.UserPolicy(
-            name, user=user.name, policy=json.dumps(storage.rights(s3, write=write)), opts=here
+            f"{name}-rights", user=user.name, policy=json.dumps(storage.rights(s3, write=write)), opts=here
         )
         key = aws.iam.AccessKey(
-            name, user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[policy])
+            f"{name}-key", user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[policy])
         )
         self.secrets: dict[str, pulumi.Input[str]] = {
             "s3_access_key": pulumi.Output.secret(key.id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 import config
 from config import parse
+from omnibus.model import Deployment
 from omnibus.problems import report
 from tests.configurations import HOST_KEY, SHARED, Change, changed, deployment, per_site
 
@@ -120,8 +122,7 @@ def test_no_secret_is_repeated_in_a_report() -> None:
 @pytest.mark.parametrize("stack", ["dev", "replicated"])
 def test_the_committed_stacks_are_right(stack: str) -> None:
     """The examples that users start from are taken as they are."""
-    with open(f"Pulumi.{stack}.yaml", encoding="utf-8") as file:
-        given = yaml.safe_load(file)["config"]
+    given = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]
     own = {k.removeprefix("gitlab-geo-registry:"): v for k, v in given.items() if k.startswith("gitlab-geo")}
     parsed = deployment(own)
     assert parsed.primary == "london"
@@ -130,9 +131,8 @@ def test_the_committed_stacks_are_right(stack: str) -> None:
 
 def test_every_top_level_key_is_described_in_the_project_file() -> None:
     """`pulumi config` and editors know the keys of the typed model, and no others."""
-    with open("Pulumi.yaml", encoding="utf-8") as file:
-        described = yaml.safe_load(file)["config"]
-    assert set(described) == set(config.Deployment.model_fields)
+    described = yaml.safe_load(Path("Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    assert set(described) == set(Deployment.model_fields)
     assert all(entry["description"] for entry in described.values())
 
 

@@ -1,5 +1,3 @@
-# frozen_string_literal: true
-
 # Files that are there whole or not at all, and a change of several of them that can be taken back.
 module Files
   # Same directory, so that the rename is atomic; the target of a link, so that the link stays.

@@ -1,5 +1,3 @@
-# frozen_string_literal: true
-
 # What omnibus has made of the settings, and the commands that make it do so.
 module Omnibus
   CTL = '/opt/gitlab/bin/gitlab-ctl'

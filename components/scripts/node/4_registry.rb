@@ -1,5 +1,3 @@
-# frozen_string_literal: true
-
 # Requests with a time limit; answers as [status, body, headers], status 0 where there was none.
 module Http
   def self.call(method, url, headers: {}, body: nil, seconds: 15)

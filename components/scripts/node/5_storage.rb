@@ -1,5 +1,3 @@
-# frozen_string_literal: true
-
 # S3 as the registry uses it: requests signed with the keys the registry is to have (AWS Signature Version 4).
 class S3
   def initialize(access)

@@ -1,5 +1,3 @@
-# frozen_string_literal: true
-
 # Proof, not hope: what the node does, asked of its services. Nothing here boots Rails. Each check has its
 # counterpart, because a registry that accepts everything would pass half of them.
 class Proof

@@ -1,5 +1,3 @@
-# frozen_string_literal: true
-
 # The orders: apply, undo, and adopt and inspect, which only read.
 class Main
   STATE = "#{Change::DIRECTORY}/state.json"

@@ -1,0 +1,97 @@
+"""The whole program run against a monitor that records every registration as the engine would receive it."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi.runtime import mocks, rpc, set_all_config
+from pulumi.runtime.proto import resource_pb2
+
+PROJECT, STACK = "gitlab-geo-registry", "dev"
+ADOPTED = {
+    "registry_key": "PRIVATE-KEY",
+    "registry_certificate": "CERTIFICATE",
+    "fingerprint": "ab12",
+    "storage": {"driver": "filesystem", "place": ["london-machine", "registry"]},
+}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One resource as it was declared; secrets in `inputs` are wrapped as the protocol wraps them."""
+
+    type: str
+    name: str
+    parent: str
+    inputs: dict[str, Any]
+    request: resource_pb2.RegisterResourceRequest
+
+    def plain(self, key: str) -> Any:
+        """An input without its wrapping."""
+        value = self.inputs[key]
+        return value["value"] if self.secret(key) else value
+
+    def secret(self, key: str) -> bool:
+        value = self.inputs[key]
+        return isinstance(value, dict) and value.get(rpc._special_sig_key) == rpc._special_secret_sig
+
+
+class _Monitor(mocks.MockMonitor):
+    def __init__(self, given: mocks.Mocks) -> None:
+        super().__init__(given)
+        self.recorded: dict[str, Registration] = {}
+
+    def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802 (protocol)
+        inputs = json.loads(_json(request.object))
+        parent = request.parent.split("::")[-1]
+        self.recorded[request.name] = Registration(request.type, request.name, parent, inputs, request)
+        return super().RegisterResource(request)
+
+
+def _json(struct: Any) -> str:
+    from google.protobuf import json_format
+
+    return str(json_format.MessageToJson(struct))
+
+
+class _Mocks(mocks.Mocks):
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        extra: dict[str, Any] = {}
+        if args.typ == "command:remote:Command":
+            read = {"storage": {"driver": "filesystem", "place": ["tokyo-machine", "registry"]}}
+            result = {"proof": [{"check": "asked", "answer": "yes"}], "fingerprint": "ab12"}
+            extra = {"stdout": json.dumps({"registry-key": ADOPTED}.get(args.name, {**read, **result}))}
+        elif args.typ.startswith("pulumi-python:dynamic"):
+            extra = {"value": f"generated-{args.name}"}
+        elif args.typ.endswith("AccessKey"):
+            extra = {"secret": f"secret-of-{args.name}"}
+        elif args.typ.endswith("User"):
+            extra = {"name": args.name}
+        return f"id-of-{args.name}", {**args.inputs, **extra}
+
+    def call(self, args: mocks.MockCallArgs) -> dict[Any, Any]:
+        raise AssertionError(f"the program calls {args.token}: a preview would need the cloud")
+
+
+def record(raw: dict[str, Any], *, preview: bool = False) -> dict[str, Registration]:
+    """Resource name → how the program declares it for a configuration (types are in the names' uniqueness)."""
+    monitor = _Monitor(_Mocks())
+    config = {f"{PROJECT}:{k}": v if isinstance(v, str) else json.dumps(v) for k, v in raw.items()}
+    mocks.set_mocks(monitor.mocks, project=PROJECT, stack=STACK, preview=preview, monitor=monitor)
+    set_all_config({**config, "aws:region": "eu-west-1"})
+
+    def program() -> None:
+        runpy.run_path("__main__.py", run_name="__main__")
+
+    try:
+        pulumi.runtime.test(program)()
+    finally:
+        set_all_config({})
+    return monitor.recorded
+
+
+__all__ = ["ADOPTED", "Registration", "pulumi", "record"]

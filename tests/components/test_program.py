@@ -1,0 +1,207 @@
+"""The shape of the program: what is declared, under whom, after what, and what of it is secret."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.node import program
+from tests.components.recording import ADOPTED, Registration, record
+from tests.configurations import HOST_KEY, SHARED, changed, per_site
+
+pytestmark = pytest.mark.components
+
+
+@pytest.fixture(scope="module")
+def shared() -> dict[str, Registration]:
+    return record(SHARED)
+
+
+@pytest.fixture(scope="module")
+def replicated() -> dict[str, Registration]:
+    return record(per_site())
+
+
+def order(node: Registration) -> dict[str, Any]:
+    """What the program on the node is told, from behind its __END__ mark."""
+    text = node.plain("stdin")
+    assert text.startswith(program())
+    told: dict[str, Any] = json.loads(text.removeprefix(program()))
+    return told
+
+
+def depends_on(resource: Registration) -> set[str]:
+    return {urn.split("::")[-1] for urn in resource.request.dependencies}
+
+
+def test_each_node_is_one_command_below_its_site(shared: dict[str, Registration]) -> None:
+    """One SSH session a node: site → node → its command."""
+    command = shared["london-1-settings"]
+    assert (command.type, command.parent) == ("command:remote:Command", "london-1")
+    assert (shared["london-1"].type, shared["london-1"].parent) == ("gitlabgeo:index:Node", "london")
+    assert shared["london"].type == "gitlabgeo:index:PrimarySite"
+    assert shared["tokyo"].type == "gitlabgeo:index:SecondarySite"
+    assert len([r for r in shared.values() if r.type == "command:remote:Command"]) == 3
+
+
+def test_secondaries_wait_for_the_primary_and_for_nobody_else(shared: dict[str, Registration]) -> None:
+    """A secondary's proof needs the primary's registry; the primary needs no secondary."""
+    assert "london-1-settings" in depends_on(shared["tokyo-1-settings"])
+    assert "tokyo-1-settings" not in depends_on(shared["london-1-settings"])
+
+
+def test_program_and_secrets_go_over_stdin_as_a_secret(shared: dict[str, Registration]) -> None:
+    """Neither the command lines nor anything plain holds a secret; host keys are pinned; stdout is not logged."""
+    command = shared["tokyo-1-settings"]
+    assert command.secret("stdin")
+    assert command.plain("create") == "exec sudo -n /opt/gitlab/embedded/bin/ruby - apply"
+    assert command.plain("delete") == "exec sudo -n /opt/gitlab/embedded/bin/ruby - undo"
+    assert command.plain("logging") == "stderr"
+    assert command.plain("addPreviousOutputInEnv") is False
+    assert command.plain("connection")["hostKey"] == HOST_KEY
+    assert command.request.deleteBeforeReplace
+    told = order(command)
+    assert told["secrets"] == {
+        "registry_key": ADOPTED["registry_key"],
+        "registry_certificate": ADOPTED["registry_certificate"],
+        "http_secret": "generated-shared-http-secret",
+        "s3_access_key": "id-of-tokyo-registry-key",
+        "s3_secret_key": "secret-of-tokyo-registry-key",
+    }
+
+
+def test_nothing_plain_holds_a_secret(shared: dict[str, Registration]) -> None:
+    """Searched for by value in every input of every resource; the same search finds what is not secret."""
+    secrets = ["PRIVATE-KEY", "generated-", "secret-of-", "id-of-tokyo-registry-key"]
+    plain = "".join(
+        json.dumps({k: v for k, v in r.inputs.items() if not r.secret(k)}) for r in shared.values()
+    )
+    assert [s for s in secrets if s in plain] == []
+    assert "acme-registry" in plain
+
+
+def test_the_key_is_read_from_the_primary_once(shared: dict[str, Registration]) -> None:
+    """A later change of program, address or primary does not read it again; its output is a secret."""
+    read = shared["registry-key"]
+    assert read.plain("create").endswith("ruby - adopt")
+    assert read.plain("logging") == "none"
+    assert {"connection", "create", "stdin"} <= set(read.request.ignoreChanges)
+    assert "stdout" in read.request.additionalSecretOutputs
+    assert read.plain("connection")["host"] == "10.10.0.11"
+
+
+def test_generated_secrets_are_never_made_anew_or_deleted_by_an_upgrade(
+    shared: dict[str, Registration],
+) -> None:
+    """Kept out of Python's pickles: nothing is called when they go, and their value is secret."""
+    made = [r for r in shared.values() if r.type.startswith("pulumi-python:dynamic")]
+    assert {r.name for r in made} == {"notification-secret", "shared-http-secret"}
+    for secret in made:
+        assert secret.request.retainOnDelete
+        assert list(secret.request.additionalSecretOutputs) == ["value"]
+
+
+def test_the_bucket_and_all_that_protects_it_stay_when_the_stack_goes(
+    shared: dict[str, Registration],
+) -> None:
+    """Encrypted, versioned, private, owned, over TLS only, cleaned of abandoned uploads; kept on destroy."""
+    parts = [r for r in shared.values() if r.parent == "shared"]
+    assert {r.type.split(":")[-1] for r in parts} == {
+        "Bucket",
+        "BucketPublicAccessBlock",
+        "BucketOwnershipControls",
+        "BucketVersioning",
+        "BucketServerSideEncryptionConfiguration",
+        "BucketLifecycleConfiguration",
+        "BucketPolicy",
+    }
+    assert all(r.request.retainOnDelete for r in parts)
+    assert shared["shared-bucket"].plain("forceDestroy") is False
+    policy = json.loads(shared["shared-tls-only"].plain("policy"))
+    assert policy["Statement"][0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_a_secondary_can_only_read_the_shared_bucket(shared: dict[str, Registration]) -> None:
+    """The primary's policy is the positive control: it may write."""
+
+    def policies(site: str) -> str:
+        return str(shared[f"{site}-registry-rights"].plain("policy"))
+
+    assert "s3:PutObject" in policies("london")
+    assert "s3:PutObject" not in policies("tokyo")
+    assert "s3:DeleteObject" not in policies("tokyo")
+    assert order(shared["tokyo-1-settings"])["storage"]["write"] is False
+    assert order(shared["london-1-settings"])["storage"]["write"] is True
+
+
+def test_storage_per_site_is_a_bucket_in_each_region(replicated: dict[str, Registration]) -> None:
+    """Each site writes its own, in its own region, with its own http_secret."""
+    assert replicated["london-bucket"].plain("region") == "eu-west-1"
+    assert replicated["tokyo-bucket"].plain("region") == "ap-northeast-1"
+    told = {site: order(replicated[f"{site}-1-settings"]) for site in ("london", "tokyo")}
+    assert told["tokyo"]["storage"]["write"] is True
+    assert told["london"]["secrets"]["http_secret"] != told["tokyo"]["secrets"]["http_secret"]
+
+
+def test_a_kept_storage_is_read_and_nothing_is_made_for_it() -> None:
+    """`keep`: no bucket, no user; one look at where the images are."""
+    raw = per_site()
+    raw["sites"]["tokyo"]["storage"] = "keep"
+    recorded = record(raw)
+    assert "tokyo-bucket" not in recorded
+    assert "tokyo-registry" not in recorded
+    assert recorded["tokyo-kept-storage"].plain("create").endswith("ruby - inspect_storage")
+    assert order(recorded["tokyo-1-settings"])["storage"] is None
+
+
+def test_two_kept_storages_that_are_one_stop_the_update() -> None:
+    """The program fails with an explanation before any node's command is declared."""
+    raw = per_site()
+    for site in ("london", "tokyo"):
+        raw["sites"][site]["storage"] = "keep"
+    assert "tokyo-1-settings" in record(raw)
+    place = ADOPTED["storage"]
+    ADOPTED["storage"] = {"driver": "filesystem", "place": ["tokyo-machine", "registry"]}
+    try:
+        with pytest.raises(pulumi.RunError, match="london and tokyo keep their images in one place"):
+            record(raw)
+    finally:
+        ADOPTED["storage"] = place
+
+
+def test_a_bucket_that_exists_is_used_and_left_alone() -> None:
+    """`create: false`: users and rights, no bucket."""
+    raw = changed(SHARED, lambda r: r["storage"]["s3"].update(create=False))
+    recorded = record(raw)
+    assert "shared-bucket" not in recorded
+    assert any(r.type.endswith("AccessKey") for r in recorded.values())
+
+
+def test_root_needs_no_sudo_and_a_bastion_is_passed_through() -> None:
+    """User, port, bastion and its pinned key reach the connection."""
+    raw = changed(SHARED, lambda r: r.update(ssh={"user": "root", "port": 2222, "wait_seconds": 5}))
+    raw["ssh"]["bastion"] = {"host": "192.0.2.10", "host_key": HOST_KEY, "user": "jump"}
+    command = record(raw)["london-1-settings"]
+    assert command.plain("create") == "exec /opt/gitlab/embedded/bin/ruby - apply"
+    connection = command.plain("connection")
+    assert (connection["user"], connection["port"]) == ("root", 2222)
+    assert connection["proxy"]["host"] == "192.0.2.10"
+    assert connection["proxy"]["user"] == "jump"
+    assert connection["proxy"]["hostKey"] == HOST_KEY
+
+
+def test_a_preview_needs_neither_hosts_nor_cloud(shared: dict[str, Registration]) -> None:
+    """No function is called, and the settings are known before anything exists."""
+    recorded = record(SHARED, preview=True)
+    assert recorded["tokyo-1"].inputs["settings"] == shared["tokyo-1"].inputs["settings"]
+
+
+def test_a_moved_primary_keeps_its_resources() -> None:
+    """Each site is known to the engine by its former part too, so its nodes are updated in place."""
+    moved = record(changed(SHARED, lambda r: r.update(primary="tokyo")))
+    assert moved["tokyo"].type == "gitlabgeo:index:PrimarySite"
+    assert [a.spec.type for a in moved["tokyo"].request.aliases] == ["gitlabgeo:index:SecondarySite"]
+    assert "tokyo-1-settings" in depends_on(moved["london-1-settings"])

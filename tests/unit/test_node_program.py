@@ -1,0 +1,205 @@
+"""The parts of the program on the node that need no node: what it does to files, tokens and texts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.node import SCRIPTS, attempts, program
+
+pytestmark = pytest.mark.unit
+
+DRIVER = """
+%w[1_report 2_files 3_omnibus 4_registry 5_storage].each { |name| require File.join(ARGV[0], name) }
+$stdout.sync = true
+while (line = $stdin.gets)
+  call, *args = JSON.parse(line)
+  puts JSON.generate([eval(call).call(*args)])
+end
+"""
+
+
+class Program:
+    """The program's modules, loaded in one Ruby process."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            ["ruby", "-rjson", "-e", DRIVER, str(SCRIPTS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, source: str, *args: Any) -> Any:
+        """The value of a Ruby lambda for JSON arguments."""
+        assert self.process.stdin
+        assert self.process.stdout
+        print(json.dumps([source, *args]), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        assert answer, f"Ruby gave up on {source}"
+        return json.loads(answer)[0]
+
+
+@pytest.fixture(scope="module")
+def ruby() -> Iterator[Program]:
+    loaded = Program()
+    yield loaded
+    assert loaded.process.stdin
+    assert loaded.process.stdout
+    loaded.process.stdin.close()
+    loaded.process.stdout.close()
+    loaded.process.wait(5)
+
+
+LINES = st.sampled_from(
+    [
+        "external_url 'https://gitlab.example.com'",
+        "registry['storage'] = { 's3' => { 'bucket' => 'old' } }",
+        "from_file '/etc/gitlab/own.rb'",
+        "# a comment about from_file '/etc/gitlab/geo-registry/settings.rb'",
+        "",
+        "   ",
+        "gitlab_rails['x'] = 'ümläut'",
+    ]
+)
+GITLAB_RB = st.builds(
+    lambda lines, eol, end: eol.join(lines) + (eol if end else ""),
+    st.lists(LINES, max_size=8),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+ADD = "->(text, added) { bytes, new = Include.add(text.b, added); [bytes.force_encoding('UTF-8'), new] }"
+REMOVE = "->(text, added) { Include.remove(text.b, added).force_encoding('UTF-8') }"
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=GITLAB_RB)
+def test_gitlab_rb_comes_back_byte_for_byte(ruby: Program, text: str) -> None:
+    """Whatever its line ends and its last line, the include can be put in, put in again, and taken out."""
+    included, added = ruby.call(ADD, text, None)
+    assert included.rstrip("\r\n").endswith("if File.exist?('/etc/gitlab/geo-registry/settings.rb')")
+    assert included.startswith(text)
+    assert ruby.call(ADD, included, added) == [included, added]
+    assert ruby.call(REMOVE, included, added) == text
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=GITLAB_RB, more=st.lists(LINES, min_size=1, max_size=3).map("\n".join))
+def test_lines_added_below_the_include_stay_and_it_moves_to_the_end(
+    ruby: Program, text: str, more: str
+) -> None:
+    """An administrator who appends a line keeps it; ours becomes the last one again."""
+    included, added = ruby.call(ADD, text, None)
+    moved, again = ruby.call(ADD, included + more + "\n", added)
+    assert moved.count("from_file '/etc/gitlab/geo-registry/settings.rb' if") == 1
+    assert moved.rstrip("\r\n").endswith("if File.exist?('/etc/gitlab/geo-registry/settings.rb')")
+    assert more in ruby.call(REMOVE, moved, again)
+
+
+def test_several_files_change_together_or_not_at_all(ruby: Program, tmp_path: Path) -> None:
+    """What a cut-off change left is taken back by the next run: contents, modes and absence."""
+    redirect = "Change.send(:remove_const, :DIRECTORY); Change.send(:remove_const, :JOURNAL); "
+    ruby.call(
+        f"->(d) {{ {redirect} Change::DIRECTORY = d; Change::JOURNAL = d + '/journal.json'; true }}",
+        str(tmp_path),
+    )
+    old, new = tmp_path / "gitlab.rb", tmp_path / "settings.rb"
+    old.write_text("before")
+    old.chmod(0o640)
+    link = tmp_path / "link.rb"
+    link.symlink_to(old)
+    make = "->(a, b) { Change.make({ a => 'after', b => 'new' }, { b => 0o600 }); true }"
+    ruby.call(make, str(link), str(new))
+    assert (old.read_text(), new.read_text()) == ("after", "new")
+    assert link.is_symlink()
+    assert (old.stat().st_mode & 0o777, new.stat().st_mode & 0o777) == (0o640, 0o600)
+    assert ruby.call("-> { Change.recover }") is True
+    assert old.read_text() == "before"
+    assert old.stat().st_mode & 0o777 == 0o640
+    assert not new.exists()
+    assert ruby.call("-> { Change.recover }") is False
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["gitlab.rb", "link.rb"]
+
+
+def test_a_token_is_signed_as_rails_signs_it(ruby: Program) -> None:
+    """RS256, the kid of libtrust, and only the rights asked for."""
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).decode()
+    der = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    kid = base64.b32encode(hashlib.sha256(der).digest()[:30]).decode()
+    token = ruby.call("->(pem) { Token.new(pem, 'omnibus-gitlab-issuer').for('a/b', %w[pull]) }", pem)
+    head, claims = (json.loads(base64.urlsafe_b64decode(p + "==")) for p in token.split()[1].split(".")[:2])
+    assert head == {"alg": "RS256", "typ": "JWT", "kid": ":".join(kid[i : i + 4] for i in range(0, 48, 4))}
+    assert claims["access"] == [{"type": "repository", "name": "a/b", "actions": ["pull"]}]
+    assert (claims["iss"], claims["aud"]) == ("omnibus-gitlab-issuer", "container_registry")
+    assert claims["exp"] - claims["iat"] == 300
+
+
+def test_secrets_are_blotted_out_of_whatever_is_shown(ruby: Program) -> None:
+    """Whole values, and each line of a key: chef's output shows changed files line by line."""
+    hide = "->(data, text) { Report.learn(data); Report.hide(text) }"
+    pem = "-----BEGIN X-----\nMIIEpAIBAAKCAQEA0123456789\n-----END X-----\n"
+    shown = ruby.call(
+        hide, {"a": ["s3cr3t-value"], "b": {"key": pem}}, f"+ token s3cr3t-value\n+ {pem.splitlines()[1]}"
+    )
+    assert shown == "+ token [secret]\n+ [secret]"
+
+
+def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program) -> None:
+    """The lines that say why, without colours, not the last hundred lines."""
+    output = "Recipe: gitlab::config\n\x1b[31mMixlib::Config::UnknownConfigOptionError: Unknown option\x1b[0m\n  at x.rb\n"
+    assert (
+        ruby.call("->(o) { Omnibus.reason(o) }", output)
+        == "Mixlib::Config::UnknownConfigOptionError: Unknown option"
+    )
+
+
+@pytest.mark.parametrize(
+    ("storage", "driver", "place"),
+    [
+        (
+            {"s3_v2": {"bucket": "b", "region": "r", "rootdirectory": "/x/"}, "delete": {}},
+            "s3",
+            [None, "b", "x"],
+        ),
+        ({"s3": {"bucket": "b", "regionendpoint": "https://m"}, "cache": {}}, "s3", ["https://m", "b", ""]),
+        ({"gcs": {"bucket": "g"}}, "gcs", ["g", ""]),
+        ({"azure_v2": {"container": "c"}}, "azure", ["c", ""]),
+    ],
+)
+def test_where_images_are_is_told_the_same_for_one_storage(
+    ruby: Program, storage: dict[str, Any], driver: str, place: list[Any]
+) -> None:
+    """Old and new names of a driver and slashes around a path make no difference."""
+    found = ruby.call("->(s) { Storage.identity({ 'storage' => s }) }", storage)
+    assert found == {"driver": driver, "place": place}
+
+
+def test_the_program_is_valid_ruby_without_warnings() -> None:
+    """As it is sent: all parts, in order, with the mark behind which the order is read."""
+    checked = subprocess.run(
+        ["ruby", "-wc", "-"], input=program() + "{}", capture_output=True, text=True, check=False
+    )
+    assert (checked.stdout.strip(), checked.stderr) == ("Syntax OK", "")
+
+
+def test_waiting_for_a_host_has_a_limit() -> None:
+    """More seconds are more attempts, and a second is at least two."""
+    assert 2 <= attempts(1) < attempts(10) < attempts(120) < 60
