@@ -1,0 +1,61 @@
+# `make` lists the targets. Each of them sets up what it needs first; that takes no time once it is done.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+STACK ?=
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo lab test check static unit components lab-tests e2e format clean
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## everything the others need: Python packages, Debian packages, the Pulumi engine
+	@$(PYTHON) -m lab.setup
+
+demo: setup ## two GitLab sites, one `pulumi up`, an image that arrives; STACK=dev or replicated, default both
+	@$(BIN)/python -m lab demo $(STACK)
+
+lab: setup ## a shell in which `pulumi up` works on two GitLab sites
+	@$(BIN)/python -m lab shell
+
+test: static ## everything: linters, types, unit, component, lab and end-to-end tests
+	@echo "==> unit and component tests" && $(PYTEST) -x tests/unit tests/components
+	@echo "==> tests of the lab" && $(PYTEST) -x tests/lab
+	@echo "==> end-to-end tests" && $(BIN)/python -m lab run --name test --here -- pytest -x tests/e2e
+
+check: static unit ## the quick part of `test`, under 20 seconds
+
+static: setup
+	@echo "==> format, linter, types"
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+
+unit: setup ## unit tests
+	@$(PYTEST) tests/unit
+
+components: setup ## component tests: the program's resources, recorded
+	@$(PYTEST) tests/components
+
+lab-tests: setup ## tests of the lab itself
+	@$(PYTEST) tests/lab
+
+e2e: setup ## end-to-end tests in a lab
+	@$(BIN)/python -m lab run --name test --here -- pytest tests/e2e
+
+format: setup ## formats the code
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+# Files of a lab's hosts belong to subordinate ids when an ordinary user made them: only a user namespace
+# can remove those.
+clean: ## removes all that was made in this checkout (the engine stays in the user's cache)
+	@rm -rf .lab 2>/dev/null || unshare --user --map-root-user --map-auto rm -rf .lab
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+	@echo "clean; the engine stays in $(CACHE)"

@@ -1,0 +1,76 @@
+"""`make setup`: everything that the program's demo and tests need on a bare machine.
+
+Checks first, changes afterwards; each part is skipped where it is done already, and an interrupted run goes
+on where it stopped. Standard library only: this runs before `.venv` exists.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+PYTHON_MINIMUM = (3, 11)
+
+
+def python_problem(
+    version: tuple[int, ...] = tuple(sys.version_info[:3]), program: str = sys.executable
+) -> str:
+    """One line for a Python that is too old, else ""."""
+    if version >= PYTHON_MINIMUM:
+        return ""
+    found = ".".join(map(str, version))
+    return f"Python 3.11 or newer is needed; {program} is {found}. Name another: make PYTHON=python3.12 …"
+
+
+def main() -> int:
+    """Returns the exit status: 0, 1 for a problem that has been explained, 130 after an interrupt."""
+    problem = python_problem()
+    if problem:
+        print(problem, file=sys.stderr)
+        return 1
+    # Only now: these modules use what older Pythons lack.
+    from lab.progress import SetupError, fail
+
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        _set_up(Path(__file__).resolve().parent.parent)
+    except SetupError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        fail("Interrupted. Run it again and it goes on from here.")
+        return 130
+    return 0
+
+
+def _set_up(root: Path) -> None:
+    from lab import debian, engine
+    from lab.progress import SetupError, say
+    from lab.virtualenv import ensure_venv
+
+    if sys.platform != "linux":
+        raise SetupError("The lab makes its hosts from Linux namespaces: run it on a Linux machine.")
+    is_root = os.geteuid() == 0
+    state = root / ".lab"
+    log = state / "setup.log"
+    debian.ensure_packages(log, root=is_root)
+    debian.ensure_namespaces(root=is_root)
+    state.mkdir(exist_ok=True)
+    with (state / "setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        python = ensure_venv(root, log)
+        chosen = engine.ensure_engine(python, log, root)
+    say(f"engine   {chosen}")
+    say(f"plugins  {engine.describe_plugins(root)}")
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    # As an exception, so that what is under way is undone (packages may not be left half installed).
+    raise SystemExit(143)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
