@@ -117,23 +117,23 @@ def _apt_install(packages: list[str], log: Path) -> None:
 
 
 @contextmanager
-def _services_stay_down(policy: Path = POLICY) -> Iterator[None]:
+def _services_stay_down() -> Iterator[None]:
     """While packages are installed, no service of theirs may start. A policy of the machine's own stays."""
-    if policy.exists():
+    if POLICY.exists():
         yield
         return
-    policy.write_text(f"#!/bin/sh\n{POLICY_MARK}\nexit 101\n")
-    policy.chmod(0o755)
+    POLICY.write_text(f"#!/bin/sh\n{POLICY_MARK}\nexit 101\n")
+    POLICY.chmod(0o755)
     try:
         yield
     finally:
-        _remove_own_policy(policy)
+        _remove_own_policy()
 
 
-def _remove_own_policy(policy: Path = POLICY) -> None:
+def _remove_own_policy() -> None:
     """Also removes what a set-up that was killed has left behind; never a policy that is not ours."""
-    if policy.is_file() and POLICY_MARK in policy.read_text(errors="replace"):
-        policy.unlink()
+    if POLICY.is_file() and POLICY_MARK in POLICY.read_text(errors="replace"):
+        POLICY.unlink()
 
 
 def _disable_services(packages: Iterable[str], log: Path) -> None:

@@ -1,0 +1,182 @@
+"""The Debian packages of the lab: installed when root, asked for otherwise."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lab import debian
+from lab.progress import SetupError
+
+LOG = Path("setup.log")
+
+
+@pytest.fixture
+def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for /usr/sbin/policy-rc.d."""
+    file = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(debian, "POLICY", file)
+    return file
+
+
+class Machine:
+    """A machine on which some packages are missing; `ran` holds the commands, with the policy at that time."""
+
+    def __init__(self, missing: list[str], policy: Path, *, without_lists: bool = False) -> None:
+        self.missing = missing
+        self.policy = policy
+        self.without_lists = without_lists
+        self.ran: list[str] = []
+        self.policies: list[bool] = []
+
+    def run(self, argv: Sequence[object], **_: object) -> None:
+        command = " ".join(map(str, argv))
+        self.ran.append(command)
+        self.policies.append(self.policy.exists())
+        if command.endswith(" update"):
+            self.without_lists = False
+        elif " install " in command:
+            if self.without_lists:
+                raise SetupError("Unable to locate package")
+            self.missing = []
+
+
+def machine(
+    monkeypatch: pytest.MonkeyPatch, policy: Path, missing: Sequence[str], *, without_lists: bool = False
+) -> Machine:
+    made = Machine(list(missing), policy, without_lists=without_lists)
+    monkeypatch.setattr(debian, "run", made.run)
+    monkeypatch.setattr(debian, "missing_packages", lambda: made.missing)
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    return made
+
+
+def test_only_packages_whose_program_is_missing_count(tmp_path: Path) -> None:
+    certificates = tmp_path / "ca-certificates.crt"
+    certificates.touch()
+    there = set(debian.PROGRAMS.values()) - {"skopeo", "runsvdir"}
+    found = debian.missing_packages(lambda program: program if program in there else None, certificates)
+    assert found == ["skopeo", "runit"]
+
+
+def test_an_ordinary_user_is_shown_one_line_and_nothing_is_done(
+    monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    made = machine(monkeypatch, policy, ["skopeo", "runit"])
+    with pytest.raises(SetupError) as caught:
+        debian.ensure_packages(LOG, root=False)
+    lines = [line.strip() for line in str(caught.value).splitlines() if "apt-get" in line]
+    assert lines == ["sudo apt-get install --no-install-recommends skopeo runit"]
+    assert made.ran == []
+
+
+def test_nothing_runs_where_all_is_there(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:
+    made = machine(monkeypatch, policy, [])
+    debian.ensure_packages(LOG, root=True)
+    debian.ensure_packages(LOG, root=False)
+    assert made.ran == []
+
+
+def test_root_installs_without_asking_for_fresh_lists_first(
+    monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    made = machine(monkeypatch, policy, ["skopeo"])
+    debian.ensure_packages(LOG, root=True)
+    assert len(made.ran) == 1
+    assert made.ran[0].endswith("install --no-install-recommends skopeo")
+
+
+def test_a_failed_installation_is_tried_once_more_with_fresh_lists(
+    monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    made = machine(monkeypatch, policy, ["skopeo"], without_lists=True)
+    debian.ensure_packages(LOG, root=True)
+    assert [command.split()[-1] for command in made.ran] == ["skopeo", "-a", "update", "skopeo"]
+
+
+def test_services_of_the_packages_neither_start_nor_are_enabled(
+    monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    """While apt-get runs a policy forbids every start; it is gone afterwards."""
+    made = machine(monkeypatch, policy, ["nginx-light", "skopeo"])
+    debian.ensure_packages(LOG, root=True)
+    assert made.policies[0]
+    assert not policy.exists()
+    assert made.ran[1:] == ["systemctl disable nginx.service"]
+
+
+def test_a_service_that_was_there_before_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, policy: Path
+) -> None:
+    made = machine(monkeypatch, policy, ["skopeo"])
+    debian.ensure_packages(LOG, root=True)
+    assert not any("systemctl" in command for command in made.ran)
+
+
+def test_the_policy_goes_away_also_after_a_failure(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:
+    machine(monkeypatch, policy, ["skopeo"])
+
+    def broken(*_: object, **__: object) -> None:
+        raise SetupError("no space left on device")
+
+    monkeypatch.setattr(debian, "run", broken)
+    with pytest.raises(SetupError, match="no space left"):
+        debian.ensure_packages(LOG, root=True)
+    assert not policy.exists()
+
+
+def test_a_policy_left_by_a_killed_set_up_is_removed(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:
+    machine(monkeypatch, policy, [])
+    policy.write_text(f"#!/bin/sh\n{debian.POLICY_MARK}\nexit 101\n")
+    debian.ensure_packages(LOG, root=True)
+    assert not policy.exists()
+
+
+def test_a_policy_of_the_machine_itself_stays(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:
+    machine(monkeypatch, policy, ["skopeo"])
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    debian.ensure_packages(LOG, root=True)
+    assert policy.read_text() == "#!/bin/sh\nexit 101\n"
+
+
+def test_packages_that_apt_did_not_bring_are_named(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:
+    machine(monkeypatch, policy, ["skopeo"])
+    monkeypatch.setattr(debian, "run", lambda *_, **__: None)
+    with pytest.raises(SetupError, match="still missing: skopeo"):
+        debian.ensure_packages(LOG, root=True)
+
+
+# User namespaces -----------------------------------------------------------------------------------------
+
+
+def test_a_user_without_subordinate_ids_gets_a_range_that_nobody_has(tmp_path: Path) -> None:
+    (tmp_path / "subuid").write_text("ann:100000:65536\n")
+    (tmp_path / "subgid").write_text("ann:100000:65536\nbob:165536:65536\n")
+    assert debian.namespace_remedy("carl", 1003, tmp_path, tmp_path) == (
+        "sudo usermod --add-subuids 231072-296607 --add-subgids 231072-296607 carl"
+    )
+
+
+def test_the_first_user_gets_the_usual_range(tmp_path: Path) -> None:
+    assert "100000-165535" in debian.namespace_remedy("ann", 1000, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "remedy"),
+    [
+        ("apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+        ("unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
+        ("unprivileged_userns_clone", "1", "user.max_user_namespaces=10000"),
+    ],
+)
+def test_a_kernel_that_forbids_user_namespaces_has_its_own_remedy(
+    tmp_path: Path, setting: str, value: str, remedy: str
+) -> None:
+    for name in ("subuid", "subgid"):
+        (tmp_path / name).write_text("1000:100000:65536\n")
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel" / setting).write_text(f"{value}\n")
+    assert debian.namespace_remedy("ann", 1000, tmp_path, tmp_path) == f"sudo sysctl {remedy}"
