@@ -15,6 +15,7 @@ from pathlib import Path
 
 _MODULES = {"command": "lab.providers.command", "aws": "lab.providers.aws.__main__"}
 """Provider name (its package is pulumi_<name>) -> the stand-in's module, which has main and servicer."""
+_MARK = b"A stand-in of the lab."
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -29,28 +30,37 @@ def install(pulumi_home: Path) -> list[str]:
 
 def _install(plugins: Path, name: str, module: str) -> str:
     version = importlib.metadata.version(f"pulumi_{name}")
-    place = plugins / f"resource-{name}-v{version}"
-    if place.is_symlink() or place.is_file():
-        place.unlink()
-    elif place.is_dir():
-        shutil.rmtree(place)
-    plugins.mkdir(parents=True, exist_ok=True)
-    if real := _real_plugin(place.name, f"pulumi-resource-{name}"):
-        if real != place:
+    place, executable = plugins / f"resource-{name}-v{version}", f"pulumi-resource-{name}"
+    real = next((folder for folder in _folders(place) if _is_real(folder / executable)), None)
+    if real != place:  # never touch a real plugin that is in place already
+        _clear(place)
+        if real:
             place.symlink_to(real, target_is_directory=True)
+    if real:
         return f"provider {name} {version}: the real plugin ({real})"
-    place.mkdir()
-    shim = place / f"pulumi-resource-{name}"
-    shim.write_text(_shim(module))
-    shim.chmod(0o755)
+    place.mkdir(parents=True)
+    (place / executable).write_text(_shim(module))
+    (place / executable).chmod(0o755)
     return f"provider {name} {version}: the lab's stand-in (no real plugin on this machine)"
 
 
-def _real_plugin(directory: str, executable: str) -> Path | None:
-    places = [Path.home() / ".pulumi" / "plugins"]
-    if given := os.environ.get("PULUMI_REAL_PLUGINS"):
-        places.insert(0, Path(given))
-    return next((place / directory for place in places if (place / directory / executable).is_file()), None)
+def _folders(place: Path) -> list[Path]:
+    """Where a real plugin may be, the wanted place first unless that is only a link to another."""
+    homes = [os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi", Path.home() / ".pulumi"]
+    known = [os.environ.get("PULUMI_REAL_PLUGINS"), *(Path(home) / "plugins" for home in homes)]
+    return [place] * (not place.is_symlink()) + [Path(folder) / place.name for folder in known if folder]
+
+
+def _is_real(executable: Path) -> bool:
+    return executable.is_file() and _MARK not in executable.read_bytes()[:1000]
+
+
+def _clear(place: Path) -> None:
+    if place.is_symlink():
+        place.unlink()
+    elif place.exists():
+        shutil.rmtree(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _shim(module: str) -> str:
@@ -60,4 +70,6 @@ def _shim(module: str) -> str:
         f"import sys; sys.path.insert(0, {str(_CHECKOUT)!r}); "
         f"from {module} import main, servicer; main(servicer())"
     )
-    return f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -c {shlex.quote(start)} "$@"\n'
+    return (
+        f'#!/bin/sh\n# {_MARK.decode()}\nexec {shlex.quote(sys.executable)} -I -c {shlex.quote(start)} "$@"\n'
+    )

@@ -67,6 +67,10 @@ class Resource:
         """
         return inputs
 
+    def comparable(self, inputs: PropertyMap) -> PropertyMap:
+        """Plain inputs in a form in which those that mean the same are equal."""
+        return inputs
+
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
         """Make it; returns its id and its outputs.  Any exception is a failed creation: nothing is kept."""
         raise NotImplementedError

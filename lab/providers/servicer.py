@@ -138,7 +138,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 new[name] = old[name]
             else:
                 new.pop(name, None)
-        return _diff(old, new, resource.replace_on)
+        return _diff(resource.comparable(old), resource.comparable(new), resource.replace_on)
 
     @_reported
     def Create(self, request: pb.CreateRequest, context: grpc.ServicerContext) -> pb.CreateResponse:

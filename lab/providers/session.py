@@ -11,6 +11,7 @@ from typing import Any
 import paramiko
 from paramiko.common import (
     MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_OPEN_FAILURE,
     MSG_CHANNEL_REQUEST,
     MSG_CHANNEL_SUCCESS,
     cMSG_CHANNEL_REQUEST,
@@ -35,6 +36,7 @@ class Transport(paramiko.Transport):
     Both come in messages for which paramiko has handlers in a table; here are others in their place.
     """
 
+    _handler_table: dict[int, Callable[[paramiko.Message], Any]]
     _channel_handler_table: dict[int, Callable[[paramiko.Channel, paramiko.Message], Any]]
 
     def __init__(self, stream: Any) -> None:
@@ -43,6 +45,10 @@ class Transport(paramiko.Transport):
         """How commands were killed, by channel: (signal as "TERM", message)."""
         self._answers: queue.Queue[bool] = queue.Queue()
         self._asking = False
+        self.refusal = ""
+        """Why the server would not open the last channel, in its words."""
+        self._usual_refusal = self._handler_table[MSG_CHANNEL_OPEN_FAILURE]
+        self._handler_table[MSG_CHANNEL_OPEN_FAILURE] = self._on_refusal
         self._usual = self._channel_handler_table
         self._channel_handler_table = {
             **self._usual,
@@ -50,6 +56,13 @@ class Transport(paramiko.Transport):
             MSG_CHANNEL_SUCCESS: lambda channel, message: self._on_answer(channel, message, True),
             MSG_CHANNEL_FAILURE: lambda channel, message: self._on_answer(channel, message, False),
         }
+
+    def _on_refusal(self, message: paramiko.Message) -> None:
+        message.get_int()  # the channel's number
+        message.get_int()  # the kind of refusal
+        self.refusal = message.get_text()
+        message.rewind()
+        self._usual_refusal(message)
 
     def _on_request(self, channel: paramiko.Channel, message: paramiko.Message) -> None:
         if message.get_text() == "exit-signal":

@@ -10,6 +10,7 @@ import base64
 import binascii
 import contextlib
 import io
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from lab.providers.session import Transport
 
 _NO_LIMIT = 3600.0
 """Seconds.  Go's Timeout covers only the TCP connection: a host that then stays silent blocks for ever."""
+# What it logs, tracebacks included, would end up on the engine's screen; the errors say the same in a line.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 _FIRST_DELAY, _BACKOFF, _LONGEST_DELAY = 0.1, 1.5, 5.0
 _T = TypeVar("_T")
 
@@ -40,7 +43,7 @@ class Endpoint:
     user: str
     key: paramiko.PKey | None
     password: str | None
-    agent: paramiko.agent.AgentSSH | None
+    agent: _Agent | None
     host_key: paramiko.PKey | None
     tries: int
     timeout: float | None
@@ -64,6 +67,10 @@ class Endpoint:
             tries=int(connection["dialErrorLimit"]),
             timeout=float(connection["perDialTimeout"]) or None,
         )
+
+    def close(self) -> None:
+        if self.agent:
+            self.agent.close()
 
     @property
     def address(self) -> str:
@@ -140,8 +147,12 @@ class _Agent(paramiko.agent.AgentSSH):
         try:
             connection.connect(path)
         except OSError as problem:
+            connection.close()
             raise SshError(f"dial unix {path}: connect: {_strerror(problem)}") from problem
         self._connect(connection)  # type: ignore[attr-defined]  # the stubs leave it out
+
+    def close(self) -> None:
+        self._close()  # type: ignore[attr-defined]  # the stubs leave it out
 
 
 @contextlib.contextmanager
@@ -150,11 +161,13 @@ def connect(call: Call, connection: dict[str, Any]) -> Iterator[Transport]:
 
     Retries as often as `dialErrorLimit` says, with a status message each time; raises SshError after that.
     """
-    target = Endpoint.of(connection)
     with contextlib.ExitStack() as stack:
+        target = Endpoint.of(connection)
+        stack.callback(target.close)
         if proxy := connection.get("proxy"):
             with _prefixed("proxy"):
                 hop = Endpoint.of(proxy)
+                stack.callback(hop.close)
                 outer = retry(call, "Dial proxy", hop.tries, lambda: hop.handshake(hop.tcp()))
                 stack.callback(outer.close)
                 stream = retry(call, "Dial from proxy", target.tries, lambda: _through(outer, target))
@@ -173,11 +186,11 @@ def _prefixed(where: str) -> Iterator[None]:
         raise SshError(f"{where}: {problem}") from problem
 
 
-def _through(transport: paramiko.Transport, target: Endpoint) -> paramiko.Channel:
+def _through(transport: Transport, target: Endpoint) -> paramiko.Channel:
     try:
         return transport.open_channel("direct-tcpip", (target.host, target.port), ("0.0.0.0", 0))
     except paramiko.ChannelException as problem:
-        raise SshError(f"ssh: rejected: connect failed ({problem.text})") from problem
+        raise SshError(f"ssh: rejected: {problem.text.lower()} ({transport.refusal})") from problem
 
 
 def retry(call: Call, what: str, limit: int, attempt: Callable[[], _T]) -> _T:

@@ -75,6 +75,10 @@ class AwsResource(Resource):
         """(property, complaint) for plain inputs that the real provider refuses before asking AWS."""
         return []
 
+    def comparable(self, inputs: PropertyMap) -> PropertyMap:
+        documents = {name: _canonical(inputs[name]) for name in self.json_inputs if name in inputs}
+        return {**inputs, **documents}
+
     def new_name(self, call: Call, prefix: str | None) -> str:
         """As Pulumi makes it, <resource>-<7 hex digits>; with a prefix as Terraform, prefix and 26 digits."""
         longest = self.longest_name
@@ -92,7 +96,8 @@ class AwsResource(Resource):
     def update(self, call: Call, id: str, old: PropertyMap, inputs: PropertyMap) -> PropertyMap:
         with self.api.errors(f"updating {self.what} ({id})"):
             self.change(self._client(inputs), id, old, inputs)
-        return self._outputs(id, {**{key: old[key] for key in self.computed if key in old}, **inputs})
+        kept = {key: old[key] for key in self.computed if key in old}  # what AWS tells only once
+        return {**kept, **self._outputs(id, inputs)}
 
     def delete(self, call: Call, id: str, state: PropertyMap) -> None:
         try:
@@ -116,12 +121,11 @@ class AwsResource(Resource):
         found = self._look(name, state)
         if found is None:
             return None
-        outputs = {**state, **{key: settled(state.get(key), value) for key, value in found.items()}}
+        outputs = _refreshed({key: state.get(key) for key in found} | state, found)
         if importing:
             return name, outputs, _stated(self.token, outputs)
         # Only what the program stated can have drifted from it; the rest is AWS's own business.
-        now = {key: settled(value, found[key]) for key, value in inputs.items() if key in found}
-        return name, outputs, {**inputs, **now}
+        return name, outputs, _refreshed(inputs, found)
 
     def _outputs(self, id: str, inputs: PropertyMap) -> PropertyMap:
         found = self._look(id, inputs)
@@ -166,18 +170,23 @@ def settled(stated: Any, real: Any) -> Any:
         } | {key: value for key, value in stated.items() if not value and not real.get(key)}
     if isinstance(stated, list) and isinstance(real, list) and len(stated) == len(real):
         return [settled(*pair) for pair in zip(stated, real, strict=True)]
-    if isinstance(stated, str) and isinstance(real, str) and _same_document(stated, real):
+    if isinstance(stated, str) and isinstance(real, str) and _canonical(stated) == _canonical(real):
         return stated
     return stated if stated in (None, False, "", [], {}) and real in (None, False, "", [], {}) else real
 
 
-def _same_document(one: str, other: str) -> bool:
-    if one == other:
-        return True
+def _refreshed(known: PropertyMap, found: PropertyMap) -> PropertyMap:
+    """The known properties as they are found; those that are not looked at stay, those that are gone go."""
+    now = {key: settled(value, found[key]) if key in found else value for key, value in known.items()}
+    return {key: value for key, value in now.items() if value is not None or key not in found}
+
+
+def _canonical(text: Any) -> Any:
+    """A JSON document without regard to spaces and the order of keys; anything else as it is."""
     try:
-        return bool(json.loads(one) == json.loads(other)) and one.lstrip()[:1] in ("{", "[")
-    except ValueError:
-        return False
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (TypeError, ValueError):
+        return text
 
 
 def _json_problems(name: str, text: str) -> list[tuple[str, str]]:

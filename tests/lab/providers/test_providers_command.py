@@ -1,0 +1,314 @@
+"""Commands: what replaces, what runs again, what stays secret, and how a failure reads."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from lab.providers.output import Output, quoted
+from lab.providers.protocol import UNKNOWN, has_secret, is_secret, plain, secret
+from tests.lab.providers.harness import Provider, Sshd, error, later
+
+pytestmark = pytest.mark.lab
+REMOTE, LOCAL = "command:remote:Command", "command:local:Command"
+
+
+def stored(sshd: Sshd, **inputs: Any) -> dict[str, Any]:
+    return {"connection": sshd.connection(), **inputs}
+
+
+class TestCheck:
+    def test_the_connection_becomes_a_secret_with_the_defaults_in_it(self, commands: Provider) -> None:
+        inputs = commands.check(REMOTE, {"connection": {"host": "h", "privateKey": "k"}, "create": "true"})
+        assert is_secret(inputs["connection"])
+        inner = inputs["connection"]["value"]
+        assert is_secret(inner["privateKey"])
+        assert plain(inner) == {
+            "host": "h",
+            "privateKey": "k",
+            "user": "root",
+            "port": 22,
+            "dialErrorLimit": 10,
+            "perDialTimeout": 15,
+        }
+        assert inputs["create"] == "true"
+
+    def test_a_proxy_gets_the_same_care(self, commands: Provider) -> None:
+        connection = {"host": "h", "proxy": {"host": "bastion", "password": "p"}}
+        inner = commands.check(REMOTE, {"connection": connection})["connection"]["value"]
+        assert plain(inner["proxy"])["port"] == 22
+        assert is_secret(inner["proxy"]["password"])
+
+    @pytest.mark.parametrize(
+        ("inputs", "where"), [({}, "connection"), ({"connection": {"user": "root"}}, "connection")]
+    )
+    def test_a_missing_connection_or_host_is_refused(
+        self, commands: Provider, inputs: dict[str, Any], where: str
+    ) -> None:
+        failures, _ = commands.failures(REMOTE, inputs)
+        assert list(failures) == [where]
+
+    def test_a_connection_that_is_not_known_yet_passes_the_preview(self, commands: Provider) -> None:
+        assert plain(commands.check(REMOTE, {"connection": UNKNOWN})["connection"]) == UNKNOWN
+
+    def test_a_source_that_is_not_known_yet_fails_the_preview(self, commands: Provider) -> None:
+        """A trap of the real v1.2.1, kept so that the program does not step into it."""
+        inputs = {"connection": {"host": "h"}, "source": UNKNOWN, "remotePath": "/x"}
+        failures, _ = commands.failures("command:remote:CopyToRemote", inputs)
+        assert failures == {"asset": "either asset or archive must be set"}
+
+
+class TestDiff:
+    @pytest.mark.parametrize(
+        ("old", "new", "replaces"),
+        [
+            ({"stdin": "a"}, {"stdin": "b"}, []),
+            ({"create": "a"}, {"create": "b"}, []),
+            ({"delete": "a"}, {"delete": "b"}, []),
+            ({"connection": {"host": "a"}}, {"connection": {"host": "b"}}, []),
+            ({"triggers": [1]}, {"triggers": [2]}, ["triggers"]),
+            ({}, {"triggers": [1]}, ["triggers"]),
+            ({"triggers": [1], "stdin": "a"}, {"triggers": [1], "stdin": "b"}, []),
+            ({"triggers": ["known"]}, {"triggers": [UNKNOWN]}, ["triggers"]),
+        ],
+    )
+    def test_only_triggers_replace(
+        self, commands: Provider, old: dict[str, Any], new: dict[str, Any], replaces: list[str]
+    ) -> None:
+        found = commands.diff(REMOTE, old, new)
+        assert found.paths
+        assert found.replaces == replaces
+
+    def test_nothing_changed_is_no_difference(self, commands: Provider) -> None:
+        inputs = {"connection": secret({"host": "h"}), "stdin": secret("s"), "triggers": [{"a": [1]}]}
+        assert not commands.diff(REMOTE, inputs, inputs).paths
+
+    def test_ignored_changes_are_no_difference(self, commands: Provider) -> None:
+        assert not commands.diff(
+            REMOTE, {"stdin": "a"}, {"stdin": "b", "create": "c"}, ("stdin", "create")
+        ).paths
+
+
+class TestLife:
+    def test_create_update_delete_run_their_commands(
+        self, commands: Provider, sshd: Sshd, work: Path
+    ) -> None:
+        """With an `update` command that one runs; the delete command sees the inputs of the last update."""
+        log = work / "log"
+        inputs = stored(
+            sshd, create=f"echo create >>{log}", update=f"echo update >>{log}", delete=f"echo delete >>{log}"
+        )
+        made, state = commands.create(REMOTE, inputs)
+        assert made.startswith("thing")
+        state = commands.update(REMOTE, made, state, {**inputs, "triggers": []})
+        commands.delete(REMOTE, made, state)
+        assert log.read_text().split() == ["create", "update", "delete"]
+
+    def test_without_an_update_command_create_runs_again(self, commands: Provider, sshd: Sshd) -> None:
+        inputs = stored(sshd, create="cat", stdin="one")
+        made, state = commands.create(REMOTE, inputs)
+        assert state["stdout"] == "one"
+        state = commands.update(REMOTE, made, state, {**inputs, "stdin": "two"})
+        assert state["stdout"] == "two"
+
+    def test_without_any_command_nothing_is_dialled(self, commands: Provider) -> None:
+        nowhere = {"connection": {"host": "192.0.2.1", "port": 1}}
+        made, state = commands.create(REMOTE, nowhere)
+        assert (state["stdout"], state["stderr"]) == ("", "")
+        commands.delete(REMOTE, made, state)
+
+    def test_a_preview_runs_nothing_and_knows_no_output(self, commands: Provider, work: Path) -> None:
+        inputs = {"connection": {"host": "192.0.2.1"}, "create": f"touch {work}/made", "stdin": secret("s")}
+        _, outputs = commands.create(REMOTE, inputs, preview=True)
+        assert (outputs["stdout"], outputs["stderr"]) == (UNKNOWN, UNKNOWN)
+        assert outputs["stdin"] == secret("s")
+        outputs = commands.update(REMOTE, "id", {"stdout": "old", "stderr": ""}, inputs, preview=True)
+        assert outputs["stdout"] == UNKNOWN
+        assert not (work / "made").exists()
+
+    def test_secret_inputs_stay_secret_in_the_state_and_output_does_not_become_one(
+        self, commands: Provider, sshd: Sshd
+    ) -> None:
+        """The real provider leaves it to additionalSecretOutputs to hide stdout."""
+        inputs = commands.check(REMOTE, stored(sshd, create="cat", stdin=secret("hidden")))
+        made, state = commands.create(REMOTE, inputs)
+        assert state["connection"] == inputs["connection"]
+        assert state["stdin"] == secret("hidden")
+        assert state["stdout"] == "hidden"
+        state = commands.update(REMOTE, made, {**state, "stdout": secret("hidden")}, inputs)
+        assert is_secret(state["stdout"])  # the engine marked it; an update does not lay it bare
+        _, outputs, now = commands.read(REMOTE, made, state, inputs)
+        assert (outputs, now) == (state, inputs)
+
+    def test_the_last_newline_only_is_taken_from_the_output(self, commands: Provider, sshd: Sshd) -> None:
+        _, state = commands.create(REMOTE, stored(sshd, create="printf 'a\\n\\n'; printf 'b\\n' >&2"))
+        assert (state["stdout"], state["stderr"]) == ("a\n", "b")
+
+    def test_a_megabyte_goes_through_stdin_and_back(self, commands: Provider, sshd: Sshd) -> None:
+        text = "x" * 63 + "\n"
+        _, state = commands.create(REMOTE, stored(sshd, create="cat", stdin=text * 16384, logging="none"))
+        assert state["stdout"] == (text * 16384).removesuffix("\n")
+
+    def test_stdin_that_is_not_read_is_no_failure(self, commands: Provider, sshd: Sshd) -> None:
+        _, state = commands.create(REMOTE, stored(sshd, create="echo done", stdin="x" * (1 << 20)))
+        assert state["stdout"] == "done"
+
+    def test_several_commands_run_side_by_side(self, commands: Provider, sshd: Sshd) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(8) as pool:
+            each = [stored(sshd, create=f"echo {number}; sleep 0.2") for number in range(8)]
+            states = list(pool.map(lambda inputs: commands.create(REMOTE, inputs)[1], each))
+        assert [state["stdout"] for state in states] == [str(number) for number in range(8)]
+
+
+class TestFailure:
+    def test_it_tells_status_command_and_all_output(self, commands: Provider, sshd: Sshd) -> None:
+        script = 'echo "out"; echo err >&2; sleep 0.1; echo out2; exit 3'
+        with pytest.raises(grpc.RpcError) as refused:
+            commands.create(REMOTE, stored(sshd, create=script))
+        text = error(refused.value)
+        assert text.startswith(f"Process exited with status 3: running {quoted(script)}:\n")
+        assert sorted(text.splitlines()[1:]) == ["err", "out", "out2"]
+        assert text.endswith("out2\n")
+
+    def test_a_signal_is_named(self, commands: Provider, sshd: Sshd) -> None:
+        with pytest.raises(grpc.RpcError) as refused:
+            commands.create(REMOTE, stored(sshd, create="kill -TERM $$"))
+        assert error(refused.value).startswith("Process exited with status 143 from signal TERM: running")
+
+    def test_a_connection_lost_on_the_way_is_told(self, commands: Provider, sshd: Sshd) -> None:
+        with pytest.raises(grpc.RpcError) as refused:
+            commands.create(REMOTE, stored(sshd, create="kill -9 $PPID; sleep 5"))
+        expected = "wait: remote command exited without exit status or exit signal: running"
+        assert error(refused.value).startswith(expected)
+
+    def test_a_failed_update_or_delete_is_an_error_too(self, commands: Provider, sshd: Sshd) -> None:
+        inputs = stored(sshd, create="true", update="exit 4", delete="exit 5")
+        made, state = commands.create(REMOTE, inputs)
+        with pytest.raises(grpc.RpcError, match="exited with status 4"):
+            commands.update(REMOTE, made, state, inputs)
+        with pytest.raises(grpc.RpcError, match="exited with status 5"):
+            commands.delete(REMOTE, made, state)
+
+    @pytest.mark.parametrize(
+        ("text", "literal"),
+        [('a"b', '"a\\"b"'), ("a\\b\n\t", '"a\\\\b\\n\\t"'), ("\x1b\x7f", '"\\x1b\\x7f"'), ("ü…", '"ü…"')],
+    )
+    def test_the_command_is_quoted_as_go_does(self, text: str, literal: str) -> None:
+        assert quoted(text) == literal
+
+
+class TestLogging:
+    @pytest.mark.parametrize(
+        ("logging", "shown"),
+        [
+            (None, {"to-out", "to-err"}),
+            ("stdoutAndStderr", {"to-out", "to-err"}),
+            ("stdout", {"to-out"}),
+            ("stderr", {"to-err"}),
+            ("none", set()),
+        ],
+    )
+    def test_it_decides_what_is_shown_while_running(
+        self, commands: Provider, sshd: Sshd, logging: str | None, shown: set[str]
+    ) -> None:
+        inputs = stored(
+            sshd, create="echo to-out; echo to-err >&2", **({"logging": logging} if logging else {})
+        )
+        _, state = commands.create(REMOTE, inputs)
+        assert set(commands.messages) == shown
+        assert not commands.lasting_messages
+        assert state["stdout"] == "to-out"
+
+    def test_the_output_of_a_command_with_secrets_is_shown_all_the_same(
+        self, commands: Provider, sshd: Sshd
+    ) -> None:
+        """A trap of the real provider: only logging none keeps a secret from the screen."""
+        commands.create(REMOTE, stored(sshd, create="cat", stdin=secret("hidden")))
+        assert "hidden" in commands.messages
+
+    def test_with_logging_none_a_secret_is_shown_nowhere(self, commands: Provider, sshd: Sshd) -> None:
+        _, state = commands.create(REMOTE, stored(sshd, create="cat", stdin=secret("hidden"), logging="none"))
+        assert state["stdout"] == "hidden"
+        assert not commands.messages
+
+    def test_a_line_that_hangs_the_real_provider_fails_here(self) -> None:
+        output = Output(lambda *_, **__: None, None)
+        output.feed("stdout", b"x" * 70000)
+        output.feed("stdout", b"x\n")
+        with pytest.raises(Exception, match="set logging to none"):
+            output.finish("cat", None)
+
+
+class TestEnvironment:
+    def test_accepted_variables_reach_the_command(self, commands: Provider, sshd: Sshd) -> None:
+        inputs = stored(sshd, create='echo "$LAB_ONE"', environment={"LAB_ONE": "1 2"})
+        assert commands.create(REMOTE, inputs)[1]["stdout"] == "1 2"
+
+    def test_a_variable_the_server_refuses_is_fatal(self, commands: Provider, sshd: Sshd) -> None:
+        with pytest.raises(grpc.RpcError) as refused:
+            commands.create(REMOTE, stored(sshd, create="true", environment={"OTHER": "x"}))
+        assert error(refused.value) == 'could not set environment variable "OTHER": ssh: setenv failed'
+        assert "AcceptEnv" in commands.lasting_messages[0]
+
+    def test_refused_previous_output_is_only_a_warning(self, commands: Provider, sshd: Sshd) -> None:
+        inputs = stored(sshd, create='echo "got $PULUMI_COMMAND_STDOUT"')
+        made, state = commands.create(REMOTE, inputs)
+        state = commands.update(REMOTE, made, state, inputs)
+        assert state["stdout"] == "got "
+        assert "PULUMI_COMMAND_STDOUT" in commands.lasting_messages[0]
+
+    def test_it_is_not_even_tried_when_not_wanted(self, commands: Provider, sshd: Sshd) -> None:
+        inputs = stored(sshd, create="echo x", addPreviousOutputInEnv=False, logging="none")
+        made, state = commands.create(REMOTE, inputs)
+        commands.update(REMOTE, made, state, inputs)
+        assert not commands.messages
+
+
+class TestLocal:
+    def test_it_runs_here_with_environment_folder_and_stdin(self, commands: Provider, work: Path) -> None:
+        inputs = {"create": 'pwd; echo "$A"; cat', "dir": str(work), "environment": {"A": "b"}, "stdin": "in"}
+        _, state = commands.create(LOCAL, inputs)
+        assert state["stdout"] == f"{work}\nb\nin"
+
+    def test_the_previous_output_is_in_the_environment(self, commands: Provider) -> None:
+        inputs = {"create": 'echo "was $PULUMI_COMMAND_STDOUT"'}
+        made, state = commands.create(LOCAL, inputs)
+        assert commands.update(LOCAL, made, state, inputs)["stdout"] == "was was "
+
+    @pytest.mark.parametrize(
+        ("script", "start"),
+        [("exit 3", "exit status 3: running"), ("kill -9 $$", "signal: killed: running")],
+    )
+    def test_failures_read_as_go_writes_them(self, commands: Provider, script: str, start: str) -> None:
+        with pytest.raises(grpc.RpcError) as refused:
+            commands.create(LOCAL, {"create": script})
+        assert error(refused.value).startswith(start)
+
+    def test_an_interpreter_that_is_not_there(self, commands: Provider) -> None:
+        with pytest.raises(grpc.RpcError, match="fork/exec /no/such: no such file or directory"):
+            commands.create(LOCAL, {"create": "x", "interpreter": ["/no/such"]})
+
+    def test_ctrl_c_kills_it(self, commands: Provider) -> None:
+        begun = time.monotonic()
+        timer = later(0.3, commands.cancel)
+        with pytest.raises(grpc.RpcError, match="signal: killed"):
+            commands.create(LOCAL, {"create": "exec sleep 30"})
+        timer.join()
+        assert time.monotonic() - begun < 5
+
+    def test_the_function_runs_without_a_resource(self, commands: Provider) -> None:
+        result = commands.invoke("command:local:run", command="echo hello")
+        assert result["stdout"] == "hello"
+
+
+def test_nothing_of_a_secret_is_left_bare_in_a_state(commands: Provider, sshd: Sshd) -> None:
+    """What the provider hands back keeps the private key wrapped, twice: in the connection and by itself."""
+    _, state, _ = commands.made(REMOTE, stored(sshd, create="true"))
+    assert has_secret(state["connection"])
+    assert sshd.private_key not in str({key: value for key, value in state.items() if key != "connection"})

@@ -1,0 +1,167 @@
+"""A small stack through its life with the real engine and the stand-ins as plugins."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import engine
+from lab.progress import SetupError
+from lab.providers import install
+from tests.lab.providers.harness import Sshd
+
+pytestmark = pytest.mark.lab
+
+PROGRAM = """
+import json, os
+import pulumi
+import pulumi_aws as aws
+from pulumi_command import remote
+
+connection = remote.ConnectionArgs(**json.loads(os.environ["CONNECTION"]))
+bucket = aws.s3.Bucket("images", region="ap-northeast-1", tags={"use": "images"})
+versioning = aws.s3.BucketVersioning(
+    "images", bucket=bucket.id, region="ap-northeast-1", versioning_configuration={"status": "Enabled"}
+)
+elsewhere = aws.Provider("elsewhere", region="us-east-1")
+other = aws.s3.Bucket("other", force_destroy=True, opts=pulumi.ResourceOptions(provider=elsewhere))
+user = aws.iam.User("registry")
+key = aws.iam.AccessKey("registry", user=user.name)
+command = remote.Command(
+    "settings",
+    connection=connection,
+    create=f"cat >{os.environ['WORK']}/settings",
+    delete=f"rm {os.environ['WORK']}/settings",
+    stdin=pulumi.Output.format("{0} {1}", pulumi.Output.secret(os.environ["SETTING"]), bucket.bucket),
+    logging=remote.Logging.NONE,
+    add_previous_output_in_env=False,
+)
+reading = remote.Command(
+    "reading",
+    connection=connection,
+    create="printf 'read-%s' secret",
+    logging=remote.Logging.NONE,
+    opts=pulumi.ResourceOptions(additional_secret_outputs=["stdout"]),
+)
+pulumi.export("bucket", bucket.bucket)
+pulumi.export("regions", [bucket.region, other.region])
+pulumi.export("read", reading.stdout)
+pulumi.export("key", key.secret)
+pulumi.export("account", aws.get_caller_identity().account_id)
+"""
+
+
+class Stack:
+    """A project in a folder of its own, with its own PULUMI_HOME and state."""
+
+    def __init__(self, folder: Path, sshd: Sshd, engine_folder: Path) -> None:
+        self.folder, self.work = folder / "project", folder / "work"
+        for made in (self.folder, self.work, folder / "state"):
+            made.mkdir()
+        install(folder / "pulumi")
+        (self.folder / "Pulumi.yaml").write_text("name: stand-ins\nruntime: python\n")
+        (self.folder / "__main__.py").write_text(PROGRAM)
+        keys = {
+            "host": "host",
+            "port": "port",
+            "user": "user",
+            "privateKey": "private_key",
+            "hostKey": "host_key",
+        }
+        connection = {python: sshd.connection()[name] for name, python in keys.items()}
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{engine_folder}:{os.environ['PATH']}",
+            "PULUMI_HOME": str(folder / "pulumi"),
+            "PULUMI_BACKEND_URL": f"file://{folder}/state",
+            "PULUMI_CONFIG_PASSPHRASE": "lab",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+            "CONNECTION": json.dumps(connection),
+            "WORK": str(self.work),
+            "SETTING": "first-secret",
+        }
+        self.run("stack", "init", "dev")
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        command = ["pulumi", *arguments, "--non-interactive"]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, done.stdout
+        return done.stdout
+
+    def up(self) -> str:
+        return self.run("up", "--yes", "--skip-preview", "--suppress-progress")
+
+    def outputs(self) -> dict[str, Any]:
+        outputs: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets"))
+        return outputs
+
+    def state(self) -> str:
+        return self.run("stack", "export")
+
+
+@pytest.fixture
+def stack(tmp_path: Path, sshd: Sshd, moto: str, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    try:
+        folder = engine.bin_dir()
+    except SetupError as missing:
+        pytest.skip(str(missing))
+    if shutil.which("pulumi-language-python", path=str(folder)) is None:
+        pytest.skip(f"no Python language host beside the engine in {folder}")
+    return Stack(tmp_path, sshd, folder)
+
+
+def test_a_stacks_whole_life(stack: Stack, s3: Any) -> None:
+    """Preview, up, no-op up, a changed secret, drift and refresh, destroy: as with the real providers."""
+    preview = stack.run("preview", "--diff")
+    assert "[secret]" in preview
+    assert "first-secret" not in preview
+    assert not s3.list_buckets()["Buckets"]
+
+    up = stack.up()
+    outputs = stack.outputs()
+    assert (stack.work / "settings").read_text() == f"first-secret {outputs['bucket']}"
+    assert outputs["regions"] == ["ap-northeast-1", "us-east-1"]
+    assert outputs["read"] == "read-secret"
+    assert outputs["account"] == "123456789012"
+    shown = up + stack.state() + stack.run("stack", "output")
+    for hidden in ("first-secret", "read-secret", outputs["key"], "PRIVATE KEY"):
+        assert hidden not in shown
+
+    before = (stack.work / "settings").stat().st_mtime_ns
+    assert "unchanged" in (unchanged := stack.up())
+    assert not any(word in unchanged for word in ("updated", "created", "replaced"))
+    assert (stack.work / "settings").stat().st_mtime_ns == before
+
+    stack.environment["SETTING"] = "second-secret"
+    preview = stack.run("preview", "--diff")
+    assert "stdin: [secret] => [secret]" in preview
+    assert "second-secret" not in preview + stack.up()
+    assert (stack.work / "settings").read_text().startswith("second-secret ")
+
+    s3.put_bucket_versioning(Bucket=outputs["bucket"], VersioningConfiguration={"Status": "Suspended"})
+    assert "1 updated" in stack.run("refresh", "--yes", "--skip-preview")
+    assert "1 updated" in stack.up()
+    assert s3.get_bucket_versioning(Bucket=outputs["bucket"])["Status"] == "Enabled"
+
+    stack.run("destroy", "--yes", "--skip-preview")
+    assert not s3.list_buckets()["Buckets"]
+    assert not (stack.work / "settings").exists()

@@ -1,0 +1,162 @@
+"""Users, roles, policies and keys: their life, what replaces them, and that a key's secret stays one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import grpc
+import pytest
+
+from lab.providers.protocol import UNKNOWN, is_secret, plain
+from tests.lab.providers.harness import Provider, error
+
+pytestmark = pytest.mark.lab
+USER, ROLE = "aws:iam/user:User", "aws:iam/role:Role"
+USER_POLICY, ROLE_POLICY = "aws:iam/userPolicy:UserPolicy", "aws:iam/rolePolicy:RolePolicy"
+KEY = "aws:iam/accessKey:AccessKey"
+
+
+def policy(*actions: str) -> str:
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}
+        ],
+    }
+)
+
+
+@pytest.fixture
+def user(cloud: Provider) -> str:
+    return cloud.made(USER, {"name": "registry"})[0]
+
+
+class TestUser:
+    def test_its_life(self, cloud: Provider, iam: Any) -> None:
+        made, state, stored = cloud.made(USER, {"name": "registry", "path": "/gitlab/"})
+        assert made == "registry"
+        assert state["arn"] == "arn:aws:iam::123456789012:user/gitlab/registry"
+        assert state["uniqueId"]
+        assert cloud.read(USER, made, state, stored) == (made, state, stored)
+        cloud.delete(USER, made, state)
+        cloud.delete(USER, made, state)
+        assert not iam.list_users()["Users"]
+
+    def test_one_that_exists_is_an_error_with_awss_code(self, cloud: Provider, user: str) -> None:
+        with pytest.raises(grpc.RpcError) as refused:
+            cloud.made(USER, {"name": user})
+        text = error(refused.value)
+        assert text.startswith(
+            "creating IAM User (registry): operation error CreateUser, https response error"
+        )
+        assert "StatusCode: 409" in text
+        assert "api error EntityAlreadyExists" in text
+
+    def test_it_is_renamed_in_place(self, cloud: Provider, iam: Any) -> None:
+        made, state, stored = cloud.made(USER, {"name": "registry"})
+        renamed = {**stored, "name": "images"}
+        assert not cloud.diff(USER, stored, renamed).replaces
+        state = cloud.update(USER, made, state, renamed)
+        assert state["arn"].endswith("user/images")
+        assert [found["UserName"] for found in iam.list_users()["Users"]] == ["images"]
+
+    def test_it_can_be_imported(self, cloud: Provider, user: str) -> None:
+        assert cloud.read(USER, user)[2]["name"] == user
+
+    def test_force_destroy_takes_its_keys_along(self, cloud: Provider, iam: Any) -> None:
+        made, state, _ = cloud.made(USER, {"name": "registry", "forceDestroy": True})
+        iam.create_access_key(UserName="registry")
+        cloud.delete(USER, made, state)
+        assert not iam.list_users()["Users"]
+
+
+class TestInlinePolicy:
+    @pytest.fixture
+    def owner(self, cloud: Provider, request: pytest.FixtureRequest) -> dict[str, str]:
+        """Where a policy of the parametrised type goes: {"user": name} or {"role": name}."""
+        if request.getfixturevalue("token") == USER_POLICY:
+            return {"user": cloud.made(USER, {"name": "registry"})[0]}
+        return {"role": cloud.made(ROLE, {"name": "registry", "assumeRolePolicy": TRUST})[0]}
+
+    @pytest.mark.parametrize("token", [USER_POLICY, ROLE_POLICY])
+    def test_its_life(self, cloud: Provider, owner: dict[str, str], token: str) -> None:
+        inputs = {**owner, "name": "least", "policy": policy("s3:GetObject")}
+        made, state, stored = cloud.made(token, inputs)
+        assert made == "registry:least"
+        assert cloud.read(token, made, state, stored) == (made, state, stored)
+        wider = {**stored, "policy": policy("s3:GetObject", "s3:PutObject")}
+        assert not cloud.diff(token, stored, wider).replaces
+        cloud.update(token, made, state, wider)
+        drifted = cloud.read(token, made, state, stored)[2]
+        assert json.loads(drifted["policy"]) == json.loads(wider["policy"])
+        assert json.loads(cloud.read(token, made)[2]["policy"]) == json.loads(wider["policy"])
+        cloud.delete(token, made, state)
+        assert cloud.read(token, made, state, stored)[0] == ""
+
+    @pytest.mark.parametrize("token", [USER_POLICY])
+    def test_another_owner_or_name_replaces(self, cloud: Provider, token: str) -> None:
+        assert cloud.diff(token, {"user": "a"}, {"user": "b"}).replaces == ["user"]
+        assert cloud.diff(token, {"name": "a"}, {"name": "b"}).replaces == ["name"]
+
+
+class TestAccessKey:
+    def test_its_secret_is_one_through_its_whole_life(self, cloud: Provider, user: str) -> None:
+        made, state, stored = cloud.made(KEY, {"user": user})
+        assert made.startswith("AKIA")
+        assert is_secret(state["secret"])
+        assert is_secret(state["sesSmtpPasswordV4"])
+        assert state["status"] == "Active"
+        off = {**stored, "status": "Inactive"}
+        updated = cloud.update(KEY, made, state, off)
+        assert updated["status"] == "Inactive"
+        assert updated["secret"] == state["secret"]
+        _, outputs, inputs = cloud.read(KEY, made, updated, off)
+        assert outputs == updated
+        assert inputs == off
+
+    def test_it_opens_the_account(self, cloud: Provider, user: str, iam: Any) -> None:
+        made, state, _ = cloud.made(KEY, {"user": user})
+        assert [key["AccessKeyId"] for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]] == [
+            made
+        ]
+        assert len(plain(state["secret"])) == 40
+
+    def test_a_preview_does_not_know_it(self, cloud: Provider, user: str) -> None:
+        _, outputs = cloud.create(KEY, {"user": user}, preview=True)
+        assert outputs["secret"] == UNKNOWN
+
+    def test_another_user_replaces(self, cloud: Provider) -> None:
+        assert cloud.diff(KEY, {"user": "a"}, {"user": "b"}).replaces == ["user"]
+
+    def test_a_key_that_was_deleted_is_gone(self, cloud: Provider, user: str, iam: Any) -> None:
+        made, state, stored = cloud.made(KEY, {"user": user})
+        iam.delete_access_key(UserName=user, AccessKeyId=made)
+        assert cloud.read(KEY, made, state, stored)[0] == ""
+        cloud.delete(KEY, made, state)
+
+    def test_an_unknown_user_is_an_error(self, cloud: Provider) -> None:
+        with pytest.raises(grpc.RpcError, match="api error NoSuchEntity"):
+            cloud.made(KEY, {"user": "nobody"})
+
+
+class TestRole:
+    def test_its_life(self, cloud: Provider) -> None:
+        made, state, stored = cloud.made(ROLE, {"name": "registry", "assumeRolePolicy": TRUST})
+        assert state["arn"] == "arn:aws:iam::123456789012:role/registry"
+        assert cloud.read(ROLE, made, state, stored) == (made, state, stored)
+        described = {**stored, "description": "reads images"}
+        assert not cloud.diff(ROLE, stored, described).replaces
+        state = cloud.update(ROLE, made, state, described)
+        assert cloud.read(ROLE, made, state, described)[1]["description"] == "reads images"
+        cloud.delete(ROLE, made, state)
+        assert cloud.read(ROLE, made, state, described)[0] == ""
+
+    def test_a_trust_policy_that_is_no_json_is_refused(self, cloud: Provider) -> None:
+        failures, _ = cloud.failures(ROLE, {"assumeRolePolicy": "no"})
+        assert "invalid JSON" in failures["assumeRolePolicy"]
