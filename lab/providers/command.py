@@ -12,9 +12,10 @@ from typing import Any
 
 from lab.providers import local
 from lab.providers.output import Output
+from lab.providers.plugin import main
 from lab.providers.protocol import PropertyMap, is_archive, is_asset, is_secret, plain, secret
 from lab.providers.resource import Call, Invalid, Resource
-from lab.providers.servicer import Servicer, main
+from lab.providers.servicer import Servicer
 
 VERSION = "1.2.1"
 _CONNECTION_DEFAULTS = {"user": "root", "port": 22, "dialErrorLimit": 10, "perDialTimeout": 15}

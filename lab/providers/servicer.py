@@ -1,4 +1,4 @@
-"""The provider protocol (pulumirpc.ResourceProvider) for a table of `Resource`s, and the plugin's main loop.
+"""The provider protocol (pulumirpc.ResourceProvider) for a table of `Resource`s.
 
 The raw gRPC servicer is used because the SDK's `pulumi.provider.Provider` has no resource operations and its
 `experimental` one loses asset hashes and old inputs.
@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent import futures
 from typing import Any, TypeVar
 
 import grpc
@@ -25,11 +20,8 @@ from pulumi.runtime.proto import provider_pb2 as pb
 from lab.providers.protocol import PropertyMap, differences, dump, has_secret, load, plain, secret, top
 from lab.providers.resource import Call, Configure, Function, Invalid, Resource, Severity
 
-_SIZES = [("grpc.max_receive_message_length", 400 << 20), ("grpc.max_send_message_length", 400 << 20)]
-_THREADS = 64  # the engine's own limit of parallel operations is 16 per CPU; waiting on SSH costs no CPU
-_LINGER = (
-    300  # seconds that work in flight may go on after the engine died, as the real plugins' health check
-)
+# Property maps with whole files in them are larger than gRPC's 4 MiB.
+MESSAGE_SIZES = [("grpc.max_receive_message_length", 400 << 20), ("grpc.max_send_message_length", 400 << 20)]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -68,7 +60,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def attach(self, address: str) -> None:
         """Connect back to the engine at host:port, for the log."""
-        self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=_SIZES))
+        self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=MESSAGE_SIZES))
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -186,9 +178,10 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         def log(text: str, severity: Severity = Severity.INFO, *, status: bool = True) -> None:
             if self._engine:
                 level = engine_pb2.LogSeverity.ValueType(int(severity))
-                self._engine.Log(
-                    engine_pb2.LogRequest(severity=level, message=text, urn=urn, ephemeral=status)
-                )
+                request = engine_pb2.LogRequest(severity=level, message=text, urn=urn, ephemeral=status)
+                # An engine that was killed must not stop the command whose output this is.
+                with contextlib.suppress(grpc.RpcError):
+                    self._engine.Log(request)
 
         return self._resources[token], Call(urn, log, seed, self._cancelled)
 
@@ -220,29 +213,3 @@ def _rewrap(wrapped: PropertyMap, values: PropertyMap) -> PropertyMap:
         return wrapped[key] if plain(wrapped[key]) == value else secret(value)
 
     return {key: again(key, value) for key, value in values.items()}
-
-
-def start(servicer: Servicer, port: int = 0) -> tuple[grpc.Server, int]:
-    """Serve on loopback; returns the server and its port (for PULUMI_DEBUG_PROVIDERS=<name>:<port>)."""
-    server = grpc.server(futures.ThreadPoolExecutor(_THREADS), options=_SIZES)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    return server, port
-
-
-def main(servicer: Servicer) -> None:
-    """The plugin's main loop: the engine gives its address as argument and reads our port from stdout."""
-    # The engine ends its plugins with SIGINT: Python's KeyboardInterrupt would be a traceback on the screen.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if address := next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None):
-        servicer.attach(address)
-    engine = os.getppid()
-    _, port = start(servicer)
-    print(port, flush=True)
-    while os.getppid() == engine:
-        time.sleep(0.5)
-    deadline = time.monotonic() + _LINGER
-    while servicer.busy and time.monotonic() < deadline:
-        time.sleep(0.5)
-    os._exit(0)

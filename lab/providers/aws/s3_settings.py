@@ -6,7 +6,7 @@ from typing import Any
 
 from lab.providers.aws.base import AwsResource
 from lab.providers.aws.shapes import from_api, pick, to_api
-from lab.providers.protocol import PropertyMap
+from lab.providers.protocol import PropertyMap, is_unknown
 
 
 class _Setting(AwsResource):
@@ -35,6 +35,14 @@ class BucketVersioning(_Setting):
     def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
         status = (values.get("versioningConfiguration") or {}).get("status")
         return _one_of("versioningConfiguration.status", status, ("Enabled", "Suspended", "Disabled"))
+
+    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
+        was, now = (state["versioningConfiguration"]["status"] for state in (old, inputs))
+        if now == "Disabled" and was != now:
+            raise RuntimeError(
+                f"versioning_configuration.status cannot be updated from '{was}' to 'Disabled'"
+            )
+        self.put(client, id, inputs)
 
     def put(self, client: Any, bucket: str, inputs: PropertyMap) -> None:
         configuration = inputs["versioningConfiguration"]
@@ -172,8 +180,6 @@ def _from_rule(rule: dict[str, Any]) -> PropertyMap:
 
 
 def _one_of(path: str, value: Any, allowed: tuple[str, ...]) -> list[tuple[str, str]]:
-    from lab.providers.protocol import is_unknown
-
     if value is None or is_unknown(value) or value in allowed:
         return []
     return [(path, f"expected {path} to be one of {list(allowed)}, got {value}")]

@@ -19,9 +19,11 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
+from lab.providers.plugin import start
 from lab.providers.protocol import PropertyMap, dump, load
-from lab.providers.servicer import Servicer, start
+from lab.providers.servicer import Servicer
 
+REMOTE, LOCAL = "command:remote:Command", "command:local:Command"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
 
@@ -59,6 +61,9 @@ class Provider:
     def close(self) -> None:
         self._channel.close()
         self._server.stop(None).wait()
+        self._engine.stop(None).wait()
+
+    def lose_engine(self) -> None:
         self._engine.stop(None).wait()
 
     @property
@@ -211,6 +216,11 @@ class Sshd:
     def connection(self, **other: Any) -> PropertyMap:
         own = {"host": "127.0.0.1", "port": self.port, "user": self.user, "privateKey": self.private_key}
         return {**own, "hostKey": self.host_key, "dialErrorLimit": 0, "perDialTimeout": 15, **other}
+
+
+def stored(sshd: Sshd, **inputs: Any) -> PropertyMap:
+    """Inputs of a remote command on this server."""
+    return {"connection": sshd.connection(), **inputs}
 
 
 def later(seconds: float, action: Any) -> threading.Timer:

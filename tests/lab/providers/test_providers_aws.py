@@ -11,8 +11,6 @@ import pytest
 import urllib3
 
 from lab.providers.aws import __main__ as aws
-from lab.providers.aws.base import settled
-from lab.providers.aws.shapes import from_api, to_api
 from lab.providers.protocol import UNKNOWN, is_secret, secret
 from tests.lab.providers.harness import Provider, error, serving, urn
 
@@ -214,44 +212,6 @@ def test_what_the_stand_in_lacks_is_said(cloud: Provider) -> None:
         cloud.check("aws:rds/instance:Instance", {})
     with pytest.raises(grpc.RpcError, match="stand-in provider has no function"):
         cloud.invoke("aws:rds/getInstance:getInstance")
-
-
-@pytest.mark.parametrize(
-    ("stated", "real", "settles"),
-    [
-        ({"a": 1}, {"a": 1, "default": 2}, {"a": 1}),
-        ({"a": 1}, {"a": 2}, {"a": 2}),
-        ({"a": 1}, {}, {}),
-        ({"a": None, "b": 1}, {"b": 1}, {"a": None, "b": 1}),
-        ([{"a": 1}], [{"a": 1, "b": 2}], [{"a": 1}]),
-        ([1], [1, 2], [1, 2]),
-        ('{"a": [1], "b": 2}', '{"b":2,"a":[1]}', '{"a": [1], "b": 2}'),
-        ('{"a": 1}', '{"a": 2}', '{"a": 2}'),
-        (False, None, False),
-        (True, False, False),
-        ({}, None, {}),
-    ],
-)
-def test_a_refresh_keeps_what_was_stated_unless_it_really_changed(
-    stated: Any, real: Any, settles: Any
-) -> None:
-    assert settled(stated, real) == settles
-
-
-def test_names_go_to_the_api_and_back() -> None:
-    rule = {
-        "id": "x",
-        "applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": "k"},
-        "bucketKeyEnabled": True,
-        "transitions": [{"storageClass": "GLACIER", "days": 1}],
-    }
-    assert to_api({**rule, "unset": None}) == {
-        "ID": "x",
-        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "k"},
-        "BucketKeyEnabled": True,
-        "Transitions": [{"StorageClass": "GLACIER", "Days": 1}],
-    }
-    assert from_api(to_api(rule)) == rule
 
 
 def test_two_providers_do_not_share_a_region(moto: str) -> None:

@@ -1,24 +1,16 @@
-"""Commands: what replaces, what runs again, what stays secret, and how a failure reads."""
+"""Commands: what is checked, what replaces, what runs again, what stays secret."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
-from lab.providers.output import Output, quoted
 from lab.providers.protocol import UNKNOWN, has_secret, is_secret, plain, secret
-from tests.lab.providers.harness import Provider, Sshd, error, later
+from tests.lab.providers.harness import REMOTE, Provider, Sshd, stored
 
 pytestmark = pytest.mark.lab
-REMOTE, LOCAL = "command:remote:Command", "command:local:Command"
-
-
-def stored(sshd: Sshd, **inputs: Any) -> dict[str, Any]:
-    return {"connection": sshd.connection(), **inputs}
 
 
 class TestCheck:
@@ -164,147 +156,6 @@ class TestLife:
             each = [stored(sshd, create=f"echo {number}; sleep 0.2") for number in range(8)]
             states = list(pool.map(lambda inputs: commands.create(REMOTE, inputs)[1], each))
         assert [state["stdout"] for state in states] == [str(number) for number in range(8)]
-
-
-class TestFailure:
-    def test_it_tells_status_command_and_all_output(self, commands: Provider, sshd: Sshd) -> None:
-        script = 'echo "out"; echo err >&2; sleep 0.1; echo out2; exit 3'
-        with pytest.raises(grpc.RpcError) as refused:
-            commands.create(REMOTE, stored(sshd, create=script))
-        text = error(refused.value)
-        assert text.startswith(f"Process exited with status 3: running {quoted(script)}:\n")
-        assert sorted(text.splitlines()[1:]) == ["err", "out", "out2"]
-        assert text.endswith("out2\n")
-
-    def test_a_signal_is_named(self, commands: Provider, sshd: Sshd) -> None:
-        with pytest.raises(grpc.RpcError) as refused:
-            commands.create(REMOTE, stored(sshd, create="kill -TERM $$"))
-        assert error(refused.value).startswith("Process exited with status 143 from signal TERM: running")
-
-    def test_a_connection_lost_on_the_way_is_told(self, commands: Provider, sshd: Sshd) -> None:
-        with pytest.raises(grpc.RpcError) as refused:
-            commands.create(REMOTE, stored(sshd, create="kill -9 $PPID; sleep 5"))
-        expected = "wait: remote command exited without exit status or exit signal: running"
-        assert error(refused.value).startswith(expected)
-
-    def test_a_failed_update_or_delete_is_an_error_too(self, commands: Provider, sshd: Sshd) -> None:
-        inputs = stored(sshd, create="true", update="exit 4", delete="exit 5")
-        made, state = commands.create(REMOTE, inputs)
-        with pytest.raises(grpc.RpcError, match="exited with status 4"):
-            commands.update(REMOTE, made, state, inputs)
-        with pytest.raises(grpc.RpcError, match="exited with status 5"):
-            commands.delete(REMOTE, made, state)
-
-    @pytest.mark.parametrize(
-        ("text", "literal"),
-        [('a"b', '"a\\"b"'), ("a\\b\n\t", '"a\\\\b\\n\\t"'), ("\x1b\x7f", '"\\x1b\\x7f"'), ("ü…", '"ü…"')],
-    )
-    def test_the_command_is_quoted_as_go_does(self, text: str, literal: str) -> None:
-        assert quoted(text) == literal
-
-
-class TestLogging:
-    @pytest.mark.parametrize(
-        ("logging", "shown"),
-        [
-            (None, {"to-out", "to-err"}),
-            ("stdoutAndStderr", {"to-out", "to-err"}),
-            ("stdout", {"to-out"}),
-            ("stderr", {"to-err"}),
-            ("none", set()),
-        ],
-    )
-    def test_it_decides_what_is_shown_while_running(
-        self, commands: Provider, sshd: Sshd, logging: str | None, shown: set[str]
-    ) -> None:
-        inputs = stored(
-            sshd, create="echo to-out; echo to-err >&2", **({"logging": logging} if logging else {})
-        )
-        _, state = commands.create(REMOTE, inputs)
-        assert set(commands.messages) == shown
-        assert not commands.lasting_messages
-        assert state["stdout"] == "to-out"
-
-    def test_the_output_of_a_command_with_secrets_is_shown_all_the_same(
-        self, commands: Provider, sshd: Sshd
-    ) -> None:
-        """A trap of the real provider: only logging none keeps a secret from the screen."""
-        commands.create(REMOTE, stored(sshd, create="cat", stdin=secret("hidden")))
-        assert "hidden" in commands.messages
-
-    def test_with_logging_none_a_secret_is_shown_nowhere(self, commands: Provider, sshd: Sshd) -> None:
-        _, state = commands.create(REMOTE, stored(sshd, create="cat", stdin=secret("hidden"), logging="none"))
-        assert state["stdout"] == "hidden"
-        assert not commands.messages
-
-    def test_a_line_that_hangs_the_real_provider_fails_here(self) -> None:
-        output = Output(lambda *_, **__: None, None)
-        output.feed("stdout", b"x" * 70000)
-        output.feed("stdout", b"x\n")
-        with pytest.raises(Exception, match="set logging to none"):
-            output.finish("cat", None)
-
-
-class TestEnvironment:
-    def test_accepted_variables_reach_the_command(self, commands: Provider, sshd: Sshd) -> None:
-        inputs = stored(sshd, create='echo "$LAB_ONE"', environment={"LAB_ONE": "1 2"})
-        assert commands.create(REMOTE, inputs)[1]["stdout"] == "1 2"
-
-    def test_a_variable_the_server_refuses_is_fatal(self, commands: Provider, sshd: Sshd) -> None:
-        with pytest.raises(grpc.RpcError) as refused:
-            commands.create(REMOTE, stored(sshd, create="true", environment={"OTHER": "x"}))
-        assert error(refused.value) == 'could not set environment variable "OTHER": ssh: setenv failed'
-        assert "AcceptEnv" in commands.lasting_messages[0]
-
-    def test_refused_previous_output_is_only_a_warning(self, commands: Provider, sshd: Sshd) -> None:
-        inputs = stored(sshd, create='echo "got $PULUMI_COMMAND_STDOUT"')
-        made, state = commands.create(REMOTE, inputs)
-        state = commands.update(REMOTE, made, state, inputs)
-        assert state["stdout"] == "got "
-        assert "PULUMI_COMMAND_STDOUT" in commands.lasting_messages[0]
-
-    def test_it_is_not_even_tried_when_not_wanted(self, commands: Provider, sshd: Sshd) -> None:
-        inputs = stored(sshd, create="echo x", addPreviousOutputInEnv=False, logging="none")
-        made, state = commands.create(REMOTE, inputs)
-        commands.update(REMOTE, made, state, inputs)
-        assert not commands.messages
-
-
-class TestLocal:
-    def test_it_runs_here_with_environment_folder_and_stdin(self, commands: Provider, work: Path) -> None:
-        inputs = {"create": 'pwd; echo "$A"; cat', "dir": str(work), "environment": {"A": "b"}, "stdin": "in"}
-        _, state = commands.create(LOCAL, inputs)
-        assert state["stdout"] == f"{work}\nb\nin"
-
-    def test_the_previous_output_is_in_the_environment(self, commands: Provider) -> None:
-        inputs = {"create": 'echo "was $PULUMI_COMMAND_STDOUT"'}
-        made, state = commands.create(LOCAL, inputs)
-        assert commands.update(LOCAL, made, state, inputs)["stdout"] == "was was "
-
-    @pytest.mark.parametrize(
-        ("script", "start"),
-        [("exit 3", "exit status 3: running"), ("kill -9 $$", "signal: killed: running")],
-    )
-    def test_failures_read_as_go_writes_them(self, commands: Provider, script: str, start: str) -> None:
-        with pytest.raises(grpc.RpcError) as refused:
-            commands.create(LOCAL, {"create": script})
-        assert error(refused.value).startswith(start)
-
-    def test_an_interpreter_that_is_not_there(self, commands: Provider) -> None:
-        with pytest.raises(grpc.RpcError, match="fork/exec /no/such: no such file or directory"):
-            commands.create(LOCAL, {"create": "x", "interpreter": ["/no/such"]})
-
-    def test_ctrl_c_kills_it(self, commands: Provider) -> None:
-        begun = time.monotonic()
-        timer = later(0.3, commands.cancel)
-        with pytest.raises(grpc.RpcError, match="signal: killed"):
-            commands.create(LOCAL, {"create": "exec sleep 30"})
-        timer.join()
-        assert time.monotonic() - begun < 5
-
-    def test_the_function_runs_without_a_resource(self, commands: Provider) -> None:
-        result = commands.invoke("command:local:run", command="echo hello")
-        assert result["stdout"] == "hello"
 
 
 def test_nothing_of_a_secret_is_left_bare_in_a_state(commands: Provider, sshd: Sshd) -> None:

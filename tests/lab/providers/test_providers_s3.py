@@ -249,6 +249,15 @@ def test_a_policy_written_differently_is_no_change(cloud: Provider) -> None:
     }
 
 
+def test_versioning_once_on_is_never_off_again(cloud: Provider, bucket: str) -> None:
+    token = "aws:s3/bucketVersioning:BucketVersioning"
+    made, state, stored = cloud.made(
+        token, {"bucket": bucket, "versioningConfiguration": {"status": "Enabled"}}
+    )
+    with pytest.raises(grpc.RpcError, match="cannot be updated from 'Enabled' to 'Disabled'"):
+        cloud.update(token, made, state, {**stored, "versioningConfiguration": {"status": "Disabled"}})
+
+
 def test_deleting_versioning_suspends_it(cloud: Provider, bucket: str, s3: Any) -> None:
     token = "aws:s3/bucketVersioning:BucketVersioning"
     made, state, _ = cloud.made(token, {"bucket": bucket, "versioningConfiguration": {"status": "Enabled"}})
