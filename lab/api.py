@@ -1,0 +1,148 @@
+"""The lab as tests see it. Use inside: ``python -m lab run -- pytest …``, then `Lab.current()`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lab import network, project, registry
+from lab.host import Host, replace_tree
+from lab.services import AWS_ENDPOINT, Credentials, http_status, reset_aws, wait_for
+from lab.sites import LAYOUTS, Layout, Site
+
+
+class Lab:
+    """The running lab; `aws` is its account's administrator, `layout` the sites it has."""
+
+    def __init__(self, directory: Path, layout_name: str, aws: Credentials) -> None:
+        self.dir = directory
+        self.layout_name = layout_name
+        self.layout: Layout = LAYOUTS[layout_name]
+        self.aws = aws
+
+    @classmethod
+    def current(cls) -> Lab:
+        """The lab this process runs in; RuntimeError outside."""
+        directory = os.environ.get("LAB_DIR", "")
+        if not directory or not Path(directory, "lab.json").exists() or not Path("/run/lab").exists():
+            raise RuntimeError("not inside a lab: run this through `python -m lab run -- …`")
+        facts = json.loads(Path(directory, "lab.json").read_text())
+        return cls(Path(directory), facts["layout"], Credentials(**facts["aws"]))
+
+    def save(self) -> None:
+        """Write lab.json, from which `current` reads."""
+        facts = {"layout": self.layout_name, "aws": asdict(self.aws)}
+        (self.dir / "lab.json").write_text(json.dumps(facts))
+
+    # -- hosts and links
+
+    def host(self, name: str) -> Host:
+        """The host of that name; KeyError names those there are."""
+        return Host(self.dir, self.layout, *self.layout.find(name))
+
+    def hosts(self) -> list[Host]:
+        """All hosts, the bastion too."""
+        return [self.host(node.name) for _, node in self.layout.nodes()]
+
+    def site(self, name: str) -> Site:
+        """The site of that name: its URLs, role and nodes."""
+        return self.layout.site(name)
+
+    def cut(self, one: str, other: str) -> None:
+        """Cut the link between two of: site, host, "s3", "workstation". Packets vanish, nobody is told."""
+        network.cut(self.layout, one, other)
+
+    def heal(self) -> None:
+        """Take back all cuts."""
+        network.heal()
+
+    def reset(self) -> None:
+        """Everything as it was when the lab's command started: hosts, databases, S3, links, stacks."""
+        self.heal()
+        hosts = self.hosts()
+        with ThreadPoolExecutor() as pool:
+            aws = pool.submit(reset_aws)
+            list(pool.map(Host.stop, hosts))
+            replace_tree(self.dir / "factory/db", self.dir / "db")
+            for name in ("project", "state"):
+                replace_tree(self.dir / "factory" / name, self.dir / name)
+            list(pool.map(Host.reset, hosts))
+            aws.result()
+        self.wait_ready()
+
+    def snapshot(self) -> None:
+        """Remember the present state as the one `reset` goes back to."""
+        for host in self.hosts():
+            host.snapshot()
+        for name in ("db", "project", "state"):
+            replace_tree(self.dir / name, self.dir / "factory" / name)
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        """Wait until every host's GitLab answers."""
+        for host in self.hosts():
+            host.wait_ready(seconds)
+
+    def http_status(self, url: str) -> int:
+        """What a GET from the workstation answers; 0 when nothing does."""
+        return http_status(url)
+
+    # -- object storage
+
+    def s3(self, region: str = "eu-west-1") -> Any:
+        """A boto3 S3 client with the administrator's key."""
+        return self._client("s3", region)
+
+    def iam(self) -> Any:
+        """A boto3 IAM client with the administrator's key."""
+        return self._client("iam", "us-east-1")
+
+    def _client(self, service: str, region: str) -> Any:
+        import boto3  # It takes half a second to import, and most callers need none.
+
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=AWS_ENDPOINT,
+            aws_access_key_id=self.aws.access_key_id,
+            aws_secret_access_key=self.aws.secret_access_key,
+        )
+
+    # -- images
+
+    def push(self, site: str, ref: str, seed: bytes = b"lab") -> str:
+        """Push a small image, "group/app:1", to a site's registry and return its digest "sha256:…"."""
+        return registry.push(self.site(site).registry_host, ref, seed)
+
+    def pull(self, site: str, ref: str) -> str:
+        """Pull an image from a site's registry and return its digest."""
+        return registry.pull(self.site(site).registry_host, ref)
+
+    def tags(self, site: str, repository: str) -> dict[str, str]:
+        """Tag → digest of a repository; {} where there is none."""
+        return registry.tags(self.site(site).registry_host, repository)
+
+    def delete_tag(self, site: str, ref: str) -> None:
+        """Delete the digest a tag points to, with every tag on it."""
+        registry.delete_tag(self.site(site).registry_host, ref)
+
+    # -- the program
+
+    def pulumi(
+        self, *arguments: str, stack: str | None = "dev", check: bool = True, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the Pulumi CLI in the lab's project directory, non-interactively.
+
+        `stack` None leaves the choice out, for commands that take none. CommandFailed shows the output.
+        """
+        chosen = [] if stack is None else ["--stack", stack]
+        return project.pulumi(self.dir, os.environ, *arguments, *chosen, check=check, timeout=timeout)
+
+    def wait(self, ready: Callable[[], object], seconds: float = 30, what: str = "it") -> float:
+        """Poll until `ready()` is true; the seconds it took, or TimeoutError."""
+        return wait_for(ready, what, seconds, step=0.1)

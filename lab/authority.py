@@ -1,0 +1,89 @@
+"""The lab's certificate authority: its hosts and its workstation trust it, nothing else does."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+LIFETIME = datetime.timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+class Authority:
+    """Signs server certificates; keys are P-256, which are made in no time."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Lab CA")])
+        builder = (
+            self._builder(self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+        )
+        self._certificate = builder.sign(self._key, hashes.SHA256())
+        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + LIFETIME)
+        )
+
+    def issue(self, names: Sequence[str]) -> Certificate:
+        """A server certificate for these DNS names; the first is its common name."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        certificate = (
+            self._builder(subject, key.public_key())
+            .add_extension(
+                x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
+            )
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return Certificate(certificate.public_bytes(serialization.Encoding.PEM), private)
+
+    def write_trust(self, certs_dir: Path) -> None:
+        """Fill a host's /etc/ssl/certs: the system's bundle plus ours, and ours as an OpenSSL hash link.
+
+        OpenSSL and Ruby look certificates up by hash, Go and curl read the bundle.
+        """
+        certs_dir.mkdir(parents=True, exist_ok=True)
+        system = SYSTEM_BUNDLE.read_bytes() if SYSTEM_BUNDLE.exists() else b""
+        (certs_dir / "ca-certificates.crt").write_bytes(system + self.pem)
+        (certs_dir / "lab-ca.pem").write_bytes(self.pem)
+        (certs_dir / f"{self._subject_hash()}.0").symlink_to("lab-ca.pem")
+
+    def _subject_hash(self) -> str:
+        command = ["openssl", "x509", "-noout", "-subject_hash"]
+        return (
+            subprocess.run(command, input=self.pem, capture_output=True, check=True).stdout.decode().strip()
+        )

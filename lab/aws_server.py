@@ -1,0 +1,126 @@
+"""The lab's AWS: moto, plus two answers of S3 that moto lacks once it checks keys.
+
+Registries redirect clients to presigned URLs, and moto knows no other proof than an Authorization header (it
+answers 500, as to anonymous requests). Here a presigned request is checked as S3 does
+(https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html) and handed on signed by header,
+so that moto still applies the key's policies; an anonymous one is refused.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import sys
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from moto.iam.models import iam_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+UNSIGNED = "UNSIGNED-PAYLOAD"
+DATE_FORMAT = "%Y%m%dT%H%M%SZ"
+
+Pairs = list[tuple[str, str]]
+
+
+def signature(request: str, scope: str, amz_date: str, secret: str) -> str:
+    """AWS signature version 4 of a canonical request; `scope` is "20260101/eu-west-1/s3/aws4_request"."""
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    return hmac.new(key, f"{ALGORITHM}\n{amz_date}\n{scope}\n{digest}".encode(), "sha256").hexdigest()
+
+
+def canonical(method: str, path: str, query: Pairs, headers: Mapping[str, str]) -> str:
+    """The canonical request with an unsigned payload; path and query are percent-encoded already."""
+    fields = sorted(headers.items())
+    lines = [method, path, "&".join(f"{name}={value}" for name, value in sorted(query))]
+    lines += [*(f"{name}:{value.strip()}" for name, value in fields), ""]
+    return "\n".join([*lines, ";".join(name for name, _ in fields), UNSIGNED])
+
+
+def secret_of(access_key_id: str) -> str | None:
+    """The secret of an access key that moto's IAM has made."""
+    for account in iam_backends.values():
+        for backend in account.values():
+            for user in backend.users.values():
+                for key in user.access_keys:
+                    if key.access_key_id == access_key_id:
+                        return str(key.secret_access_key)
+    return None
+
+
+class Refused(Exception):
+    """An S3 error: its code, for the client."""
+
+
+def sign_by_header(environ: WSGIEnvironment) -> None:
+    """Check a presigned request and change it in place into one that an Authorization header signs."""
+    path, _, raw = environ["RAW_URI"].partition("?")
+    pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in raw.split("&"))]
+    given = {name: urllib.parse.unquote(value) for name, value in pairs}
+    key_id, _, scope = given["X-Amz-Credential"].partition("/")
+    amz_date = given["X-Amz-Date"]
+    secret = secret_of(key_id)
+    if secret is None:
+        raise Refused("InvalidAccessKeyId")
+    names = given["X-Amz-SignedHeaders"].split(";")
+    signed = {name: environ[f"HTTP_{name.upper().replace('-', '_')}"] for name in names}
+    query = [(name, value) for name, value in pairs if name != "X-Amz-Signature"]
+    expected = signature(canonical(environ["REQUEST_METHOD"], path, query, signed), scope, amz_date, secret)
+    if not hmac.compare_digest(expected, given["X-Amz-Signature"]):
+        raise Refused("SignatureDoesNotMatch")
+    made = datetime.datetime.strptime(amz_date, DATE_FORMAT).replace(tzinfo=datetime.UTC)
+    if datetime.datetime.now(datetime.UTC) > made + datetime.timedelta(seconds=int(given["X-Amz-Expires"])):
+        raise Refused("AccessDenied")
+
+    rest = [(name, value) for name, value in pairs if not name.startswith("X-Amz-")]
+    headers = {"host": environ["HTTP_HOST"], "x-amz-content-sha256": UNSIGNED, "x-amz-date": amz_date}
+    proof = signature(canonical(environ["REQUEST_METHOD"], path, rest, headers), scope, amz_date, secret)
+    environ["QUERY_STRING"] = "&".join(f"{name}={value}" for name, value in rest)
+    environ["RAW_URI"] = environ["REQUEST_URI"] = f"{path}?{environ['QUERY_STRING']}".rstrip("?")
+    environ["HTTP_X_AMZ_CONTENT_SHA256"], environ["HTTP_X_AMZ_DATE"] = UNSIGNED, amz_date
+    environ["HTTP_AUTHORIZATION"] = (
+        f"{ALGORITHM} Credential={key_id}/{scope}, SignedHeaders={';'.join(headers)}, Signature={proof}"
+    )
+
+
+def refuse_anonymous(environ: WSGIEnvironment) -> None:
+    """Who shows no key has no rights; moto's own pages are not AWS."""
+    if "HTTP_AUTHORIZATION" not in environ and not environ["PATH_INFO"].startswith("/moto-api/"):
+        raise Refused("AccessDenied")
+
+
+def checked(moto: WSGIApplication) -> WSGIApplication:
+    """Moto behind `sign_by_header`; what is not signed at all is refused."""
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            if "X-Amz-Signature=" in environ.get("QUERY_STRING", ""):
+                sign_by_header(environ)
+            else:
+                refuse_anonymous(environ)
+        except (Refused, KeyError, ValueError) as error:
+            code = str(error) if isinstance(error, Refused) else "AuthorizationQueryParametersError"
+            body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'.encode()
+            headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
+            start_response("403 Forbidden", headers)
+            return [body]
+        return moto(environ, start_response)
+
+    return application
+
+
+def main(address: str, port: int) -> None:
+    """Serve until killed."""
+    moto = DomainDispatcherApplication(create_backend_app)
+    run_simple(address, port, checked(moto), threaded=True, request_handler=MotoRequestHandler)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

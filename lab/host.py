@@ -1,0 +1,246 @@
+"""One host of the lab: its power switch, its files, and commands run on it without SSH."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import network
+from lab.services import CLEAN, http_status, spawn, wait_for
+from lab.sites import Layout, Node, Site
+
+BOOT = Path(__file__).parent / "scripts/boot-host.sh"
+RUN = Path("/run/lab")
+"""Pid files and sockets, in the lab's own mount namespace."""
+
+AUTH_LOG = "var/log/auth.log"
+LISTENING = "Server listening on"
+RUNIT_SERVICES = {"rails": ("puma", "nginx"), "sidekiq": ("sidekiq",), "registry": ("registry",)}
+
+
+class Host:
+    """A host of the running lab. `dir` is its file tree, `dir/"etc"` its /etc, and so on."""
+
+    def __init__(self, lab_dir: Path, layout: Layout, site: Site | None, node: Node) -> None:
+        self.node, self.site = node, site
+        self.name, self.address, self.ssh_port = node.name, node.address, node.ssh_port
+        self.dir = lab_dir / "hosts" / node.name
+        self._lab_dir = lab_dir
+        self._layout = layout
+        self._pid_file = RUN / f"{node.name}.pid"
+
+    # -- power
+
+    def start(self) -> None:
+        """Boot, and return when sshd listens; the services of GitLab may still be starting."""
+        if self.is_up():
+            return
+        self._pid_file.unlink(missing_ok=True)
+        listened = self._text(AUTH_LOG).count(LISTENING)
+        console = self._lab_dir / "logs" / f"{self.name}.console"
+        # setsid --fork: the host outlives whoever starts it, and the lab's pid 1 reaps it.
+        namespaces = ["setsid", "--fork", "nsenter", f"--net=/run/netns/{self.name}", "unshare", "--mount"]
+        namespaces += ["--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private"]
+        database = ["", "", ""]
+        if self.site is not None:
+            mode = "rw" if self.site.role == "primary" else "ro"
+            databases = self._lab_dir / "db"
+            database = [str(databases / "primary"), mode, str(databases / f"{self.site.name}-geo")]
+        boot = [str(BOOT), str(self.dir), self.name, str(self._pid_file), *database]
+        spawn([*namespaces, *boot], console).wait()
+        try:
+            wait_for(self._pid_file.exists, f"host {self.name}", 15)
+        except TimeoutError as error:
+            raise RuntimeError(f"{error}; its console says:\n{console.read_text()}") from error
+        network.plug(self._layout, self.node, connected=True)
+        wait_for(lambda: self._text(AUTH_LOG).count(LISTENING) > listened, f"sshd on {self.name}", 15)
+        wait_for(self._runit_listens, f"runit on {self.name}", 15)
+
+    def stop(self) -> None:
+        """Cut the power: every process ends at once, and the address no longer answers."""
+        if not self.is_up():
+            return
+        pid = self._pid()
+        network.plug(self._layout, self.node, connected=False)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not self.is_up(), f"the end of {self.name}", 15, step=0.005)
+        self._pid_file.unlink()
+
+    def is_up(self) -> bool:
+        """Whether the host is switched on."""
+        return self._pid_file.exists() and Path(f"/proc/{self._pid()}").exists()
+
+    def reset(self) -> None:
+        """Factory state again: the files from just before the lab's command started, and a reboot."""
+        self.stop()
+        self.restore()
+        self.start()
+        self.wait_ready()
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        """Wait until runit has every service of this node running and its GitLab and registry answer."""
+        try:
+            wait_for(lambda: not self.services_down(), "GitLab", seconds)
+        except TimeoutError as error:
+            down = ", ".join(self.services_down())
+            raise RuntimeError(f"{self.name}: {down} not up after {seconds:g} s") from error
+        if self.site is None or "rails" not in self.node.runs:
+            return
+        urls = [f"{self.site.external_url}/-/readiness"]
+        urls += [f"{self.site.registry_url}/v2/"] if "registry" in self.node.runs else []
+        for url in urls:
+            wait_for(lambda: 200 <= http_status(url, self.address) < 500, f"{url} on {self.name}", seconds)  # noqa: B023
+
+    def services_down(self) -> list[str]:
+        """Services this node is meant to run that runit does not have running."""
+        wanted = [service for part in self.node.runs for service in RUNIT_SERVICES[part]]
+        return [
+            name for name in wanted if self._text(f"opt/gitlab/sv/{name}/supervise/stat").strip() != "run"
+        ]
+
+    def _runit_listens(self) -> bool:
+        services = (self.dir / "opt/gitlab/service").glob("*")
+        return all((self.dir / f"opt/gitlab/sv/{service.name}/supervise/ok").exists() for service in services)
+
+    def _pid(self) -> int:
+        return int(self._pid_file.read_text())
+
+    # -- commands
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        input: str | None = None,
+        check: bool = True,
+        user: str = "root",
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a shell line (or an argv) on the host, entering its namespaces rather than over SSH.
+
+        CalledProcessError shows stdout and stderr if `check`; TimeoutExpired after `timeout` seconds.
+        """
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        uid, home = self._account(user)
+        enter = ["nsenter", f"--target={self._pid()}", "--mount", "--net", "--pid", "--uts", "--ipc"]
+        enter += [f"--setuid={uid}", f"--setgid={uid}", "--", "env", f"HOME={home}", f"USER={user}"]
+        process = subprocess.Popen(
+            [*enter, *argv],
+            stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=CLEAN,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(input, timeout)
+        except BaseException:
+            # The whole group: nsenter's child would go on, and keep the pipes open.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
+        if check and process.returncode:
+            raise CommandFailed(process.returncode, argv, stdout, stderr)
+        return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+    def _account(self, user: str) -> tuple[int, str]:
+        for line in (self.dir / "etc/passwd").read_text().splitlines():
+            name, _, uid, _, _, home, _ = line.split(":")
+            if name == user:
+                return int(uid), home
+        raise KeyError(f"{self.name} has no user {user!r}")
+
+    def processes(self, environ: bool = False) -> list[str]:
+        """The command line of every process on the host now, with its environment behind it if `environ`."""
+        namespace = Path(f"/proc/{self._pid()}/ns/pid").readlink()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (process / "ns/pid").readlink() != namespace:
+                    continue
+                text = (process / "cmdline").read_bytes()
+                if environ:
+                    text += b"\0" + (process / "environ").read_bytes()
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # It has ended meanwhile.
+            found.append(text.replace(b"\0", b" ").decode(errors="replace").strip())
+        return found
+
+    def ssh_sessions(self) -> int:
+        """How many SSH logins the host has accepted since its factory state."""
+        return len(re.findall(r"^Accepted ", self._text(AUTH_LOG), re.MULTILINE))
+
+    def reconfigures(self) -> int:
+        """How many `gitlab-ctl reconfigure` runs this host has seen; the factory state has one."""
+        return len(list((self.dir / "var/log/gitlab/reconfigure").glob("*.log")))
+
+    # -- files
+
+    def path(self, path: str) -> Path:
+        """Where the host's absolute `path` is on the workstation; links in it are not followed."""
+        below = path.lstrip("/")
+        return self.dir / ("usr-local" + below[9:] if below.startswith("usr/local") else below)
+
+    def read(self, path: str) -> bytes:
+        """The content of a file on the host."""
+        return self.path(path).read_bytes()
+
+    def write(self, path: str, data: bytes | str, mode: int | None = None) -> None:
+        """Write a file on the host in place; the mode of one that exists stays unless given."""
+        target = self.path(path)
+        target.write_bytes(data.encode() if isinstance(data, str) else data)
+        if mode is not None:
+            target.chmod(mode)
+
+    def exists(self, path: str) -> bool:
+        """Whether the host has this path; a dangling link counts."""
+        return os.path.lexists(self.path(path))
+
+    def fill_disk(self) -> None:
+        """No space left on the host: /etc, /var, /opt and the homes; /tmp and /run are not on that disk."""
+        with (self.dir / ".filler").open("ab", buffering=0) as filler:
+            block = bytes(1 << 20)
+            while block:
+                try:
+                    filler.write(block)
+                except OSError:
+                    block = block[: len(block) // 2]
+
+    def free_disk(self) -> None:
+        """End what `fill_disk` began."""
+        (self.dir / ".filler").unlink(missing_ok=True)
+
+    def snapshot(self) -> None:
+        """Remember the files as they are now as the factory state."""
+        replace_tree(self.dir, self._lab_dir / "factory/hosts" / self.name)
+
+    def restore(self) -> None:
+        """Put the factory state's files back; the host must be off."""
+        replace_tree(self._lab_dir / "factory/hosts" / self.name, self.dir)
+
+    def _text(self, path: str) -> str:
+        file = self.dir / path
+        return file.read_text(errors="replace") if file.exists() else ""
+
+
+class CommandFailed(subprocess.CalledProcessError):
+    """A CalledProcessError that shows what the command said, so that a failed test tells why."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n{self.stdout}\n{self.stderr}"
+
+
+def replace_tree(source: Path, target: Path) -> None:
+    """Make `target` an exact copy of `source`: owners, modes, links, fifos."""
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in target.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    subprocess.run(["cp", "--archive", f"{source}/.", str(target)], check=True)

@@ -1,0 +1,176 @@
+"""Process 1 of a lab: makes everything, runs the command, and takes all with it when it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+
+from lab import network, project, services, tree
+from lab.api import Lab
+from lab.authority import Authority
+from lab.host import RUN, Host
+from lab.services import Credentials
+from lab.sites import LAYOUTS, Layout
+from lab.workstation import make_home, make_workstation
+
+DISK = "size=96m,mode=755"
+"""A host's disk: enough for GitLab's files and small images, and quickly filled."""
+GRACE = 5.0
+"""Seconds a command has to end in after SIGTERM."""
+
+
+class Progress:
+    """A line per step on stderr, with the seconds since the lab began."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._started = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        seconds = time.monotonic() - self._started
+        self._console.print(f"[dim]lab {seconds:5.1f} s[/dim]  {text}", soft_wrap=True)
+
+
+def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
+    """Start the whole lab and return the environment of its command. Slow parts run side by side."""
+    layout = LAYOUTS[sites]
+    for name in ("ca", "home", "logs"):
+        (lab_dir / name).mkdir()
+    _mount_disks(lab_dir, layout)
+    authority = Authority()
+    authority.write_trust(lab_dir / "ca")
+    operator_key = make_home(lab_dir / "home", layout)
+    make_workstation(lab_dir)
+    network.create(layout)
+    logs = lab_dir / "logs"
+    services.start_aws(logs / "moto.log")
+    services.start_agent(lab_dir / "home/.ssh/id_ed25519", project.AGENT)
+    services.start_dns(layout, logs / "dnsmasq.log")
+    progress(f"network and DNS of {len(layout.sites)} sites ({sites})")
+
+    hosts = [Host(lab_dir, layout, site, node) for site, node in layout.nodes()]
+
+    def bring_up(host: Host) -> None:
+        tree.make(host.dir, host.site, host.node, authority, operator_key)
+        host.start()
+        if host.site is not None:
+            host.run(["gitlab-ctl", "reconfigure"])
+            host.wait_ready()
+        progress(f"host {host.name} at {host.address}, {', '.join(host.node.runs) or 'SSH only'}")
+
+    def aws() -> Credentials:
+        services.start_front(authority, RUN / "front", logs / "front.log")
+        services.wait_for_aws()
+        credentials = services.reset_aws()
+        progress("S3 and IAM (moto), keys and policies enforced")
+        return credentials
+
+    engine_dirs = project.engine_path()
+    outer = dict(os.environ)
+
+    def stacks() -> None:
+        project.make(lab_dir)
+        for line in project.install_providers(lab_dir):
+            progress(line)
+        env = project.environment(lab_dir, Credentials("", ""), engine_dirs, outer)
+        names = project.init_stacks(lab_dir, env)
+        progress(f"stacks {', '.join(names)}" if names else "no Pulumi engine yet, so no stacks")
+
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(stacks), *(pool.submit(bring_up, host) for host in hosts)]
+        credentials = pool.submit(aws).result()
+        for job in waiting:
+            job.result()
+    lab = Lab(lab_dir, sites, credentials)
+    lab.save()
+    lab.snapshot()
+    progress("ready")
+    return project.environment(lab_dir, credentials, engine_dirs, outer)
+
+
+def _mount_disks(lab_dir: Path, layout: Layout) -> None:
+    """A tmpfs per host: it can be filled, may hold files of any owner, and leaves nothing behind."""
+    disks = {lab_dir / "hosts" / node.name: DISK for _, node in layout.nodes()}
+    disks |= {lab_dir / "factory": "mode=755", lab_dir / "db": "mode=755", Path("/run"): "mode=755"}
+    for directory, options in disks.items():
+        directory.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "lab", str(directory)], check=True)
+    RUN.mkdir()
+    (RUN / "front").mkdir()
+    for name in ("primary", *(f"{site.name}-geo" for site in layout.sites)):
+        (lab_dir / "db" / name).mkdir()
+        (lab_dir / "db" / name).chmod(0o1777)
+
+
+def run_command(command: list[str], env: dict[str, str], cwd: Path, stopped: threading.Event) -> int:
+    """Run the command to its end, reaping what others leave to process 1 meanwhile; its exit status."""
+    process = subprocess.Popen(command, env=env, cwd=cwd)
+
+    def stop() -> None:
+        stopped.wait()
+        process.terminate()
+        time.sleep(GRACE)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == process.pid:
+            code = os.waitstatus_to_exitcode(status)
+            process.returncode = code  # Or Popen would wait for it again.
+            return code if code >= 0 else 128 - code
+
+
+def main() -> NoReturn:
+    """Arguments come as JSON from lab.launch."""
+    options = json.loads(sys.argv[1])
+    lab_dir = Path(options["lab_dir"])
+    stopped = threading.Event()
+    begun = threading.Event()
+
+    def lifeline() -> None:
+        os.read(options["lifeline"], 1)
+        stopped.set()
+        if not begun.is_set():
+            os._exit(1)
+
+    threading.Thread(target=lifeline, daemon=True).start()
+    # While the command runs, Ctrl-C is its matter: the terminal has told it too.
+    signal.signal(signal.SIGINT, lambda *_: None if begun.is_set() else os._exit(130))
+    progress = Progress(options["quiet"])
+    try:
+        env = build(lab_dir, options["sites"], progress)
+    except Exception as error:  # noqa: BLE001 - whatever it was, process 1 must end with a message
+        Console(stderr=True).print(f"lab: could not start: {error}", markup=False, soft_wrap=True)
+        _collect_logs(lab_dir, LAYOUTS[options["sites"]])
+        os._exit(1)
+    begun.set()
+    try:
+        status = run_command(options["command"], env, Path(options["cwd"] or lab_dir / "project"), stopped)
+    except OSError as error:
+        print(f"lab: {options['command'][0]}: {error.strerror}", file=sys.stderr)
+        status = 127
+    if status or options["keep_state"]:
+        _collect_logs(lab_dir, LAYOUTS[options["sites"]])
+    os._exit(status)
+
+
+def _collect_logs(lab_dir: Path, layout: Layout) -> None:
+    """Copy the hosts' logs to where they can still be read when the hosts are gone, owned by the user."""
+    for _, node in layout.nodes():
+        source, target = lab_dir / "hosts" / node.name / "var/log", lab_dir / "logs" / node.name
+        subprocess.run(["cp", "--recursive", str(source), str(target)], check=False, capture_output=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The lab's network: a bridge per site, this namespace as the router between them, links that can be cut."""
+
+from __future__ import annotations
+
+import subprocess
+from itertools import product
+from pathlib import Path
+
+from lab.sites import SERVICES_ADDRESS, Layout, Node
+
+_RULES = """
+table inet lab {
+    chain cuts { }
+    chain forward {
+        type filter hook forward priority 0
+        jump cuts
+    }
+    chain input {
+        type filter hook input priority 0
+        jump cuts
+    }
+    chain output {
+        type filter hook output priority 0
+        jump cuts
+    }
+}
+"""
+
+
+def _run(*command: str, stdin: str | None = None) -> None:
+    done = subprocess.run(command, input=stdin, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+def create(layout: Layout) -> None:
+    """Bridges, one named network namespace per host, and the firewall, in a fresh network namespace."""
+    Path("/run/netns").mkdir(parents=True, exist_ok=True)
+    lines = ["link set lo up", f"addr add {SERVICES_ADDRESS}/32 dev lo"]
+    networks = sorted({node.network for _, node in layout.nodes()})
+    for number, network in enumerate(networks):
+        bridge = f"br{number}"
+        lines += [f"link add {bridge} type bridge", f"addr add {network}.1/24 dev {bridge}"]
+        lines += [f"link set {bridge} up"]
+    for number, (_, node) in enumerate(layout.nodes()):
+        _run("ip", "netns", "add", node.name)
+        # Interface names have at most 15 characters, so not the node's.
+        lines += [f"link add veth{number} type veth peer name eth0 netns {node.name}"]
+        lines += [f"link set veth{number} master br{networks.index(node.network)} up"]
+    _run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+    for _, node in layout.nodes():
+        inside = ["link set lo up", f"addr add {node.address}/24 dev eth0", "link set eth0 up"]
+        inside += [f"route add default via {node.gateway}"]
+        _run("ip", "-n", node.name, "-batch", "-", stdin="\n".join(inside) + "\n")
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
+    _run("nft", "-f", "-", stdin=_RULES + _bastion_rules(layout))
+
+
+def _bastion_rules(layout: Layout) -> str:
+    """Port 22 of sites behind the bastion is closed to the workstation, which is this namespace."""
+    rules = [
+        f"add rule inet lab output ip daddr {node.address} tcp dport {node.ssh_port} reject with tcp reset"
+        for site, node in layout.nodes()
+        if site is not None and site.name in layout.behind_bastion
+    ]
+    return "\n".join(rules) + "\n"
+
+
+def plug(layout: Layout, node: Node, connected: bool) -> None:
+    """Plug a host's network cable in or out, at the bridge: its own addresses and routes stay."""
+    number = [other for _, other in layout.nodes()].index(node)
+    _run("ip", "link", "set", f"veth{number}", "up" if connected else "down")
+
+
+def _matches(layout: Layout, end: str) -> list[tuple[str, str]]:
+    """How packets from and to one end of a link are told, as nft expressions.
+
+    KeyError if the lab has no such end.
+    """
+    if end == "s3":
+        # By port: names must go on being resolved at that address.
+        ports = "{ 443, 5000 }"
+        from_s3 = f"ip saddr {SERVICES_ADDRESS} tcp sport {ports}"
+        return [(from_s3, f"ip daddr {SERVICES_ADDRESS} tcp dport {ports}")]
+    if end == "workstation":
+        networks = sorted({node.gateway for _, node in layout.nodes()})
+    elif any(site.name == end for site in layout.sites):
+        networks = [layout.site(end).subnet]
+    else:
+        networks = [layout.find(end)[1].address]
+    return [(f"ip saddr {network}", f"ip daddr {network}") for network in networks]
+
+
+def cut(layout: Layout, one: str, other: str) -> None:
+    """Drop everything between two ends, in both directions, on open connections too.
+
+    An end is a site, a host, "s3" or the "workstation". Hosts of one site cannot be cut off from each
+    other: nothing routes their packets.
+    """
+    rules = []
+    for (from_one, to_one), (from_other, to_other) in product(_matches(layout, one), _matches(layout, other)):
+        rules += [f"add rule inet lab cuts {from_one} {to_other} drop"]
+        rules += [f"add rule inet lab cuts {from_other} {to_one} drop"]
+    _run("nft", "-f", "-", stdin="\n".join(rules) + "\n")
+
+
+def heal() -> None:
+    """Take back all cuts."""
+    _run("nft", "flush", "chain", "inet", "lab", "cuts")

@@ -1,0 +1,125 @@
+"""Images made by hand, pushed and pulled with skopeo through GitLab's token service."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+USER, PASSWORD = "root", "lab-password"
+CREDENTIALS = f"{USER}:{PASSWORD}"
+
+
+def make_image(directory: Path, seed: bytes) -> None:
+    """An OCI layout with one small layer; the same seed gives the same digests everywhere."""
+    blobs = directory / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(data: bytes, media_type: str) -> dict[str, object]:
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        full_type = f"application/vnd.oci.image.{media_type}"
+        return {"mediaType": full_type, "digest": f"sha256:{digest}", "size": len(data)}
+
+    layer = _layer(seed)
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob(json.dumps(config).encode(), "config.v1+json"),
+        "layers": [blob(gzip.compress(layer, mtime=0), "layer.v1.tar+gzip")],
+    }
+    index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode(), "manifest.v1+json")]}
+    (directory / "index.json").write_text(json.dumps(index))
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+
+def _layer(seed: bytes) -> bytes:
+    """A tar with one file of 4 KiB that follows from the seed."""
+    content = b"".join(hashlib.sha256(seed + bytes([n])).digest() for n in range(128))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        entry = tarfile.TarInfo("lab/content")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+class SkopeoError(RuntimeError):
+    """skopeo refused or failed; the message is what it said."""
+
+
+def skopeo(*arguments: str, timeout: float = 60) -> str:
+    """Run skopeo and return its stdout; SkopeoError has its stderr."""
+    command = ["skopeo", "--insecure-policy", *arguments]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        raise SkopeoError(f"skopeo {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def push(registry: str, ref: str, seed: bytes, credentials: str = CREDENTIALS) -> str:
+    """Push the image of this seed to "group/app:tag" and return its digest, "sha256:…"."""
+    with tempfile.TemporaryDirectory(prefix="lab-image-") as directory:
+        image = Path(directory, "image")
+        make_image(image, seed)
+        digest = Path(directory, "digest")
+        options = [
+            "--remove-signatures",
+            "--preserve-digests",
+            f"--digestfile={digest}",
+            f"--dest-creds={credentials}",
+        ]
+        skopeo("copy", *options, f"oci:{image}", f"docker://{registry}/{ref}")
+        return digest.read_text().strip()
+
+
+def pull(registry: str, ref: str, credentials: str = CREDENTIALS) -> str:
+    """Pull every byte of an image, throw it away and return its digest."""
+    with tempfile.TemporaryDirectory(prefix="lab-image-") as directory:
+        digest = Path(directory, "digest")
+        source = f"docker://{registry}/{ref}"
+        options = [
+            "--remove-signatures",
+            "--preserve-digests",
+            f"--digestfile={digest}",
+            f"--src-creds={credentials}",
+        ]
+        skopeo("copy", *options, source, f"oci:{directory}/image:pulled")
+        return digest.read_text().strip()
+
+
+def tags(registry: str, repository: str) -> dict[str, str]:
+    """Tag → digest of a repository; {} if the registry does not know it or has no tag of it left."""
+    try:
+        listed = json.loads(
+            skopeo("list-tags", f"--creds={CREDENTIALS}", f"docker://{registry}/{repository}")
+        )
+    except SkopeoError as error:
+        if "404 (Not Found)" in str(error) or "name unknown" in str(error).lower():
+            return {}
+        raise
+    return {tag: digest(registry, f"{repository}:{tag}") for tag in sorted(listed["Tags"] or [])}
+
+
+def digest(registry: str, ref: str) -> str:
+    """The digest that a tag points to."""
+    manifest = skopeo("inspect", "--raw", f"--creds={CREDENTIALS}", f"docker://{registry}/{ref}")
+    return f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+
+
+def delete_tag(registry: str, ref: str) -> None:
+    """Delete what a tag points to. The registry deletes digests: other tags on the same one go with it."""
+    skopeo("delete", f"--creds={CREDENTIALS}", f"docker://{registry}/{ref}")

@@ -1,0 +1,63 @@
+#!/bin/bash
+# boot-host.sh HOST_DIR NAME PID_FILE DB_DIR DB_MODE GEO_DB_DIR: boots a lab host and stays as its pid 1.
+# Runs in fresh mount, pid, uts and ipc namespaces, already in the host's network namespace.
+# HOST_DIR holds etc var opt root home srv usr-local and, for ordinary users, setuid (a sudo of our own).
+# DB_DIR '' means: no GitLab on this host. DB_MODE is rw or ro, as a replicated database is.
+set -euo pipefail
+host=$1 name=$2 pid_file=$3 db=$4 db_mode=$5 geo_db=$6
+
+# /proc is still the lab's, so this is our pid as the lab sees it.
+read -r pid _ </proc/self/stat
+hostname "$name"
+
+root=$host/.root
+mkdir -p "$root"
+mount -t tmpfs -o mode=755 lab-root "$root"
+cd "$root"
+mkdir usr etc var opt root home srv proc dev dev/pts dev/shm tmp run sys .old
+chmod 1777 tmp dev/shm
+for d in bin sbin lib lib64; do ln -s "usr/$d" "$d"; done
+
+# --rbind: a user namespace may not take a tree apart that has other mounts below it.
+mount --rbind /usr usr
+# Root must not be able to write to the machine's own /usr. An ordinary user cannot anyway, and
+# may not be allowed to remount it.
+mount -o remount,ro,bind usr 2>/dev/null || [ "$(stat -c %u /usr)" != 0 ]
+for d in etc var opt root home srv; do mount --bind "$host/$d" "$d"; done
+mount --bind "$host/usr-local" usr/local
+if [ -d "$host/setuid" ]; then
+    # Seen from a user namespace the machine's sudo belongs to nobody, so its setuid bit means nothing.
+    mount --bind "$host/setuid/sudo" usr/bin/sudo
+    mount --bind "$host/setuid/libexec" usr/libexec/sudo
+fi
+if [ -n "$db" ]; then
+    # What runit knew before a power cut would pass for the truth.
+    rm -rf opt/gitlab/sv/*/supervise opt/gitlab/sv/*/log/supervise
+    mount --bind "$db" var/opt/gitlab/postgresql
+    [ "$db_mode" = rw ] || mount -o remount,ro,bind var/opt/gitlab/postgresql
+    mount --bind "$geo_db" var/opt/gitlab/geo-postgresql
+fi
+
+mount -t proc proc proc
+for n in null zero full random urandom tty; do
+    : >"dev/$n"
+    mount --bind "/dev/$n" "dev/$n"
+done
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+for n in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${n%%:*}" "dev/${n#*:}"; done
+mkdir -p run/sshd run/sudo
+
+# Written before the pivot: afterwards the lab's directories are out of sight.
+echo "$pid" >"$pid_file.new"
+mv "$pid_file.new" "$pid_file"
+pivot_root . .old
+umount -l .old
+rmdir .old
+
+if [ -n "$db" ]; then runsvdir -P /opt/gitlab/service & fi
+/usr/sbin/sshd -D -E /var/log/auth.log &
+# bash reaps whatever is orphaned on this host; if it ended, that would be a power cut.
+sleep infinity &
+wait

@@ -1,0 +1,192 @@
+"""What the lab offers beside its hosts: DNS, AWS (moto) behind a TLS front, the operator's ssh-agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.authority import Authority
+from lab.sites import SERVICES_ADDRESS, Layout
+from lab.tree import write
+
+AWS_ENDPOINT = f"http://{SERVICES_ADDRESS}:5000"
+REGIONS = ("eu-west-1", "ap-northeast-1", "us-east-1")
+# Services see nothing of the user's environment: a stray AWS_* or proxy variable would change what they do.
+CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """An AWS access key pair."""
+
+    access_key_id: str
+    secret_access_key: str
+
+
+def spawn(command: Sequence[str], log: Path, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a service in a session of its own, so that a Ctrl-C meant for the user's command spares it."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**CLEAN, "HOME": "/root", **(env or {})},
+            start_new_session=True,
+        )
+
+
+def wait_for(ready: Callable[[], object], what: str, seconds: float, step: float = 0.02) -> float:
+    """Poll until `ready()` is true and return the seconds it took; TimeoutError says what did not come."""
+    started = time.monotonic()
+    while not ready():
+        if time.monotonic() - started > seconds:
+            raise TimeoutError(f"{what} was not there after {seconds:g} s")
+        time.sleep(step)
+    return time.monotonic() - started
+
+
+def listening(address: str, port: int) -> bool:
+    """Whether somebody accepts TCP connections there."""
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def http_status(url: str, address: str | None = None) -> int:
+    """What a GET answers, from `address` if given, whatever DNS says; 0 when nothing does."""
+    command = ["curl", "--silent", "--max-time", "10", "--output", os.devnull, "--write-out", "%{http_code}"]
+    if address is not None:
+        command += ["--connect-to", f"::{address}:"]
+    done = subprocess.run([*command, url], check=False, env=CLEAN, capture_output=True, text=True)
+    return int(done.stdout or 0)
+
+
+def start_dns(layout: Layout, log: Path) -> None:
+    """Answer for the sites, every *.amazonaws.com and the hosts; any other name does not exist."""
+    names = {"amazonaws.com": SERVICES_ADDRESS}
+    for site in layout.sites:
+        names |= {site.gitlab_host: site.nodes[0].address, site.registry_host: site.nodes[0].address}
+    names |= {node.name: node.address for _, node in layout.nodes()}
+    options = [f"--address=/{name}/{address}" for name, address in names.items()] + ["--address=/#/"]
+    command = ["dnsmasq", "--keep-in-foreground", "--user=root", "--pid-file=", "--conf-file=/dev/null"]
+    command += [
+        "--no-resolv",
+        "--no-hosts",
+        "--bind-interfaces",
+        f"--listen-address={SERVICES_ADDRESS},127.0.0.1",
+    ]
+    spawn([*command, *options], log)
+    wait_for(lambda: listening(SERVICES_ADDRESS, 53), "the lab's DNS", 10)
+
+
+def start_front(authority: Authority, directory: Path, log: Path) -> None:
+    """TLS for AWS: hosts reach "S3" by its real names, virtual-host style, without any regionendpoint."""
+    names = ["s3.amazonaws.com", "*.s3.amazonaws.com", "iam.amazonaws.com", "sts.amazonaws.com"]
+    for region in REGIONS:
+        names += [f"s3.{region}.amazonaws.com", f"*.s3.{region}.amazonaws.com", f"sts.{region}.amazonaws.com"]
+    issued = authority.issue(names)
+    write(directory / "aws.crt", issued.certificate)
+    write(directory / "aws.key", issued.key, 0o600)
+    temporary = "\n".join(
+        f"  {kind}_temp_path {directory}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = f"""\
+daemon off;
+user root;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {log} warn;
+events {{ worker_connections 512; }}
+http {{
+  access_log off;
+{temporary}
+  server {{
+    listen {SERVICES_ADDRESS}:443 ssl;
+    ssl_certificate {directory}/aws.crt;
+    ssl_certificate_key {directory}/aws.key;
+    client_max_body_size 0;
+    location / {{
+      proxy_pass {AWS_ENDPOINT};
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header Connection "";
+    }}
+  }}
+}}
+"""
+    write(directory / "nginx.conf", config)
+    spawn(["nginx", "-c", f"{directory}/nginx.conf", "-e", str(log)], log)
+    wait_for(lambda: listening(SERVICES_ADDRESS, 443), "the lab's TLS front", 10)
+
+
+def start_aws(log: Path) -> None:
+    """Start moto; it is ready only after `wait_for_aws`."""
+    spawn([sys.executable, "-m", "lab.aws_server", SERVICES_ADDRESS, "5000"], log)
+
+
+def wait_for_aws() -> None:
+    """Wait until moto listens: about a second after `start_aws`."""
+    wait_for(lambda: listening(SERVICES_ADDRESS, 5000), "the lab's S3 (moto)", 30)
+
+
+def _moto(path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> str:
+    request = urllib.request.Request(AWS_ENDPOINT + path, data=body, headers=headers or {}, method="POST")  # noqa: S310 - http by construction
+    # No proxy of the user's may stand between: these are addresses of the lab.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as response:
+        return str(response.read().decode())
+
+
+def _iam(action: str, **parameters: str) -> str:
+    body = urllib.parse.urlencode({"Action": action, "Version": "2010-05-08", **parameters}).encode()
+    # moto tells services apart by the scope of the credentials, even where it does not check them yet.
+    scope = "AWS4-HMAC-SHA256 Credential=none/20260101/us-east-1/iam/aws4_request"
+    headers = {"Authorization": scope, "Content-Type": "application/x-www-form-urlencoded"}
+    return _moto("/", body, headers)
+
+
+def reset_aws() -> Credentials:
+    """Empty the account, make its administrator, and only then have keys and policies enforced.
+
+    Seeded, so that the administrator's key is the same after every reset: commands that run keep theirs.
+    """
+    # Text, or moto reads it as a form and finds nothing.
+    plain = {"Content-Type": "text/plain"}
+    _moto("/moto-api/reset-auth", b"inf", plain)
+    _moto("/moto-api/reset")
+    # moto makes its IAM backend when first asked, at random too: not between the seed and the key.
+    _iam("ListUsers")
+    _moto("/moto-api/seed?a=1")
+    _iam("CreateUser", UserName="admin")
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    _iam("PutUserPolicy", UserName="admin", PolicyName="admin", PolicyDocument=json.dumps(everything))
+    answer = _iam("CreateAccessKey", UserName="admin")
+    key_pair = r"<AccessKeyId>(.+)</AccessKeyId>.*<SecretAccessKey>(.+)</SecretAccessKey>"
+    found = re.search(key_pair, answer, re.DOTALL)
+    if found is None:
+        raise RuntimeError(f"moto made no access key: {answer}")
+    _moto("/moto-api/reset-auth", b"0", plain)
+    return Credentials(found[1], found[2])
+
+
+def start_agent(private_key: Path, agent_socket: Path) -> None:
+    """An ssh-agent that holds the operator's key; the socket's path must be short (108 bytes)."""
+    spawn(["ssh-agent", "-D", "-a", str(agent_socket)], agent_socket.with_suffix(".log"))
+    wait_for(agent_socket.exists, "ssh-agent", 10)
+    env = {**CLEAN, "HOME": os.devnull, "SSH_AUTH_SOCK": str(agent_socket)}
+    subprocess.run(["ssh-add", "-q", str(private_key)], env=env, stdin=subprocess.DEVNULL, check=True)

@@ -1,0 +1,205 @@
+"""The files of one lab host, as an administrator has them before the first `gitlab-ctl reconfigure`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from string import Template
+
+from lab.authority import Authority
+from lab.sites import SERVICES_ADDRESS, Node, Site, host_key, host_private_key
+
+PACKAGE = Path(__file__).parent
+
+PASSWD = """\
+root:x:0:0:root:/root:/bin/bash
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+sshd:x:101:65534::/run/sshd:/usr/sbin/nologin
+ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/bash
+git:x:998:998::/var/opt/gitlab:/bin/sh
+registry:x:994:994::/var/opt/gitlab/registry:/bin/sh
+gitlab-www:x:999:999::/var/opt/gitlab/nginx:/bin/false
+"""
+GROUP = """\
+root:x:0:
+tty:x:5:
+shadow:x:42:
+sudo:x:27:ubuntu
+nogroup:x:65534:
+ubuntu:x:1000:
+git:x:998:
+registry:x:994:
+gitlab-www:x:999:
+"""
+# '*' is "no password", '!' would be "locked", which sshd refuses even with a key.
+SHADOW = "".join(f"{user}:*:19000:0:99999:7:::\n" for user in ("root", "sshd", "ubuntu", "git", "registry"))
+SUDOERS = """\
+Defaults env_reset
+Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+root ALL=(ALL:ALL) ALL
+ubuntu ALL=(ALL) NOPASSWD:ALL
+"""
+# As strict as production servers are: no environment but LANG comes in.
+SSHD_CONFIG = """\
+Port {port}
+ListenAddress 0.0.0.0
+HostKey /etc/ssh/ssh_host_ed25519_key
+PidFile /run/sshd.pid
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PrintMotd no
+AcceptEnv LANG
+MaxStartups 100
+Subsystem sftp internal-sftp
+"""
+NSSWITCH = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
+
+FROM_MACHINE = (
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "profile", "bash.bashrc", "login.defs", "localtime"),
+    *("mime.types", "protocols", "services", "os-release", "debian_version", "security", "alternatives"),
+    *("ssl/openssl.cnf", "nginx/mime.types", "nginx/proxy_params", "nginx/fastcgi_params"),
+    *(f"pam.d/{name}" for name in ("sudo", "sudo-i", "su", "other", "login", "sshd")),
+    *(f"pam.d/common-{name}" for name in ("auth", "account", "session", "password")),
+    "pam.d/common-session-noninteractive",
+)
+SERVICES = ("registry", "puma", "sidekiq", "nginx")
+
+
+def write(path: Path, text: str | bytes, mode: int = 0o644, owner: int = 0) -> None:
+    """Write one file with its parents; the owner is a numeric id for user and group."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    path.chmod(mode)
+    os.chown(path, owner, owner)
+
+
+def copy(source: Path, target: Path) -> None:
+    """`cp -a` without the owners: everything becomes root's, sockets and the like are not met."""
+    if source.is_symlink() or source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+    elif source.is_dir():
+        ignore = shutil.ignore_patterns("__pycache__", "README*", "opasswd")
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore=ignore)
+
+
+def make(host: Path, site: Site | None, node: Node, authority: Authority, operator_key: str) -> None:
+    """Fill `host`, an empty directory, with what boot-host.sh mounts and what GitLab's package installs."""
+    _system(host, node, authority)
+    _ssh(host, node, operator_key)
+    _setuid(host)
+    if site is not None:
+        _gitlab_package(host)
+        _gitlab_administrator(host, site, node, authority)
+
+
+def _system(host: Path, node: Node, authority: Authority) -> None:
+    for name in ("var/lib", "var/cache", "var/tmp", "var/log", "srv", "usr-local/sbin", "root", "home"):
+        (host / name).mkdir(parents=True)
+    (host / "var/tmp").chmod(0o1777)
+    (host / "root").chmod(0o700)
+    (host / "var/run").symlink_to("/run")
+    etc = host / "etc"
+    for name in FROM_MACHINE:
+        copy(Path("/etc") / name, etc / name)
+    write(etc / "passwd", PASSWD)
+    write(etc / "group", GROUP)
+    write(etc / "shadow", SHADOW, 0o640)
+    write(etc / "sudoers", SUDOERS, 0o440)
+    write(etc / "nsswitch.conf", NSSWITCH)
+    write(etc / "resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
+    write(etc / "hostname", f"{node.name}\n")
+    write(etc / "hosts", f"127.0.0.1 localhost\n{node.address} {node.name}\n")
+    write(host / "var/log/lastlog", "")
+    authority.write_trust(etc / "ssl/certs")
+
+
+def _ssh(host: Path, node: Node, operator_key: str) -> None:
+    write(host / "etc/ssh/sshd_config", SSHD_CONFIG.format(port=node.ssh_port))
+    write(host / "etc/ssh/ssh_host_ed25519_key", host_private_key(node.name), 0o600)
+    write(host / "etc/ssh/ssh_host_ed25519_key.pub", f"{host_key(node.name)} {node.name}\n")
+    for home, owner in (("root", 0), ("home/ubuntu", 1000)):
+        write(host / home / ".ssh/authorized_keys", operator_key, 0o600, owner)
+        (host / home / ".ssh").chmod(0o700)
+        for directory in (host / home, host / home / ".ssh"):
+            os.chown(directory, owner, owner)
+
+
+def _setuid(host: Path) -> None:
+    """A sudo of the host's own, where a user namespace knows no root that the machine's could belong to."""
+    if Path("/usr/bin/sudo").stat().st_uid == 0:
+        return
+    copy(Path("/usr/libexec/sudo"), host / "setuid/libexec")
+    copy(Path("/usr/bin/sudo"), host / "setuid/sudo")
+    (host / "setuid/sudo").chmod(0o4755)
+
+
+def _gitlab_package(host: Path) -> None:
+    """What installing omnibus leaves: /opt/gitlab, and services that runit knows but does not start."""
+    opt = host / "opt/gitlab"
+    copy(PACKAGE / "omnibus", opt)
+    for name in ("bin", "sv", "service", "init", "etc", "embedded/bin"):
+        (opt / name).mkdir(parents=True, exist_ok=True)
+    for name in ("ruby", "curl", "openssl"):
+        link = opt / "embedded/bin" / name
+        if not link.exists():
+            link.symlink_to(f"/usr/bin/{name}")
+    # 2048 bits: the real 4096 take seconds to make, and nothing here depends on their strength.
+    write(opt / "etc/lab.json", json.dumps({"reconfigure_seconds": 0.5, "registry_key_bits": 2048}) + "\n")
+    (host / "usr-local/bin").mkdir(parents=True)
+    for name in ("gitlab-ctl", "gitlab-rails", "gitlab-rake"):
+        (host / "usr-local/bin" / name).symlink_to(f"/opt/gitlab/bin/{name}")
+    for name in SERVICES:
+        service = opt / "sv" / name
+        # runsvdir looks for new services only every 5 s, so they are there, but down.
+        write(service / "down", "")
+        write(service / "run", "#!/bin/sh\nexec sleep infinity\n", 0o755)
+        write(service / "log/run", f"#!/bin/sh\nexec svlogd -tt /var/log/gitlab/{name}\n", 0o755)
+        (opt / "service" / name).symlink_to(f"/opt/gitlab/sv/{name}")
+        (host / "var/log/gitlab" / name).mkdir(parents=True)
+    for name in ("postgresql", "geo-postgresql"):
+        (host / "var/opt/gitlab" / name).mkdir(parents=True)
+
+
+def _gitlab_administrator(host: Path, site: Site, node: Node, authority: Authority) -> None:
+    gitlab = host / "etc/gitlab"
+    for name in (site.gitlab_host, site.registry_host):
+        issued = authority.issue([name])
+        write(gitlab / f"ssl/{name}.crt", issued.certificate)
+        write(gitlab / f"ssl/{name}.key", issued.key, 0o600)
+    (gitlab / "ssl").chmod(0o755)
+    write(gitlab / "trusted-certs/lab-ca.crt", authority.pem)
+    write(gitlab / "gitlab.rb", gitlab_rb(site, node), 0o600)
+
+
+def gitlab_rb(site: Site, node: Node) -> str:
+    """The administrator's own gitlab.rb for this node of the site."""
+    if "registry" in node.runs:
+        registry = [
+            f"registry_external_url '{site.registry_url}'",
+            "registry['log_level'] = 'info'",
+            "registry['storage_delete_enabled'] = true",
+        ]
+    else:
+        registry = [
+            "registry['enable'] = false",
+            "gitlab_rails['registry_enabled'] = true",
+            f"gitlab_rails['registry_host'] = '{site.registry_host}'",
+            f"gitlab_rails['registry_api_url'] = '{site.registry_url}'",
+        ]
+    services = []
+    if "sidekiq" not in node.runs:
+        services += ["sidekiq['enable'] = false"]
+    if "rails" not in node.runs:
+        services += ["puma['enable'] = false", "nginx['enable'] = false"]
+    return Template((PACKAGE / "templates/gitlab.rb").read_text()).substitute(
+        external_url=site.external_url,
+        role=f"geo_{site.role}_role",
+        site=site.name,
+        registry="\n".join(registry),
+        services="\n".join(services),
+    )

@@ -1,0 +1,64 @@
+"""The place the lab's command runs in: the operator's home, names and certificates as in the lab."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from lab.authority import SYSTEM_BUNDLE
+from lab.sites import SERVICES_ADDRESS, Layout, host_key
+from lab.tree import write
+
+
+def make_home(home: Path, layout: Layout) -> str:
+    """~/.ssh with the operator's key and the hosts by name (`ssh london-1`); returns the public key."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    encoded = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    public = f"{encoded.decode()} operator\n"
+    ssh = home / ".ssh"
+    write(ssh / "id_ed25519", private, 0o600)
+    write(ssh / "id_ed25519.pub", public)
+    known, config = [], []
+    for site, node in layout.nodes():
+        at = node.address if node.ssh_port == 22 else f"[{node.address}]:{node.ssh_port}"
+        known.append(f"{at} {host_key(node.name)}\n")
+        config.append(f"Host {node.name} {node.address}\n  HostName {node.address}\n")
+        config.append(f"  Port {node.ssh_port}\n  User ubuntu\n")
+        if site is not None and site.name in layout.behind_bastion and layout.bastion is not None:
+            config.append(f"  ProxyJump {layout.bastion.name}\n")
+    write(ssh / "known_hosts", "".join(known))
+    write(ssh / "config", "".join(config))
+    ssh.chmod(0o700)
+    return public
+
+
+def make_workstation(lab_dir: Path) -> None:
+    """Within the lab's mount namespace: /etc/resolv.conf, the trusted CAs, and root's home in /etc/passwd."""
+    etc = lab_dir / "etc"
+    write(etc / "resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
+    # ssh takes ~ from here and not from HOME.
+    root = re.compile(r"^(root:(?:[^:]*:){4})[^:]*", re.MULTILINE)
+    write(etc / "passwd", root.sub(rf"\g<1>{lab_dir / 'home'}", Path("/etc/passwd").read_text()))
+    _cover(Path("/etc/resolv.conf"), etc / "resolv.conf")
+    _cover(Path("/etc/passwd"), etc / "passwd")
+    _cover(SYSTEM_BUNDLE, lab_dir / "ca/ca-certificates.crt")
+
+
+def _cover(target: Path, source: Path) -> None:
+    """Bind `source` over `target`, which may be a link into /run: that is the lab's own, and empty."""
+    real = Path(os.path.realpath(target))
+    if real.is_relative_to("/run"):
+        real.parent.mkdir(parents=True, exist_ok=True)
+        real.touch()
+    if real.exists():
+        subprocess.run(["mount", "--bind", str(source), str(real)], check=True)
