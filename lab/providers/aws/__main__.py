@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from lab.providers.aws import functions, iam, s3, s3_settings
+from lab.providers.aws import ec2, ec2_network, functions, iam, s3, s3_settings
 from lab.providers.aws.api import Api
 from lab.providers.aws.base import AwsResource
 from lab.providers.plugin import main
 from lab.providers.servicer import Servicer
 
 VERSION = "7.51.1"
-_TYPES: tuple[type[AwsResource], ...] = (s3.Bucket, *s3_settings.TYPES, *iam.TYPES)
+_TYPES: tuple[type[AwsResource], ...] = (
+    s3.Bucket,
+    *s3_settings.TYPES,
+    *iam.TYPES,
+    *ec2.TYPES,
+    *ec2_network.TYPES,
+)
 
 
 def servicer() -> Servicer:

@@ -34,6 +34,7 @@ class Api:
 
     def __init__(self) -> None:
         self.region: str | None = None
+        self.account = ""
         self.default_tags: dict[str, str] = {}
         self._endpoints: dict[str, str] = {}
         self._credentials: dict[str, str | None] = {}
@@ -68,7 +69,7 @@ class Api:
             )
         if _decoded(config.get("skipCredentialsValidation")) is not True:
             with self.errors("unable to validate AWS credentials"):
-                self.client("sts").get_caller_identity()
+                self.account = self.client("sts").get_caller_identity()["Account"]
 
     def client(self, service: str, region: str | None = None) -> Any:
         """A boto3 client; `region` defaults to the provider's."""
