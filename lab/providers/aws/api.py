@@ -68,7 +68,7 @@ class Api:
                 "Missing region configuration: set one with `pulumi config set aws:region eu-west-1`"
             )
         if _decoded(config.get("skipCredentialsValidation")) is not True:
-            with self.errors("unable to validate AWS credentials"):
+            with self.errors("sts", "unable to validate AWS credentials"):
                 self.account = self.client("sts").get_caller_identity()["Account"]
 
     def client(self, service: str, region: str | None = None) -> Any:
@@ -93,7 +93,7 @@ class Api:
         )
 
     @contextmanager
-    def errors(self, doing: str) -> Iterator[None]:
+    def errors(self, service: str, doing: str) -> Iterator[None]:
         """Turns what boto3 raises into AwsError; `doing` as "creating S3 Bucket (images)"."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -105,17 +105,17 @@ class Api:
             code = str(error.get("Code", "Unknown"))
             raise AwsError(
                 code,
-                f"{doing}: operation error {problem.operation_name}, https response error "
+                f"{doing}: operation error {service.upper()}: {problem.operation_name}, https response error "
                 f"StatusCode: {answer.get('HTTPStatusCode')}, RequestID: {answer.get('RequestId')}, "
                 f"api error {code}: {error.get('Message', '')}",
             ) from problem
         except BotoCoreError as problem:
             raise AwsError(type(problem).__name__, f"{doing}: {problem}") from problem
 
-    def found(self, looking: Callable[[], Any], doing: str) -> Any | None:
+    def found(self, service: str, doing: str, looking: Callable[[], Any]) -> Any | None:
         """What `looking` returns, or None when the API says that it is not there."""
         try:
-            with self.errors(doing):
+            with self.errors(service, doing):
                 return looking()
         except AwsError as problem:
             if problem.gone:

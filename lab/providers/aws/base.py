@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from lab.providers.aws import schema
@@ -89,19 +90,19 @@ class AwsResource(Resource):
         return f"{call.name[: longest - 8]}-{suffix[:7]}"
 
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
-        with self.api.errors(f"creating {self.what} ({self._subject(inputs)})"):
+        with self.api.errors(self.service, f"creating {self.what} ({self._subject(inputs)})"):
             made = self.make(self._client(inputs), inputs)
         return made, self._outputs(made, inputs)
 
     def update(self, call: Call, id: str, old: PropertyMap, inputs: PropertyMap) -> PropertyMap:
-        with self.api.errors(f"updating {self.what} ({id})"):
+        with self.api.errors(self.service, f"updating {self.what} ({id})"):
             self.change(self._client(inputs), id, old, inputs)
         kept = {key: old[key] for key in self.computed if key in old}  # what AWS tells only once
         return {**kept, **self._outputs(id, inputs)}
 
     def delete(self, call: Call, id: str, state: PropertyMap) -> None:
         try:
-            with self.api.errors(f"deleting {self.what} ({id})"):
+            with self.api.errors(self.service, f"deleting {self.what} ({id})"):
                 self.drop(self._client(state), id, state)
         except AwsError as problem:
             if not problem.gone:
@@ -135,11 +136,15 @@ class AwsResource(Resource):
 
     def _look(self, id: str, state: PropertyMap) -> PropertyMap | None:
         client = self._client(state)
-        found = self.api.found(lambda: self.look(client, id, state), f"reading {self.what} ({id})")
+        found = self.found(id, lambda: self.look(client, id, state))
         if found is not None and "tagsAll" in schema.output_names(self.token):
             stated = found["tags"] if "tags" in found else state.get("tags")
             found = {**found, "tagsAll": {**self.api.default_tags, **(stated or {})}}
         return found
+
+    def found(self, id: str, looking: Callable[[], Any]) -> Any | None:
+        """What `looking` returns, or None when AWS says that it is not there."""
+        return self.api.found(self.service, f"reading {self.what} ({id})", looking)
 
     def _client(self, state: PropertyMap) -> Any:
         return self.api.client(self.service, state.get("region"))

@@ -30,7 +30,7 @@ _PARTITION = {
 
 
 def _caller_identity(api: Api) -> PropertyMap:
-    with api.errors("reading STS Caller Identity"):
+    with api.errors("sts", "reading STS Caller Identity"):
         found = api.client("sts").get_caller_identity()
     account = found["Account"]
     return {"accountId": account, "arn": found["Arn"], "id": account, "userId": found["UserId"]}
@@ -49,7 +49,7 @@ def _region(arguments: PropertyMap, api: Api) -> PropertyMap:
 
 def _zones(arguments: PropertyMap, api: Api) -> PropertyMap:
     region = arguments.get("region") or api.region
-    with api.errors("fetching Availability Zones"):
+    with api.errors("ec2", "fetching Availability Zones"):
         zones = api.client("ec2", region).describe_availability_zones()["AvailabilityZones"]
     return {
         **arguments,
@@ -65,7 +65,7 @@ def _ami(arguments: PropertyMap, api: Api) -> PropertyMap:
     """The one image that fits, or with mostRecent the newest; raises RuntimeError for none or several."""
     filters = [{"Name": one["name"], "Values": one["values"]} for one in arguments.get("filters") or []]
     asked: dict[str, Any] = {"Owners": arguments.get("owners") or [], "Filters": filters}
-    with api.errors("reading EC2 AMIs"):
+    with api.errors("ec2", "reading EC2 AMIs"):
         images = api.client("ec2", arguments.get("region")).describe_images(**asked)["Images"]
     fitting = [image for image in images if re.search(arguments.get("nameRegex") or "", image["Name"])]
     if not fitting:

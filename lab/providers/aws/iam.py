@@ -112,7 +112,7 @@ class AccessKey(AwsResource):
         )
 
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
-        with self.api.errors(f"creating {self.what} ({inputs['user']})"):
+        with self.api.errors(self.service, f"creating {self.what} ({inputs['user']})"):
             client = self._client(inputs)
             key = client.create_access_key(UserName=inputs["user"])["AccessKey"]
             if inputs.get("status") not in (None, key["Status"]):

@@ -68,8 +68,7 @@ class Bucket(AwsResource):
         if region == "us-east-1":
             where = {}
             # There AWS answers 200 for a bucket one owns already, so the real provider looks first.
-            doing = f"reading {self.what} ({name})"
-            if self.api.found(lambda: client.head_bucket(Bucket=name), doing) is not None:
+            if self.found(name, lambda: client.head_bucket(Bucket=name)) is not None:
                 raise AwsError("BucketAlreadyExists", f"creating {self.what} ({name}): bucket already exists")
         if inputs.get("objectLockEnabled"):
             where["ObjectLockEnabledForBucket"] = True
@@ -87,9 +86,7 @@ class Bucket(AwsResource):
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
         client.head_bucket(Bucket=id)
         region = client.get_bucket_location(Bucket=id).get("LocationConstraint") or "us-east-1"
-        tagging = self.api.found(
-            lambda: client.get_bucket_tagging(Bucket=id), f"reading {self.what} ({id}) tags"
-        )
+        tagging = self.found(id, lambda: client.get_bucket_tagging(Bucket=id))
         return {
             "arn": f"arn:aws:s3:::{id}",
             "bucket": id,

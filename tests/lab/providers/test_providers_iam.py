@@ -53,7 +53,7 @@ class TestUser:
             cloud.made(USER, {"name": user})
         text = error(refused.value)
         assert text.startswith(
-            "creating IAM User (registry): operation error CreateUser, https response error"
+            "creating IAM User (registry): operation error IAM: CreateUser, https response error"
         )
         assert "StatusCode: 409" in text
         assert "api error EntityAlreadyExists" in text
