@@ -112,7 +112,9 @@ def on_path(environ: Mapping[str, str] = os.environ) -> Engine | None:
 
 def version_of(pulumi: Path) -> str:
     """`v3.259.0` → "3.259.0"; "0" if it does not say."""
-    environ = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    # PULUMI_HOME: even this one writes a log there.
+    home = str(cache_dir() / "pulumi")
+    environ = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_HOME": home}
     try:
         asked = subprocess.run(
             [pulumi, "version"], capture_output=True, text=True, check=False, timeout=30, env=environ

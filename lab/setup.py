@@ -56,8 +56,11 @@ def _set_up(root: Path) -> None:
     is_root = os.geteuid() == 0
     state = root / ".lab"
     log = state / "setup.log"
+    if is_root:  # an ordinary user's namespaces need the package uidmap first
+        debian.ensure_namespaces(root=True)
     debian.ensure_packages(log, root=is_root)
-    debian.ensure_namespaces(root=is_root)
+    if not is_root:
+        debian.ensure_namespaces(root=False)
     state.mkdir(exist_ok=True)
     with (state / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
