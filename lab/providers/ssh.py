@@ -98,24 +98,38 @@ class Endpoint:
         transport = Transport(stream)
         try:
             transport.banner_timeout = transport.auth_timeout = transport.handshake_timeout = _NO_LIMIT
-            if self.host_key:
-                # Only the pinned key's own type is asked for.  For RSA that is "ssh-rsa", which OpenSSH
-                # from 8.8 on does not offer: pinning an RSA host key fails, in the real provider too.
-                transport.get_security_options().key_types = (self.host_key.get_name(),)
+            self._ask_for_pinned_type(transport)
             transport.start_client(timeout=_NO_LIMIT)
             self._verify(transport)
             self._login(transport)
             return transport
         except (EOFError, OSError, paramiko.SSHException) as problem:
             transport.close()
-            raise SshError(f"ssh: handshake failed: {_handshake_failure(problem)}") from problem
+            stream.close()  # a transport that was never started leaves it open
+            raise SshError(f"ssh: handshake failed: {self._failure(problem)}") from problem
         except BaseException:
             transport.close()
             raise
 
+    def _ask_for_pinned_type(self, transport: Transport) -> None:
+        # Only the pinned key's own type is asked for.  For RSA that is "ssh-rsa", which OpenSSH from 8.8 on
+        # does not offer: pinning an RSA host key fails, in the real provider too.
+        if self.host_key:
+            if self.host_key.get_name() == "ssh-rsa":
+                raise paramiko.ssh_exception.IncompatiblePeer
+            transport.get_security_options().key_types = (self.host_key.get_name(),)
+
     def _verify(self, transport: Transport) -> None:
         if self.host_key and transport.get_remote_server_key() != self.host_key:
             raise SshError("ssh: handshake failed: ssh: host key mismatch")
+
+    def _failure(self, problem: BaseException) -> str:
+        if isinstance(problem, paramiko.ssh_exception.IncompatiblePeer):
+            offered = self.host_key.get_name() if self.host_key else ""
+            return f"ssh: no common algorithm for host key; we offered: [{offered}]"
+        if isinstance(problem, EOFError) or "banner" in str(problem):
+            return "EOF"
+        return str(problem) or type(problem).__name__
 
     def _login(self, transport: paramiko.Transport) -> None:
         # Go takes each kind of authentication once, in this order, so a given key hides the agent's keys.
@@ -232,11 +246,3 @@ def _host_key(line: str) -> paramiko.PKey:
 
 def _strerror(problem: OSError) -> str:
     return (os.strerror(problem.errno) if problem.errno else str(problem)).lower()
-
-
-def _handshake_failure(problem: BaseException) -> str:
-    if isinstance(problem, paramiko.ssh_exception.IncompatiblePeer):
-        return f"ssh: no common algorithm for host key; {problem}"
-    if isinstance(problem, EOFError) or "banner" in str(problem):
-        return "EOF"
-    return str(problem) or type(problem).__name__
