@@ -9,12 +9,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lab import network, project, registry
 from lab.host import Host, replace_tree
 from lab.services import AWS_ENDPOINT, Credentials, http_status, reset_aws, wait_for
 from lab.sites import LAYOUTS, Layout, Site
+
+if TYPE_CHECKING:
+    from boto3 import Session
+    from types_boto3_iam import IAMClient
+    from types_boto3_s3 import S3Client
 
 
 class Lab:
@@ -94,24 +99,18 @@ class Lab:
 
     # -- object storage
 
-    def s3(self, region: str = "eu-west-1") -> Any:
+    def s3(self, region: str = "eu-west-1") -> S3Client:
         """A boto3 S3 client with the administrator's key."""
-        return self._client("s3", region)
+        return self._session(region).client("s3", endpoint_url=AWS_ENDPOINT)
 
-    def iam(self) -> Any:
+    def iam(self) -> IAMClient:
         """A boto3 IAM client with the administrator's key."""
-        return self._client("iam", "us-east-1")
+        return self._session("us-east-1").client("iam", endpoint_url=AWS_ENDPOINT)
 
-    def _client(self, service: str, region: str) -> Any:
-        import boto3  # It takes half a second to import, and most callers need none.
+    def _session(self, region: str) -> Session:
+        from boto3 import Session  # It takes half a second to import, and most callers need none.
 
-        return boto3.client(
-            service,
-            region_name=region,
-            endpoint_url=AWS_ENDPOINT,
-            aws_access_key_id=self.aws.access_key_id,
-            aws_secret_access_key=self.aws.secret_access_key,
-        )
+        return Session(self.aws.access_key_id, self.aws.secret_access_key, region_name=region)
 
     # -- images
 

@@ -44,7 +44,7 @@ class Progress:
 def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     """Start the whole lab and return the environment of its command. Slow parts run side by side."""
     layout = LAYOUTS[sites]
-    for name in ("ca", "home", "logs"):
+    for name in ("ca", "home", "logs", "tmp"):
         (lab_dir / name).mkdir()
     _mount_disks(lab_dir, layout)
     authority = Authority()
@@ -53,7 +53,7 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     make_workstation(lab_dir)
     network.create(layout)
     logs = lab_dir / "logs"
-    services.start_aws(logs / "moto.log")
+    wait_for_aws = services.start_aws(logs / "moto.log")
     services.start_agent(lab_dir / "home/.ssh/id_ed25519", project.AGENT)
     services.start_dns(layout, logs / "dnsmasq.log")
     progress(f"network and DNS of {len(layout.sites)} sites ({sites})")
@@ -70,7 +70,7 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
 
     def aws() -> Credentials:
         services.start_front(authority, RUN / "front", logs / "front.log")
-        services.wait_for_aws()
+        wait_for_aws()
         credentials = services.reset_aws()
         progress("S3 and IAM (moto), keys and policies enforced")
         return credentials

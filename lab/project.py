@@ -40,6 +40,8 @@ def environment(
     return kept | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), *engine_dirs, system]),
         "HOME": str(lab_dir / "home"),
+        # Not /tmp: there the lab's root, who is really you, would meet the files of the machine's root.
+        "TMPDIR": str(lab_dir / "tmp"),
         "USER": "root",
         "SHELL": "/bin/bash",
         "LAB_DIR": str(lab_dir),

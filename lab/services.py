@@ -57,6 +57,20 @@ def wait_for(ready: Callable[[], object], what: str, seconds: float, step: float
     return time.monotonic() - started
 
 
+def wait_for_service(
+    process: subprocess.Popen[bytes], ready: Callable[[], object], what: str, log: Path
+) -> None:
+    """Wait until a service is ready; RuntimeError with the end of its log if it ends or takes too long."""
+    try:
+        wait_for(lambda: ready() or process.poll() is not None, what, 30)
+        failed = process.poll() is not None
+    except TimeoutError:
+        failed = True
+    if failed:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+        raise RuntimeError(f"{what} did not start, its log ends with:\n{end}")
+
+
 def listening(address: str, port: int) -> bool:
     """Whether somebody accepts TCP connections there."""
     try:
@@ -89,8 +103,8 @@ def start_dns(layout: Layout, log: Path) -> None:
         "--bind-interfaces",
         f"--listen-address={SERVICES_ADDRESS},127.0.0.1",
     ]
-    spawn([*command, *options], log)
-    wait_for(lambda: listening(SERVICES_ADDRESS, 53), "the lab's DNS", 10)
+    process = spawn([*command, *options], log)
+    wait_for_service(process, lambda: listening(SERVICES_ADDRESS, 53), "the lab's DNS", log)
 
 
 def start_front(authority: Authority, directory: Path, log: Path) -> None:
@@ -130,18 +144,16 @@ http {{
 }}
 """
     write(directory / "nginx.conf", config)
-    spawn(["nginx", "-c", f"{directory}/nginx.conf", "-e", str(log)], log)
-    wait_for(lambda: listening(SERVICES_ADDRESS, 443), "the lab's TLS front", 10)
+    process = spawn(["nginx", "-c", f"{directory}/nginx.conf", "-e", str(log)], log)
+    wait_for_service(process, lambda: listening(SERVICES_ADDRESS, 443), "the lab's TLS front", log)
 
 
-def start_aws(log: Path) -> None:
-    """Start moto; it is ready only after `wait_for_aws`."""
-    spawn([sys.executable, "-m", "lab.aws_server", SERVICES_ADDRESS, "5000"], log)
-
-
-def wait_for_aws() -> None:
-    """Wait until moto listens: about a second after `start_aws`."""
-    wait_for(lambda: listening(SERVICES_ADDRESS, 5000), "the lab's S3 (moto)", 30)
+def start_aws(log: Path) -> Callable[[], None]:
+    """Start moto. It is ready about a second later: call what is returned to wait for that."""
+    process = spawn([sys.executable, "-m", "lab.aws_server", SERVICES_ADDRESS, "5000"], log)
+    return lambda: wait_for_service(
+        process, lambda: listening(SERVICES_ADDRESS, 5000), "the lab's S3 (moto)", log
+    )
 
 
 def _moto(path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> str:
@@ -186,7 +198,8 @@ def reset_aws() -> Credentials:
 
 def start_agent(private_key: Path, agent_socket: Path) -> None:
     """An ssh-agent that holds the operator's key; the socket's path must be short (108 bytes)."""
-    spawn(["ssh-agent", "-D", "-a", str(agent_socket)], agent_socket.with_suffix(".log"))
-    wait_for(agent_socket.exists, "ssh-agent", 10)
+    log = agent_socket.with_suffix(".log")
+    process = spawn(["ssh-agent", "-D", "-a", str(agent_socket)], log)
+    wait_for_service(process, agent_socket.exists, "ssh-agent", log)
     env = {**CLEAN, "HOME": os.devnull, "SSH_AUTH_SOCK": str(agent_socket)}
     subprocess.run(["ssh-add", "-q", str(private_key)], env=env, stdin=subprocess.DEVNULL, check=True)

@@ -98,8 +98,10 @@ def make(host: Path, site: Site | None, node: Node, authority: Authority, operat
 
 
 def _system(host: Path, node: Node, authority: Authority) -> None:
-    for name in ("var/lib", "var/cache", "var/tmp", "var/log", "srv", "usr-local/sbin", "root", "home"):
+    for name in ("var/lib", "var/cache", "var/tmp", "var/log", "srv", "opt", "root", "home"):
         (host / name).mkdir(parents=True)
+    for name in ("bin", "sbin"):
+        (host / "usr-local" / name).mkdir(parents=True)
     (host / "var/tmp").chmod(0o1777)
     (host / "root").chmod(0o700)
     (host / "var/run").symlink_to("/run")
@@ -150,7 +152,6 @@ def _gitlab_package(host: Path) -> None:
             link.symlink_to(f"/usr/bin/{name}")
     # 2048 bits: the real 4096 take seconds to make, and nothing here depends on their strength.
     write(opt / "etc/lab.json", json.dumps({"reconfigure_seconds": 0.5, "registry_key_bits": 2048}) + "\n")
-    (host / "usr-local/bin").mkdir(parents=True)
     for name in ("gitlab-ctl", "gitlab-rails", "gitlab-rake"):
         (host / "usr-local/bin" / name).symlink_to(f"/opt/gitlab/bin/{name}")
     for name in SERVICES:
