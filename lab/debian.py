@@ -10,10 +10,12 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.progress import SetupError, run, say, step
@@ -148,21 +150,33 @@ def _disable_services(packages: Iterable[str], log: Path) -> None:
 
 def ensure_namespaces(*, root: bool) -> None:
     """Raises SetupError, with the remedy in one line, where the lab cannot make its namespaces."""
-    mapping = [] if root else ["--user", "--map-root-user", "--map-auto"]
-    probe = ["unshare", *mapping, "--net", "--mount", "--pid", "--fork", "true"]
-    tried = subprocess.run(probe, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if tried.returncode == 0:
+    error = _try_namespaces([] if root else ["--user", "--map-root-user", "--map-auto"])
+    if error is None:
         return
     if root:
-        raise SetupError(
-            f"The lab needs network namespaces, which this machine forbids: {tried.stderr.strip()}"
-        )
+        raise SetupError(f"The lab needs network namespaces, which this machine forbids: {error}")
     user = pwd.getpwuid(os.getuid()).pw_name
     remedy = namespace_remedy(user, os.getuid())
     raise SetupError(
         "The lab makes its hosts in user namespaces, which this user cannot have yet "
-        f"({tried.stderr.strip()}). Nothing has been changed. Run this, then try again:\n  {remedy}"
+        f"({error}). Nothing has been changed. Run this, then try again:\n  {remedy}"
     )
+
+
+def _try_namespaces(mapping: list[str]) -> str | None:
+    """None if it works, else the reason."""
+    probe = ["unshare", *mapping, "--net", "--mount", "--pid", "--fork", "true"]
+    # An unshare that is refused leaves a helper behind, which waits for ever for ids to map and would keep a
+    # pipe open: hence a file for the output, and an end for all of the probe's process group.
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            probe, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+        status = process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        output.seek(0)
+        return None if status == 0 else output.read().decode(errors="replace").strip()
 
 
 def namespace_remedy(user: str, uid: int, etc: Path = Path("/etc"), proc: Path = Path("/proc/sys")) -> str:
