@@ -1,0 +1,130 @@
+# frozen_string_literal: true
+
+require 'uri'
+
+# A stand-in for the parse_variables of omnibus' libraries (gitlab/libraries/gitlab_rails.rb and registry.rb): what
+# follows from the settings that gitlab.rb states, and what makes a reconfigure fail. Kept for external_url, roles,
+# registry and Geo. Not kept: Let's Encrypt, which would switch a registry on by itself.
+class Derived
+  DATA = '/var/opt/gitlab'
+  RAILS = {
+    'shared_path' => "#{DATA}/gitlab-rails/shared",
+    'registry_enabled' => false,
+    'registry_issuer' => 'omnibus-gitlab-issuer',
+    'registry_key_path' => "#{DATA}/gitlab-rails/etc/gitlab-registry.key",
+    'geo_registry_replication_enabled' => false,
+    'time_zone' => 'UTC'
+  }.freeze
+  REGISTRY = {
+    'log_level' => 'info',
+    'log_formatter' => 'text',
+    'health_storagedriver_enabled' => true,
+    'storage_delete_enabled' => true,
+    'validation_enabled' => false,
+    'autoredirect' => false
+  }.freeze
+  NOTIFICATION = { 'timeout' => '500ms', 'threshold' => 5, 'maxretries' => 5, 'backoff' => '1s' }.freeze
+  DATABASE = {
+    'enabled' => 'prefer', 'user' => 'registry', 'dbname' => 'registry', 'host' => "#{DATA}/postgresql",
+    'port' => 5432, 'sslmode' => 'prefer'
+  }.freeze
+
+  def initialize(settings)
+    @settings = settings
+    @rails = settings['gitlab_rails']
+    @registry = settings['registry']
+  end
+
+  def apply
+    roles
+    external_url
+    RAILS.each { |key, value| @rails[key] = value if @rails[key].nil? }
+    registry_external_url
+    registry if @registry['enable']
+    notifications if @registry['notifications']
+  end
+
+  private
+
+  def roles
+    names = Array(@settings['roles'])
+    invalid = names - Names::ROLES.map { |role| "#{role}_role" }
+    raise "The following invalid roles have been set in 'roles': #{invalid.join(', ')}" unless invalid.empty?
+
+    names.each { |name| @settings[name]['enable'] = true if @settings[name]['enable'].nil? }
+  end
+
+  def external_url
+    return unless @settings['external_url']
+
+    uri = parse(@settings['external_url'], 'GitLab external URL')
+    raise "Unsupported external URL scheme: #{uri.scheme}" unless %w[http https].include?(uri.scheme)
+
+    @rails.merge!('gitlab_host' => uri.host, 'gitlab_port' => uri.port, 'gitlab_https' => uri.scheme == 'https')
+    certificate(@settings['nginx'], uri)
+  end
+
+  def registry_external_url
+    return unless @settings['registry_external_url']
+
+    uri = parse(@settings['registry_external_url'], 'GitLab Container Registry external URL')
+    @registry['enable'] = true if @registry['enable'].nil?
+    registry_address(uri)
+    raise "Unsupported GitLab Registry external URL scheme: #{uri.scheme}" unless %w[http https].include?(uri.scheme)
+    raise "Unsupported GitLab Registry external URL path: #{uri.path}" unless ['', '/'].include?(uri.path)
+
+    certificate(@settings['registry_nginx'], uri)
+    # Old versions of Docker fail where a standard port is named.
+    @rails['registry_port'] = uri.port unless [80, 443].include?(uri.port)
+  end
+
+  def registry_address(uri)
+    @rails['registry_enabled'] = true if @registry['enable']
+    @rails['registry_host'] = uri.host
+    @registry['registry_http_addr'] ||= '127.0.0.1:5000'
+    @registry['token_realm'] ||= @settings['external_url']
+    @rails['registry_api_url'] ||= "http://#{@registry['registry_http_addr']}"
+  end
+
+  def parse(url, name)
+    uri = URI(url.to_s)
+    raise "#{name} must include a schema and FQDN, e.g. https://gitlab.example.com/" unless uri.host
+
+    uri
+  end
+
+  def certificate(nginx, uri)
+    nginx['listen_port'] ||= uri.port
+    nginx['https'] = uri.scheme == 'https' if nginx['https'].nil?
+    return unless nginx['https']
+
+    nginx['ssl_certificate'] ||= "/etc/gitlab/ssl/#{uri.host}.crt"
+    nginx['ssl_certificate_key'] ||= "/etc/gitlab/ssl/#{uri.host}.key"
+  end
+
+  # Two drivers pass: it is the registry that then refuses to start.
+  def registry
+    REGISTRY.each { |key, value| @registry[key] = value if @registry[key].nil? }
+    @rails['registry_path'] ||= "#{@rails['shared_path']}/registry"
+    @registry['storage'] ||= { 'filesystem' => { 'rootdirectory' => @rails['registry_path'] } }
+    @registry['storage']['cache'] ||= { 'blobdescriptor' => 'inmemory' }
+    @registry['storage']['delete'] ||= { 'enabled' => @registry['storage_delete_enabled'] }
+    @registry['database'] = ConfigMash.from(DATABASE).merge!(@registry['database'] || {})
+    return unless @registry['database']['enabled'] == 'prefer' && @settings['postgresql']['enable'] == false
+
+    @registry['database']['enabled'] = 'false'
+  end
+
+  # No check of the shape: what is not an Array of Hashes with an Authorization fails by itself, with Ruby's words.
+  # registry['notification_secret'], which some docs name, is read by nothing.
+  def notifications
+    @registry['notifications'].each do |endpoint|
+      NOTIFICATION.each { |key, value| endpoint[key] ||= @registry["default_notifications_#{key}"] || value }
+      endpoint['headers'] = ConfigMash.from(@registry['default_notifications_headers'] || {})
+                                      .merge!(endpoint['headers'] || {})
+      next unless endpoint['name'] == 'geo_event'
+
+      @rails['registry_notification_secret'] ||= endpoint['headers']['Authorization'].last
+    end
+  end
+end

@@ -1,0 +1,152 @@
+# frozen_string_literal: true
+
+require_relative 'gitlab_rb'
+require_relative 'secrets'
+require_relative 'derived'
+require_relative 'rendered'
+require_relative 'resources'
+require_relative 'runit'
+require_relative 'tee'
+
+# gitlab.rb and gitlab-secrets.json evaluated; the secrets are written back before anything else can fail.
+class Compilation
+  attr_reader :settings
+
+  def initialize
+    @settings = GitlabRb.new
+    path = Lab.path('/etc/gitlab/gitlab.rb')
+    @settings.from_file(path) if File.exist?(path)
+    Secrets.new(Lab.path('/etc/gitlab/gitlab-secrets.json'), Lab.settings['registry_key_bits']).apply(@settings)
+    Derived.new(@settings).apply
+    removed = Names.removed_in(@settings)
+    return if removed.empty?
+
+    raise "Removed configurations found in gitlab.rb. Aborting reconfigure.\n#{removed.join("\n")}"
+  end
+end
+
+# One run of `gitlab-ctl reconfigure`: a stand-in for chef with omnibus' cookbooks (gitlab/recipes/gitlab-rails.rb,
+# registry/recipes/enable.rb, nginx). Kept: the order of secrets, files and restarts, which file restarts whom, the
+# lock without a time limit, one numbered log a run.
+class Reconfigure
+  DATA = Derived::DATA
+  RAILS_ETC = "#{DATA}/gitlab-rails/etc"
+  LOG = '/var/log/gitlab/reconfigure'
+  LOCK = '/opt/gitlab/embedded/cookbooks/cache/cinc-client-running.pid'
+
+  # Whether it succeeded.
+  def run
+    FileUtils.mkdir_p(Lab.path(LOG), mode: 0o700)
+    Tee.to(Lab.path(LOG)) do
+      puts 'Starting Cinc Client (a stand-in)'
+      alone { converge }
+      true
+    rescue ScriptError, StandardError => e
+      failed(e)
+    end
+  end
+
+  private
+
+  def alone
+    lock = Lab.path(LOCK)
+    FileUtils.mkdir_p(File.dirname(lock))
+    File.open(lock, File::RDWR | File::CREAT, 0o644) do |file|
+      unless file.flock(File::LOCK_EX | File::LOCK_NB)
+        puts "Cinc Client #{file.read.strip} is running, will wait for it to finish and then run."
+        file.flock(File::LOCK_EX)
+      end
+      file.truncate(0)
+      file.pwrite(Process.pid.to_s, 0)
+      yield
+    end
+  end
+
+  def converge
+    @resources = Resources.new
+    @runit = Runit.new
+    @settings = Compilation.new.settings
+    @rendered = Rendered.new(@settings)
+    begin
+      rails
+      # Here, so that a run that is killed leaves some files new and some old.
+      sleep Lab.settings['reconfigure_seconds']
+      registry
+      nginx
+      services
+    ensure
+      restarts
+    end
+    puts 'Running handlers complete', "Infra Phase complete, #{@resources.updated} resources updated", 'gitlab Reconfigured!'
+  end
+
+  def rails
+    rails = @settings['gitlab_rails']
+    @resources.directory("#{DATA}/gitlab-rails", owner: 'git')
+    @resources.directory(RAILS_ETC, owner: 'git', mode: 0o700)
+    @resources.directory(rails['shared_path'], owner: 'git', group: 'gitlab-www', mode: 0o751)
+    if rails['registry_enabled'] && @settings['registry']['internal_key']
+      # Rails reads it again for each token, so nothing is restarted.
+      @resources.file(rails['registry_key_path'], @settings['registry']['internal_key'], owner: 'git', mode: 0o600, sensitive: true)
+    end
+    @resources.file("#{RAILS_ETC}/gitlab.yml", @rendered.gitlab_yml, group: 'git', mode: 0o640, restart: %w[puma sidekiq])
+  end
+
+  def registry
+    return unless @settings['registry']['enable']
+
+    @resources.directory("#{DATA}/registry", owner: 'registry', mode: 0o2770)
+    @resources.directory(@settings['gitlab_rails']['registry_path'], owner: 'registry', group: 'git', mode: 0o770)
+    environment.each { |name, value| @resources.file("/opt/gitlab/etc/registry/env/#{name}", value, restart: %w[registry]) }
+    # The registry reads it at its start only, and is not restarted for it.
+    @resources.file("#{DATA}/registry/gitlab-registry.crt", @settings['registry']['internal_certificate'], owner: 'registry', sensitive: true)
+    @resources.file("#{DATA}/registry/config.yml", @rendered.registry_config, owner: 'registry', group: 'root', restart: %w[registry])
+  end
+
+  def environment
+    { 'SSL_CERT_DIR' => '/etc/ssl/certs' }.merge(@settings['registry']['env'] || {})
+  end
+
+  def nginx
+    return unless enabled?('nginx')
+
+    conf = "#{DATA}/nginx/conf"
+    @resources.directory(conf)
+    @resources.file("#{conf}/nginx.conf", @rendered.nginx_conf, restart: %w[nginx])
+    @resources.file("#{conf}/gitlab-http.conf", @rendered.nginx_rails, restart: %w[nginx]) if @settings['external_url']
+    if @settings['registry']['enable'] && @settings['registry_external_url']
+      @resources.file("#{conf}/gitlab-registry.conf", @rendered.nginx_registry, restart: %w[nginx])
+    else
+      @resources.delete("#{conf}/gitlab-registry.conf", restart: %w[nginx])
+    end
+  end
+
+  def services
+    @started = []
+    Runit::SERVICES.each do |name|
+      next @runit.disable(name) unless enabled?(name)
+
+      # Root's alone: the registry logs its headers, and so the notification token.
+      @resources.directory("/var/log/gitlab/#{name}", mode: 0o700)
+      @resources.file("/opt/gitlab/sv/#{name}/run", @runit.run_script(name), mode: 0o755, restart: [name])
+      @started << name if @runit.enable(name)
+    end
+  end
+
+  def restarts
+    names = @resources.restarts & @runit.enabled
+    (names - (@started || [])).each { |name| @runit.command('restart', name) }
+  end
+
+  def enabled?(name)
+    name == 'registry' ? @settings['registry']['enable'] : @settings[name]['enable'] != false
+  end
+
+  def failed(error)
+    name = error.class.name
+    puts '', '=' * 80, name, '-' * name.size, error.message, *(error.backtrace || []).grep(/gitlab\.rb|settings/).first(3)
+    puts '', 'Running handlers:', 'There was an error running gitlab-ctl reconfigure:', '', error.message, ''
+    puts 'Running handlers complete', 'Infra Phase failed.'
+    false
+  end
+end

@@ -1,0 +1,66 @@
+# frozen_string_literal: true
+
+require 'fileutils'
+require_relative 'lab'
+
+# runit as omnibus uses it, real runit: a run script for each service, `sv` to command it. In a test's folder there is
+# no runit; what would have been commanded is added to sv.log there.
+class Runit
+  SERVICES = %w[registry puma sidekiq nginx].freeze
+  LIB = '/opt/gitlab/embedded/lib'
+  RUBY = '/opt/gitlab/embedded/bin/ruby --disable-gems'
+  RUN = {
+    'registry' => 'cd /var/opt/gitlab/registry && exec chpst -P -e /opt/gitlab/etc/registry/env ' \
+                  '-U registry:registry -u registry:registry /opt/gitlab/embedded/bin/registry serve ./config.yml',
+    'puma' => "exec chpst -P -u git:git #{RUBY} #{LIB}/puma.rb",
+    'sidekiq' => "exec chpst -P -u git:git #{RUBY} #{LIB}/sidekiq.rb",
+    'nginx' => 'exec chpst -P nginx -p /var/opt/gitlab/nginx -c conf/nginx.conf'
+  }.freeze
+
+  def run_script(name)
+    "#!/bin/bash\nexec 2>&1\n#{RUN.fetch(name)}\n"
+  end
+
+  def enabled
+    SERVICES.select { |name| Dir.exist?(directory(name)) && !File.exist?(down(name)) }
+  end
+
+  # Whether it was off.
+  def enable(name)
+    return false unless File.exist?(down(name))
+
+    command('start', name)
+    File.delete(down(name))
+    true
+  end
+
+  def disable(name)
+    return if File.exist?(down(name))
+
+    FileUtils.mkdir_p(directory(name))
+    FileUtils.touch(down(name))
+    command('stop', name)
+  end
+
+  # Prints what sv says, e.g. "ok: run: registry: (pid 71) 0s"; whether it succeeded. That a service ends at once
+  # again is not noticed, as in reality.
+  def command(action, name)
+    unless Lab::ROOT.empty?
+      File.write(Lab.path('/sv.log'), "#{action} #{name}\n", mode: 'a')
+      return true
+    end
+    output = IO.popen({ 'SVDIR' => '/opt/gitlab/service' }, ['sv', '-w', '30', action, name], err: %i[child out], &:read)
+    puts output.gsub('/opt/gitlab/service/', '')
+    $?.success?
+  end
+
+  def directory(name)
+    Lab.path("/opt/gitlab/sv/#{name}")
+  end
+
+  private
+
+  def down(name)
+    "#{directory(name)}/down"
+  end
+end
