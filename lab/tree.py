@@ -184,7 +184,7 @@ def gitlab_rb(site: Site, node: Node) -> str:
             f"registry_external_url '{site.registry_url}'",
             "registry['log_level'] = 'info'",
             "registry['storage_delete_enabled'] = true",
-            # A secondary's registry cannot start on the replicated, read-only database; one mode for all sites.
+            # On a secondary the replicated database is read-only; all sites have the same mode.
             "registry['database'] = { 'enabled' => false }",
         ]
     else:
