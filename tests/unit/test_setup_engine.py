@@ -153,6 +153,50 @@ def test_an_unreachable_installer_is_passed_over_in_silence(
     assert capsys.readouterr() == ("", "")
 
 
+def serve_installer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A curl that fetches `script` as the official installer."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    (tmp_path / "bin").mkdir()
+    curl = tmp_path / "bin" / "curl"
+    curl.write_text(f"#!/bin/sh\ncat <<'END'\n{script}\nEND\n")
+    curl.chmod(0o755)
+
+
+def test_the_installer_puts_the_engine_into_the_cache_and_nowhere_else(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is asked for our version and our directory, and its HOME is not the user's."""
+    script = """
+        [ "$1 $2 $3 $5" = "--version VERSION --install-root --no-edit-path" ] || exit 1
+        mkdir -p "$4/bin" "$HOME/.pulumi"
+        printf '#!/bin/sh\\necho vVERSION\\n' > "$4/bin/pulumi"
+        chmod +x "$4/bin/pulumi"
+    """
+    serve_installer(tmp_path, monkeypatch, script.replace("VERSION", engine.VERSION))
+    home = tmp_path / ".cache" / "engine" / "v1"
+    home.parent.mkdir(parents=True)
+    installed = engine._installed(home, tmp_path / "log")
+    assert installed == engine.Engine(str(home / "bin"), engine.VERSION, "from the official installer")
+    assert engine.cached(home) == installed
+    assert not (tmp_path / ".pulumi").exists()
+    assert [path.name for path in home.parent.iterdir()] == ["v1"]
+
+
+@pytest.mark.parametrize("script", ["exit 1", "mkdir -p $4/bin; ln -s /bin/true $4/bin/pulumi"])
+def test_an_installer_that_fails_is_named_and_leaves_no_engine(
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+) -> None:
+    serve_installer(tmp_path, monkeypatch, script)
+    home = tmp_path / ".cache" / "engine" / "v1"
+    assert engine._installed(home, tmp_path / "log") is None
+    assert engine.cached(home) is None
+    assert "the installer did not succeed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"unknown": 1}'])
 def test_without_set_up_the_message_names_the_command(tmp_path: Path, content: str | None) -> None:
     (tmp_path / ".venv").mkdir()
