@@ -11,9 +11,16 @@ module Lab
     ROOT + path
   end
 
-  # "reconfigure_seconds": how long a reconfigure takes besides its work; "registry_key_bits" of a generated key.
+  DEFAULTS = {
+    'reconfigure_seconds' => 0.3, # besides its work; minutes in reality
+    'registry_key_bits' => 2048, # of a generated key; 4096 in reality
+    'rails_port' => 8080,
+    'sidekiq_boot_seconds' => 3, # about a minute in reality; never so short that a registry restarted after it is late
+    'backfill_seconds' => 2 # between looks for repositories that were never synced; a minute in reality
+  }.freeze
+
   def self.settings
     file = path('/opt/gitlab/etc/lab.json')
-    { 'reconfigure_seconds' => 0.3, 'registry_key_bits' => 2048 }.merge(File.exist?(file) ? JSON.parse(File.read(file)) : {})
+    DEFAULTS.merge(File.exist?(file) ? JSON.parse(File.read(file)) : {})
   end
 end

@@ -82,25 +82,28 @@ class Reconfigure
 
   def rails
     rails = @settings['gitlab_rails']
+    key = @settings['registry']['internal_key']
     @resources.directory("#{DATA}/gitlab-rails", owner: 'git')
     @resources.directory(RAILS_ETC, owner: 'git', mode: 0o700)
     @resources.directory(rails['shared_path'], owner: 'git', group: 'gitlab-www', mode: 0o751)
-    if rails['registry_enabled'] && @settings['registry']['internal_key']
-      # Rails reads it again for each token, so nothing is restarted.
-      @resources.file(rails['registry_key_path'], @settings['registry']['internal_key'], owner: 'git', mode: 0o600, sensitive: true)
-    end
-    @resources.file("#{RAILS_ETC}/gitlab.yml", @rendered.gitlab_yml, group: 'git', mode: 0o640, restart: %w[puma sidekiq])
+    # Rails reads it again for each token, so nothing is restarted.
+    @resources.file(rails['registry_key_path'], key, owner: 'git', mode: 0o600, sensitive: true) if rails['registry_enabled']
+    @resources.file("#{RAILS_ETC}/gitlab.yml", @rendered.gitlab_yml,
+                    group: 'git', mode: 0o640, restart: %w[puma sidekiq])
   end
 
   def registry
     return unless @settings['registry']['enable']
 
+    certificate = @settings['registry']['internal_certificate']
     @resources.directory("#{DATA}/registry", owner: 'registry', mode: 0o2770)
     @resources.directory(@settings['gitlab_rails']['registry_path'], owner: 'registry', group: 'git', mode: 0o770)
-    environment.each { |name, value| @resources.file("/opt/gitlab/etc/registry/env/#{name}", value, restart: %w[registry]) }
+    environment.each do |name, value|
+      @resources.file("/opt/gitlab/etc/registry/env/#{name}", value, restart: %w[registry])
+    end
     # The registry reads it at its start only, and is not restarted for it.
-    @resources.file("#{DATA}/registry/gitlab-registry.crt", @settings['registry']['internal_certificate'], owner: 'registry', sensitive: true)
-    @resources.file("#{DATA}/registry/config.yml", @rendered.registry_config, owner: 'registry', group: 'root', restart: %w[registry])
+    @resources.file("#{DATA}/registry/gitlab-registry.crt", certificate, owner: 'registry', sensitive: true)
+    @resources.file("#{DATA}/registry/config.yml", @rendered.registry_config, owner: 'registry', restart: %w[registry])
   end
 
   def environment

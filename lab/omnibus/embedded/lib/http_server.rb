@@ -1,0 +1,60 @@
+# frozen_string_literal: true
+
+require 'json'
+require 'socket'
+require 'uri'
+
+# As much of an HTTP server as stands behind nginx: one request a connection, bodies with a Content-Length.
+class HttpServer
+  Request = Struct.new(:method, :path, :query, :headers, :body) do
+    # All values of a parameter of the query.
+    def values(name)
+      query.select { |key, _| key == name }.map(&:last)
+    end
+  end
+
+  def initialize(port)
+    @server = TCPServer.new('127.0.0.1', port)
+  end
+
+  # For ever; the block makes [status, hash] of a Request.
+  def run(&block)
+    loop { Thread.new(@server.accept) { |socket| serve(socket, &block) } }
+  end
+
+  private
+
+  def serve(socket)
+    request = read(socket) or return
+    status, answer = begin
+      yield request
+    rescue StandardError => e
+      warn "#{e.class}: #{e.message}", *e.backtrace.first(3)
+      [500, { 'message' => '500 Internal Server Error' }]
+    end
+    puts "#{request.method} #{request.path} #{status}"
+    write(socket, status, JSON.generate(answer))
+  rescue SystemCallError, IOError
+    nil # The client went away.
+  ensure
+    socket.close
+  end
+
+  def read(socket)
+    method, target = socket.gets.to_s.split
+    return unless target
+
+    headers = {}
+    while (line = socket.gets.to_s.chomp) && !line.empty?
+      name, value = line.split(':', 2)
+      headers[name.downcase] = value.to_s.strip
+    end
+    path, query = target.split('?', 2)
+    Request.new(method, path, URI.decode_www_form(query.to_s), headers, socket.read(headers['content-length'].to_i))
+  end
+
+  def write(socket, status, body)
+    socket.write("HTTP/1.1 #{status} Lab\r\nContent-Type: application/json\r\nContent-Length: #{body.bytesize}\r\n" \
+                 "Connection: close\r\n\r\n#{body}")
+  end
+end
