@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+IN_LAB := $(BIN)/python -m lab run --name test --here -- pytest
 STACK ?=
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 
@@ -24,16 +25,15 @@ demo: setup ## two GitLab sites, one `pulumi up`, an image that arrives; STACK=d
 lab: setup ## a shell in which `pulumi up` works on two GitLab sites
 	@$(BIN)/python -m lab shell
 
+# One pytest for all of it, in one lab, so that its closing line counts everything.
 test: static ## everything: linters, types, unit, component, lab and end-to-end tests
-	@echo "==> unit and component tests" && $(PYTEST) -x tests/unit tests/components
-	@echo "==> tests of the lab" && $(PYTEST) -x tests/lab
-	@echo "==> end-to-end tests" && $(BIN)/python -m lab run --name test --here -- pytest -x tests/e2e
+	@$(IN_LAB) -x tests/unit tests/components tests/lab tests/e2e
 
 check: static unit ## the quick part of `test`, under 20 seconds
 
 static: setup
 	@echo "==> format, linter, types"
-	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff format --check --quiet --output-format concise .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 
@@ -44,10 +44,10 @@ components: setup ## component tests: the program's resources, recorded
 	@$(PYTEST) tests/components
 
 lab-tests: setup ## tests of the lab itself
-	@$(PYTEST) tests/lab
+	@$(IN_LAB) tests/lab
 
 e2e: setup ## end-to-end tests in a lab
-	@$(BIN)/python -m lab run --name test --here -- pytest tests/e2e
+	@$(IN_LAB) tests/e2e
 
 format: setup ## formats the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
