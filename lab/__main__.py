@@ -15,6 +15,7 @@ echo
 echo "Two GitLab sites run in here: $(ls "$LAB_DIR/hosts" | tr '\\n' ' ')- reach them with \\`ssh NAME\\`."
 echo 'This is a project directory of the lab: pulumi up, preview and destroy work. `exit` ends the lab.'
 echo
+export PS1='lab:\\W\\$ '
 exec bash --norc -i
 """
 

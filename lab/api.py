@@ -52,7 +52,7 @@ class Lab:
         return Host(self.dir, self.layout, *self.layout.find(name))
 
     def hosts(self) -> list[Host]:
-        """All hosts, the bastion too."""
+        """All hosts, those without GitLab too."""
         return [self.host(node.name) for _, node in self.layout.nodes()]
 
     def site(self, name: str) -> Site:

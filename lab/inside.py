@@ -56,7 +56,7 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     wait_for_aws = services.start_aws(logs / "moto.log")
     services.start_agent(lab_dir / "home/.ssh/id_ed25519", project.AGENT)
     services.start_dns(layout, logs / "dnsmasq.log")
-    progress(f"network and DNS of {len(layout.sites)} sites ({sites})")
+    progress(f"network and DNS, {sites} sites")
 
     hosts = [Host(lab_dir, layout, site, node) for site, node in layout.nodes()]
 

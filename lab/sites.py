@@ -68,10 +68,13 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """The sites of a lab, and the bastion where port 22 of some sites is closed to everybody else."""
+    """The sites of a lab, and servers without GitLab.
+
+    SSH to the sites named in `behind_bastion` passes only through the first of these servers.
+    """
 
     sites: tuple[Site, ...]
-    bastion: Node | None = None
+    servers: tuple[Node, ...] = ()
     behind_bastion: tuple[str, ...] = ()
 
     def site(self, name: str) -> Site:
@@ -82,12 +85,12 @@ class Layout:
         raise KeyError(f"no site {name!r} in this lab, only {', '.join(s.name for s in self.sites)}")
 
     def nodes(self) -> Iterator[tuple[Site | None, Node]]:
-        """Every host of the lab with its site; the bastion belongs to none."""
+        """Every host of the lab with its site; servers without GitLab belong to none."""
         for site in self.sites:
             for node in site.nodes:
                 yield site, node
-        if self.bastion is not None:
-            yield None, self.bastion
+        for server in self.servers:
+            yield None, server
 
     def find(self, name: str) -> tuple[Site | None, Node]:
         """The node of that name and its site; KeyError names those there are."""
@@ -112,7 +115,9 @@ TOKYO_TWO_NODES = Site(
 LAYOUTS = {
     "default": Layout((LONDON, TOKYO)),
     "two-nodes": Layout((LONDON, TOKYO_TWO_NODES)),
-    "bastion": Layout((LONDON, TOKYO), Node("bastion", "10.99.1.10", runs=()), ("tokyo",)),
+    "bastion": Layout((LONDON, TOKYO), (Node("bastion", "10.99.1.10", runs=()),), ("tokyo",)),
+    # No GitLab yet: what a new machine is, and the lab that starts fastest.
+    "bare": Layout((), (Node("london-1", "10.10.0.11", runs=()), Node("tokyo-1", "10.20.0.11", runs=()))),
 }
 
 

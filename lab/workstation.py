@@ -34,8 +34,8 @@ def make_home(home: Path, layout: Layout) -> str:
         known.append(f"{at} {host_key(node.name)}\n")
         config.append(f"Host {node.name} {node.address}\n  HostName {node.address}\n")
         config.append(f"  Port {node.ssh_port}\n  User ubuntu\n")
-        if site is not None and site.name in layout.behind_bastion and layout.bastion is not None:
-            config.append(f"  ProxyJump {layout.bastion.name}\n")
+        if site is not None and site.name in layout.behind_bastion:
+            config.append(f"  ProxyJump {layout.servers[0].name}\n")
     write(ssh / "known_hosts", "".join(known))
     write(ssh / "config", "".join(config))
     ssh.chmod(0o700)

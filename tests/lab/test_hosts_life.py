@@ -97,21 +97,23 @@ def alive(lab_dir: Path) -> None:
     assert any(b"lab.aws_server" in command for command in commands)
 
 
-COMMAND = ("--quiet", "--", "sh", "-c", "touch $LAB_DIR/begun; exec sleep 600")
+# Where GitLab does not matter, servers without it start in a second.
+BARE = ("--quiet", "--sites", "bare", "--")
+COMMAND = ("sh", "-c", "touch $LAB_DIR/begun; exec sleep 600")
 
 
 def test_the_exit_status_is_the_commands(directory: Path) -> None:
     """The lab's exit status is that of its command, and all that it made is gone."""
-    lab = Running(directory, "--quiet", "--", "sh", "-c", "echo $LAB_DIR; setsid sleep 600 & exit 7")
+    lab = Running(directory, *BARE, "sh", "-c", "echo $LAB_DIR; setsid sleep 600 & exit 7")
     assert lab.end() == (7, f"{directory}\n")
     nothing_left(directory)
 
 
 def test_success_leaves_no_state(directory: Path) -> None:
     """After success only the lock is left; after a failure the logs of all hosts can be read."""
-    assert Running(directory, "--quiet", "--", "true").end() == (0, "")
+    assert Running(directory, *BARE, "true").end() == (0, "")
     assert [entry.name for entry in directory.iterdir()] == ["lock"]
-    assert Running(directory, "--quiet", "--", "false").end() == (1, "")
+    assert Running(directory, *BARE, "false").end() == (1, "")
     assert "Server listening" in (directory / "logs/tokyo-1/auth.log").read_text()
     nothing_left(directory)
 
@@ -120,7 +122,7 @@ def test_success_leaves_no_state(directory: Path) -> None:
 def test_told_to_stop(directory: Path, signum: signal.Signals) -> None:
     """A signal ends the command with SIGTERM, then the lab; the exit status tells the signal."""
     command = "trap 'touch $LAB_DIR/told; exit' TERM; touch $LAB_DIR/begun; while :; do sleep 0.1; done"
-    lab = Running(directory, "--quiet", "--", "bash", "-c", command)
+    lab = Running(directory, *BARE, "bash", "-c", command)
     lab.wait_for("begun")
     alive(directory)
     lab.process.send_signal(signum)
@@ -131,7 +133,7 @@ def test_told_to_stop(directory: Path, signum: signal.Signals) -> None:
 
 def test_a_command_that_will_not_stop(directory: Path) -> None:
     """A command that ignores SIGTERM goes after the grace period."""
-    lab = Running(directory, "--quiet", "--", "bash", "-c", "trap '' TERM; touch $LAB_DIR/begun; sleep 600")
+    lab = Running(directory, *BARE, "bash", "-c", "trap '' TERM; touch $LAB_DIR/begun; sleep 600")
     lab.wait_for("begun")
     lab.process.terminate()
     assert lab.end()[0] == 128 + signal.SIGTERM
@@ -140,7 +142,7 @@ def test_a_command_that_will_not_stop(directory: Path) -> None:
 
 def test_killed(directory: Path) -> None:
     """When `python -m lab` is killed, everything in the lab dies at once."""
-    lab = Running(directory, *COMMAND)
+    lab = Running(directory, "--quiet", "--", *COMMAND)
     lab.wait_for("begun")
     alive(directory)
     lab.process.kill()
@@ -151,19 +153,19 @@ def test_killed(directory: Path) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_stopped_while_starting(directory: Path, signum: signal.Signals) -> None:
     """A lab that is still starting stops as well, and the next one starts in the same place."""
-    lab = Running(directory, *COMMAND)
+    lab = Running(directory, *BARE, *COMMAND)
     lab.wait_for("hosts/tokyo-1")
     lab.process.send_signal(signum)
     lab.end()
     nothing_left(directory)
-    assert Running(directory, "--quiet", "--", "true").end() == (0, "")
+    assert Running(directory, *BARE, "true").end() == (0, "")
 
 
 def test_ctrl_c_on_the_terminal(directory: Path) -> None:
     """A ^C typed at the terminal is for the command, once; when that ends, so does the lab."""
     ours, theirs = pty.openpty()
     command = "trap 'echo x >>$LAB_DIR/interrupted' INT; touch $LAB_DIR/begun; sleep 1; sleep 1; exit 5"
-    lab = Running(directory, "--quiet", "--", "bash", "-c", command, terminal=theirs)
+    lab = Running(directory, *BARE, "bash", "-c", command, terminal=theirs)
     lab.wait_for("begun")
     os.write(ours, b"\x03")
     assert lab.end()[0] == 5
@@ -173,7 +175,7 @@ def test_ctrl_c_on_the_terminal(directory: Path) -> None:
 
 def test_two_labs_at_once(directory: Path, tmp_path: Path) -> None:
     """Labs do not see each other: the same addresses, other hosts. One directory holds one lab."""
-    lab = Running(directory, *COMMAND)
+    lab = Running(directory, *BARE, *COMMAND)
     lab.wait_for("begun")
     ssh = [
         "ssh",
@@ -182,10 +184,10 @@ def test_two_labs_at_once(directory: Path, tmp_path: Path) -> None:
         "london-1",
         "sudo touch /etc/other; hostname; ls /tmp/lab-two || true",
     ]
-    second = Running(tmp_path / "second", "--quiet", "--", *ssh)
+    second = Running(tmp_path / "second", *BARE, *ssh)
     status, output = second.end()
     assert (status, output.splitlines()[0]) == (0, "london-1")
-    status, output = Running(directory, "--quiet", "--", "true").end()
+    status, output = Running(directory, *BARE, "true").end()
     assert (status, output) == (1, f"lab: a lab runs in {directory} already: choose another --name\n")
     alive(directory)
     lab.process.terminate()
@@ -205,7 +207,7 @@ def test_a_directory_of_somebody_else(directory: Path) -> None:
 
 def test_no_such_command(directory: Path) -> None:
     """A command that does not exist is told, as a shell tells it."""
-    assert Running(directory, "--quiet", "--", "no-such-command").end() == (
+    assert Running(directory, *BARE, "no-such-command").end() == (
         127,
         "lab: no-such-command: No such file or directory\n",
     )
@@ -216,7 +218,7 @@ def test_the_checkout_stays_clean(directory: Path) -> None:
     stack = ROOT / "Pulumi.dev.yaml"
     before = stack.read_bytes()
     script = "pulumi config set lab true && pulumi stack ls && cat Pulumi.dev.yaml"
-    status, output = Running(directory, "--quiet", "--", "sh", "-c", script).end()
+    status, output = Running(directory, *BARE, "sh", "-c", script).end()
     assert status == 0
     assert "dev*" in output
     assert "encryptionsalt:" in output
