@@ -1,0 +1,170 @@
+"""What the lab's gitlab-ctl makes of the registry's settings: files, derivations, refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.omnibus.gitlab_tree import (
+    CERTIFICATE,
+    CONFIG_YML,
+    ELSEWHERE,
+    GITLAB_YML,
+    KEY,
+    SITE,
+    GitLabTree,
+)
+
+# -- addresses
+
+
+def test_what_follows_from_registry_external_url(host: GitLabTree) -> None:
+    """Registry and Rails are switched on and know of each other; storage is a directory of GitLab's."""
+    host.reconfigure()
+    config = host.registry()
+    assert config["http"]["addr"] == "127.0.0.1:5000"
+    assert config["auth"]["token"] == {
+        "realm": "https://gitlab.london.example.com/jwt/auth",
+        "service": "container_registry",
+        "issuer": "omnibus-gitlab-issuer",
+        "rootcertbundle": CERTIFICATE,
+        "autoredirect": False,
+    }
+    assert config["storage"] == {
+        "filesystem": {"rootdirectory": "/var/opt/gitlab/gitlab-rails/shared/registry"},
+        "cache": {"blobdescriptor": "inmemory"},
+        "delete": {"enabled": True},
+    }
+    assert host.rails()["registry"] == {
+        "enabled": True,
+        "host": "registry.london.example.com",
+        "port": None,
+        "api_url": "http://127.0.0.1:5000",
+        "path": "/var/opt/gitlab/gitlab-rails/shared/registry",
+        "key": KEY,
+        "issuer": "omnibus-gitlab-issuer",
+        "notification_secret": None,
+    }
+    modes = {
+        path: host.path(path).stat().st_mode & 0o7777
+        for path in (CONFIG_YML, "/var/opt/gitlab/registry", GITLAB_YML)
+    }
+    assert modes == {CONFIG_YML: 0o644, "/var/opt/gitlab/registry": 0o2770, GITLAB_YML: 0o640}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://registry.london.example.com/path", "Unsupported GitLab Registry external URL path: /path"),
+        ("ftp://registry.london.example.com", "Unsupported GitLab Registry external URL scheme: ftp"),
+        ("registry.london.example.com", "must include a schema and FQDN"),
+    ],
+)
+def test_a_registry_external_url_that_is_refused(host: GitLabTree, url: str, said: str) -> None:
+    """One with a slash at the end is not."""
+    assert said in host.fails(
+        f"external_url 'https://gitlab.london.example.com'\nregistry_external_url '{url}'"
+    )
+    host.reconfigure(SITE.replace("registry.london.example.com", "registry.london.example.com/"))
+
+
+def test_a_port_of_its_own_and_plain_http(host: GitLabTree) -> None:
+    """Only a port that is not the usual one reaches Rails; nginx listens on it."""
+    host.reconfigure(
+        SITE.replace("https://registry.london.example.com", "http://registry.london.example.com:5050")
+    )
+    assert host.rails()["registry"]["port"] == 5050
+    nginx = host.read("/var/opt/gitlab/nginx/conf/gitlab-registry.conf")
+    assert "listen *:5050;" in nginx
+    assert "ssl_certificate" not in nginx
+
+
+def test_nginx_serves_both_urls_with_the_certificates_of_their_hosts(host: GitLabTree) -> None:
+    """Real nginx configuration, from /etc/gitlab/ssl."""
+    host.reconfigure()
+    for name, host_name, upstream in (
+        ("http", "gitlab.london.example.com", "127.0.0.1:8080"),
+        ("registry", "registry.london.example.com", "127.0.0.1:5000"),
+    ):
+        nginx = host.read(f"/var/opt/gitlab/nginx/conf/gitlab-{name}.conf")
+        assert f"ssl_certificate_key /etc/gitlab/ssl/{host_name}.key;" in nginx
+        assert f"proxy_pass http://{upstream};" in nginx
+
+
+def test_a_registry_without_an_external_url_gets_an_empty_address(host: GitLabTree) -> None:
+    """Exit 0: address and realm must be stated on a node of its own."""
+    host.reconfigure("external_url 'https://gitlab.london.example.com'\nregistry['enable'] = true")
+    assert host.registry()["http"]["addr"] is None
+    assert host.registry()["auth"]["token"]["realm"] == "/jwt/auth"
+
+
+def test_rails_with_the_registry_elsewhere_must_be_told_so(host: GitLabTree) -> None:
+    """`registry_external_url` alone writes no key there; the four settings do, and no registry starts."""
+    host.reconfigure(SITE + "registry['enable'] = false")
+    assert not host.exists(KEY)
+    host.reconfigure(ELSEWHERE)
+    assert host.read(KEY) == host.secrets()["registry"]["internal_key"]
+    assert host.rails()["registry"]["api_url"] == "https://registry.london.example.com"
+    assert not host.exists(CONFIG_YML)
+    assert not any("registry" in line for line in host.commanded())
+
+
+def test_the_key_is_written_only_where_rails_has_its_registry_enabled(host: GitLabTree) -> None:
+    """A registry alone has the certificate only."""
+    host.reconfigure(
+        "registry['enable'] = true\nregistry['registry_http_addr'] = '0.0.0.0:5000'\n"
+        "registry['token_realm'] = 'https://gitlab.london.example.com'"
+    )
+    assert host.exists(CERTIFICATE)
+    assert not host.exists(KEY)
+    assert host.registry()["auth"]["token"]["realm"] == "https://gitlab.london.example.com/jwt/auth"
+
+
+def test_the_issuer_is_one_setting_of_rails_for_both(host: GitLabTree) -> None:
+    """registry['issuer'] alone changes nothing."""
+    host.reconfigure(SITE + "registry['issuer'] = 'a'\ngitlab_rails['registry_issuer'] = 'b'")
+    assert (host.registry()["auth"]["token"]["issuer"], host.rails()["registry"]["issuer"]) == ("b", "b")
+    host.reconfigure(SITE + "registry['issuer'] = 'a'")
+    assert host.registry()["auth"]["token"]["issuer"] == "omnibus-gitlab-issuer"
+
+
+# -- storage and metadata database
+
+
+def test_two_drivers_pass(host: GitLabTree) -> None:
+    """It is the registry that refuses to start."""
+    host.reconfigure(SITE + "registry['storage'] = { 's3_v2' => { 'bucket' => 'b' }, 'filesystem' => {} }")
+    assert {"s3_v2", "filesystem"} <= set(host.registry()["storage"])
+
+
+def test_what_is_stated_of_storage_stays(host: GitLabTree) -> None:
+    """Read-only mode, no redirects, deletion off; only what is missing is added."""
+    host.reconfigure(
+        SITE
+        + "registry['storage_delete_enabled'] = false\nregistry['storage'] = { 's3_v2' => { 'bucket' => 'b' },"
+        " 'maintenance' => { 'readonly' => { 'enabled' => true } }, 'redirect' => { 'disable' => true } }"
+    )
+    assert host.registry()["storage"] == {
+        "s3_v2": {"bucket": "b"},
+        "maintenance": {"readonly": {"enabled": True}},
+        "redirect": {"disable": True},
+        "cache": {"blobdescriptor": "inmemory"},
+        "delete": {"enabled": False},
+    }
+
+
+@pytest.mark.parametrize(
+    ("lines", "enabled"),
+    [
+        ("", "prefer"),
+        ("roles ['geo_secondary_role']", "prefer"),
+        ("registry['database'] = { 'enabled' => false }", False),
+        ("registry['database']['enabled'] = true", True),
+        ("postgresql['enable'] = false", "false"),
+    ],
+)
+def test_the_metadata_database_is_preferred_unless_stated(
+    host: GitLabTree, lines: str, enabled: object
+) -> None:
+    """On a secondary too, where its database is read-only; not where omnibus has no PostgreSQL."""
+    host.reconfigure(SITE + lines)
+    assert host.registry()["database"]["enabled"] == enabled
