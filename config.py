@@ -54,7 +54,7 @@ def _contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem
     """
     raw = copy.deepcopy(raw)
     for detail in error.errors(include_url=False):
-        *path, last = [part for part in detail["loc"] if part != "[key]" and part != "S3"]
+        *path, last = [part for part in detail["loc"] if part not in {"[key]", "S3"}]
         at: Any = raw
         for part in path:
             at = at.get(part) if isinstance(at, dict) else None

@@ -1,4 +1,4 @@
-"""The lab's AWS: moto, plus two answers of S3 that moto lacks once it checks keys.
+"""The lab's AWS: moto, plus what it lacks once it checks keys and policies.
 
 Registries redirect clients to presigned URLs, and moto knows no other proof than an Authorization header (it
 answers 500, as to anonymous requests). Here a presigned request is checked as S3 does
@@ -14,8 +14,10 @@ import hmac
 import sys
 import urllib.parse
 from collections.abc import Iterable, Mapping
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import run_simple
@@ -116,8 +118,25 @@ def checked(moto: WSGIApplication) -> WSGIApplication:
     return application
 
 
+def judge_transport() -> None:
+    """Have moto know that a request came over TLS; it takes every conditional Deny for an unconditional one.
+
+    The lab's hosts reach S3 through a TLS front only, and the engine's plain endpoint stands for AWS' own.
+    """
+    judge = IAMPolicyStatement.is_action_permitted
+
+    def judged(self: IAMPolicyStatement, *arguments: Any, **named: Any) -> PermissionResult:
+        over_tls = {"Bool": {"aws:SecureTransport": "false"}}
+        if self._statement["Effect"] == "Deny" and self._statement.get("Condition") == over_tls:
+            return PermissionResult.NEUTRAL
+        return judge(self, *arguments, **named)
+
+    IAMPolicyStatement.is_action_permitted = judged  # type: ignore[method-assign]
+
+
 def main(address: str, port: int) -> None:
     """Serve until killed."""
+    judge_transport()
     moto = DomainDispatcherApplication(create_backend_app)
     run_simple(address, port, checked(moto), threaded=True, request_handler=MotoRequestHandler)
 

@@ -49,7 +49,7 @@ class _Monitor(mocks.MockMonitor):
         inputs = json.loads(_json(request.object))
         parent = request.parent.split("::")[-1]
         self.recorded[request.name] = Registration(request.type, request.name, parent, inputs, request)
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
 
 def _json(struct: Any) -> str:
@@ -63,7 +63,7 @@ class _Mocks(mocks.Mocks):
         extra: dict[str, Any] = {}
         if args.typ == "command:remote:Command":
             read = {"storage": {"driver": "filesystem", "place": ["tokyo-machine", "registry"]}}
-            result = {"proof": [{"check": "asked", "answer": "yes"}], "fingerprint": "ab12"}
+            result = {"proof": {"asked": "yes"}, "fingerprint": "ab12"}
             extra = {"stdout": json.dumps({"registry-key": ADOPTED}.get(args.name, {**read, **result}))}
         elif args.typ.startswith("pulumi-python:dynamic"):
             extra = {"value": f"generated-{args.name}"}
@@ -73,7 +73,7 @@ class _Mocks(mocks.Mocks):
             extra = {"name": args.name}
         return f"id-of-{args.name}", {**args.inputs, **extra}
 
-    def call(self, args: mocks.MockCallArgs) -> dict[Any, Any]:
+    def call(self, args: mocks.MockCallArgs) -> Any:
         raise AssertionError(f"the program calls {args.token}: a preview would need the cloud")
 
 
@@ -88,7 +88,7 @@ def record(raw: dict[str, Any], *, preview: bool = False) -> dict[str, Registrat
         runpy.run_path("__main__.py", run_name="__main__")
 
     try:
-        pulumi.runtime.test(program)()
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
     finally:
         set_all_config({})
     return monitor.recorded

@@ -135,17 +135,17 @@ module Storage
 
   # The rights that go with the keys, tried; a write that must be refused is tried too. Says what it found.
   def self.prove(order)
-    access = order['storage'] or return []
+    access = order['storage'] or return {}
     s3 = S3.new(access)
     expect(order, s3, 'read', 200) { s3.read }
     if access['write']
       expect(order, s3, 'write', 200) { s3.write }
-      return [{ 'check' => "storage #{s3.where} can be read and written with this site's key", 'answer' => 'yes' }]
+      return { "storage #{s3.where} can be read and written with this site's key" => 'yes' }
     end
     expect(order, s3, 'put an object', 403) { s3.put }
     expect(order, s3, 'delete an object', 403) { s3.delete }
-    [{ 'check' => "storage #{s3.where} can be read with this site's key", 'answer' => 'yes' },
-     { 'check' => "storage #{s3.where} refuses a write and a delete with it", 'answer' => '403' }]
+    { "storage #{s3.where} can be read with this site's key" => 'yes',
+      "storage #{s3.where} refuses a write and a delete with it" => '403' }
   end
 
   def self.expect(order, s3, what, status)

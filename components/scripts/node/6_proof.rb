@@ -5,7 +5,7 @@ class Proof
     @order = order
     @secrets = order['secrets']
     @token = Token.new(@secrets['registry_key'], order['issuer'])
-    @done = []
+    @done = {}
   end
 
   def self.rails?(order)
@@ -27,7 +27,7 @@ class Proof
     wrong = []
     wrong << "#{Omnibus::CERTIFICATE} holds another certificate" if Files.read(Omnibus::CERTIFICATE).to_s.strip != secrets['registry_certificate'].strip
     wrong << "config.yml has the issuer #{config.dig('auth', 'token', 'issuer')}" if config.dig('auth', 'token', 'issuer') != order['issuer']
-    wrong << 'config.yml has the metadata database on' unless [nil, 'false'].include?(config.dig('database', 'enabled').then { |v| v && v.to_s })
+    wrong << 'config.yml has the metadata database on' unless ['', 'false'].include?(config.dig('database', 'enabled').to_s)
     tokens = (config.dig('notifications', 'endpoints') || []).select { |e| e['name'] == 'geo_event' }.map { |e| e.dig('headers', 'Authorization') }
     wanted = order['kind'] == 'primary' ? [[secrets['notification_secret']]] : []
     wrong << 'config.yml has other geo_event notifications' if tokens != wanted
@@ -48,7 +48,7 @@ class Proof
     wrong
   end
 
-  # [{'check', 'answer'}]. Raises Failure at the first check that fails.
+  # {check => answer}. Raises Failure at the first check that fails.
   def run
     check_rendered
     own_registry if registry?
@@ -63,7 +63,7 @@ class Proof
   end
 
   def passed(check, answer)
-    @done << { 'check' => check, 'answer' => answer.to_s }
+    @done[check] = answer.to_s
   end
 
   def failed(what, cause, remedy)
@@ -76,7 +76,7 @@ class Proof
       failed('the settings have no effect', wrong.join('; '),
              "look in #{Omnibus::GITLAB_RB} for a line that ends it early or comes after the include of #{Include::SETTINGS}, then `pulumi up` again")
     end
-    passed('key, certificate and settings are in effect', Omnibus.fingerprint(@secrets['registry_certificate'])[0, 16])
+    passed('key, certificate and settings are in effect', 'yes')
   end
 
   def own_registry
@@ -86,7 +86,7 @@ class Proof
       failed("the registry of #{@order['site']} does not accept its own token", "#{registry.url} answered #{body}",
              'run `gitlab-ctl tail registry` on the node; its storage or its certificate keeps it from starting')
     end
-    passed('own registry accepts a token signed with the key', code)
+    passed('own registry accepts a token signed with the key', 'yes')
     stranger(registry, @order['site'])
   end
 
@@ -106,7 +106,7 @@ class Proof
       failed('GitLab accepts notifications with any secret', "POST #{url} with a wrong secret was answered #{wrong}, not 401",
              'something in front of GitLab answers this path: let it through to Rails')
     end
-    passed('notification endpoint accepts the secret', right)
+    passed('notification endpoint accepts the secret', 'yes')
     passed('notification endpoint refuses a wrong one', wrong)
   end
 
@@ -121,7 +121,7 @@ class Proof
     registry = Registry.new(@order['primary']['registry_url'])
     code, body = accepted(registry, 30)
     refused(site, registry, body) unless code
-    passed("#{site}'s registry accepts a pull-only token signed here", code)
+    passed("#{site}'s registry accepts a pull-only token signed here", 'yes')
     stranger(registry, site)
     status, = registry.push(@token, %w[pull])
     unless [401, 403].include?(status)

@@ -69,7 +69,7 @@ class Main
     changed = contents.reject { |path, bytes| Files.read(path) == bytes }
     needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
-    proof = -> { proven += Proof.new(@order).run }
+    proof = -> { proven.merge!(Proof.new(@order).run) }
     needed ? change(changed, &proof) : proof.call
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
       'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven }

@@ -1,0 +1,158 @@
+"""The main job shown from beginning to end: ``python -m lab demo [STACK…]`` (`make demo`)."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from lab.api import Lab
+
+STACKS = {
+    "dev": "shared storage: one bucket under both registries, tokyo reads it",
+    "replicated": "storage per site: GitLab Geo copies each image from london to tokyo",
+}
+REPOSITORY = "group/app"
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass
+class Steps:
+    """What was done and how long it took, printed as it goes."""
+
+    done: list[tuple[str, float]] = field(default_factory=list)
+
+    def __call__(self, title: str, work: Callable[[], str]) -> None:
+        """Run a step; its returned text is shown beside its time."""
+        console.print(f"\n[bold cyan]▶ {title}[/]")
+        began = time.monotonic()
+        result = work()
+        took = time.monotonic() - began
+        self.done.append((title, took))
+        console.print(f"  [green]✔[/] {result} [dim]({took:.1f} s)[/]")
+
+
+class Failed(Exception):
+    """A step did not do what it must."""
+
+
+def demand(true: object, complaint: str) -> None:
+    """Raise Failed unless the first is true."""
+    if not true:
+        raise Failed(complaint)
+
+
+def show(lab: Lab, stack: str) -> None:
+    """One stack, from two sites of their own to a replicated image and back. Raises Failed."""
+    step = Steps()
+    hosts = [host for host in lab.hosts() if host.site]
+    before = {host.name: host.read("/etc/gitlab/gitlab.rb") for host in hosts}
+    digest = ""
+
+    def up() -> str:
+        run(lab, "up", "--yes", "--skip-preview", "--stack", stack)
+        return "both sites configured and proven"
+
+    def push() -> str:
+        nonlocal digest
+        digest = lab.push("london", f"{REPOSITORY}:1.0", seed=b"demo 1.0")
+        return f"{REPOSITORY}:1.0 is {digest[:19]}… at london"
+
+    def arrive() -> str:
+        took = lab.wait(lambda: lab.tags("tokyo", REPOSITORY).get("1.0") == digest, 60, "the image at tokyo")
+        demand(lab.pull("tokyo", f"{REPOSITORY}:1.0") == digest, "tokyo has another image")
+        return f"pulled from tokyo with the same digest, {took:.1f} s after the push"
+
+    def again() -> str:
+        sessions = sum(host.ssh_sessions() for host in hosts)
+        output = run(lab, "up", "--yes", "--skip-preview", "--stack", stack)
+        demand("changed" not in re.sub("unchanged", "", output), "the second up changed something")
+        opened = sum(host.ssh_sessions() for host in hosts) - sessions
+        demand(opened == 0, f"the second up opened {opened} SSH sessions")
+        return "nothing to do, no SSH session opened"
+
+    def destroy() -> str:
+        run(lab, "destroy", "--yes", "--skip-preview", "--stack", stack)
+        for host in hosts:
+            demand(host.read("/etc/gitlab/gitlab.rb") == before[host.name], f"{host.name}: gitlab.rb differs")
+        return "each gitlab.rb is byte for byte what it was; the images stay in their buckets"
+
+    console.rule(f"[bold]{stack}[/]: {STACKS.get(stack, 'a stack of your own')}")
+    step(f"pulumi up --stack {stack}", up)
+    step("push an image to london", push)
+    step("the image at tokyo", arrive)
+    step("pulumi up, once more", again)
+    picture(lab, stack)
+    step(f"pulumi destroy --stack {stack}", destroy)
+    console.print(f"\n[dim]{stack}: {sum(took for _, took in step.done):.0f} s in all[/]")
+
+
+def run(lab: Lab, *arguments: str) -> str:
+    """The Pulumi CLI with its output shown as it comes; Failed when it fails. Returns the output."""
+    command = ["pulumi", *arguments, "--non-interactive", "--color", "never", "--suppress-outputs"]
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        cwd=lab.dir / "project",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.strip() and not line.startswith("@") and " creating (0s)" not in line:
+                console.print(f"  │ {line.rstrip()}", markup=False, style="dim")
+    output = "".join(lines)
+    demand(process.returncode == 0, f"{' '.join(command[:2])} ended with {process.returncode}")
+    return output
+
+
+def picture(lab: Lab, stack: str) -> None:
+    """What was built and proven, from the stack's outputs."""
+    outputs = json.loads(lab.pulumi("stack", "output", "--json", stack=stack).stdout)
+    tree = Tree("[bold]what was built[/]")
+    for name, site in outputs["sites"].items():
+        access = "read-only" if site["read_only"] else "read and write"
+        branch = tree.add(f"[bold]{name}[/] ({site['role']})  {site['registry']}")
+        branch.add(f"storage {site['storage']}, {access}")
+        branch.add(f"registry certificate {site['key_fingerprint'][:16]}…")
+        for node, address in site["nodes"].items():
+            branch.add(f"{node} at {address}")
+    console.print()
+    console.print(tree)
+    table = Table("node", "proven", "answer", box=None, header_style="bold")
+    for nodes in outputs["proof"].values():
+        for node, checks in nodes.items():
+            for number, (check, answer) in enumerate(checks.items()):
+                table.add_row(node if number == 0 else "", check, answer)
+    console.print(table)
+
+
+def main(stacks: list[str]) -> int:
+    """Show each stack in turn; 1 when something is not as it must be."""
+    lab = Lab.current()
+    try:
+        for number, stack in enumerate(stacks or STACKS):
+            if number:
+                lab.reset()
+            show(lab, stack)
+    except (Failed, TimeoutError, RuntimeError) as error:
+        console.print(f"\n[bold red]✘ {error}[/]")
+        console.print("`make lab` starts the same sites with a shell, to look around.")
+        return 1
+    console.print("\n[bold green]done.[/] To look around in a lab of your own: `make lab`")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,48 @@
+"""End-to-end tests: the real engine against the lab. `make e2e` runs them inside one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.api import Lab
+from lab.host import Host
+from tests.e2e.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The lab these tests run in."""
+    try:
+        return Lab.current()
+    except RuntimeError as error:
+        pytest.exit(f"{error} (`make e2e`)", returncode=2)
+
+
+@pytest.fixture(scope="module")
+def fresh(lab: Lab) -> Iterator[Lab]:
+    """The lab as it started: both sites on their own, nothing of ours on them."""
+    lab.reset()
+    yield lab
+    lab.heal()
+
+
+@pytest.fixture(scope="module")
+def dev(fresh: Lab) -> Stack:
+    return Stack(fresh, "dev")
+
+
+@pytest.fixture(scope="module")
+def replicated(fresh: Lab) -> Stack:
+    return Stack(fresh, "replicated")
+
+
+@pytest.fixture(scope="module")
+def london(fresh: Lab) -> Host:
+    return fresh.host("london-1")
+
+
+@pytest.fixture(scope="module")
+def tokyo(fresh: Lab) -> Host:
+    return fresh.host("tokyo-1")

@@ -1,0 +1,97 @@
+"""A stack of the lab as a user drives it, and what the tests read on its hosts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from lab.api import Lab
+from lab.host import Host
+
+GITLAB_RB = "/etc/gitlab/gitlab.rb"
+OURS = "/etc/gitlab/geo-registry"
+NAMESPACE = "gitlab-geo-registry:"
+
+
+class Stack:
+    """A stack of the lab's project: the CLI as a user runs it, and its configuration file."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self.lab, self.name = lab, name
+        self.file = lab.dir / "project" / f"Pulumi.{name}.yaml"
+
+    def up(self, *, check: bool = True) -> str:
+        """`pulumi up`; its output, and its time printed."""
+        began = time.monotonic()
+        done = self.lab.pulumi("up", "--yes", "--skip-preview", stack=self.name, check=check)
+        print(f"pulumi up ({self.name}): {time.monotonic() - began:.1f} s, exit {done.returncode}")
+        if not check:
+            assert done.returncode != 0, f"this up must fail:\n{done.stdout}"
+        return done.stdout + done.stderr
+
+    def fails(self) -> str:
+        """A `pulumi up` that must fail; what it says."""
+        return self.up(check=False)
+
+    def destroy(self) -> str:
+        return self.lab.pulumi("destroy", "--yes", "--skip-preview", stack=self.name).stdout
+
+    def preview(self, *options: str, check: bool = True) -> str:
+        done = self.lab.pulumi("preview", *options, stack=self.name, check=check)
+        return done.stdout + done.stderr
+
+    def outputs(self) -> dict[str, Any]:
+        text = self.lab.pulumi("stack", "output", "--json", stack=self.name).stdout
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def configure(self, change: Callable[[dict[str, Any]], object]) -> None:
+        """Edit the stack's configuration, keys without their namespace."""
+        document = yaml.safe_load(self.file.read_text())
+        config = document["config"]
+        own = {k.removeprefix(NAMESPACE): v for k, v in config.items() if k.startswith(NAMESPACE)}
+        change(own)
+        others = {k: v for k, v in config.items() if not k.startswith(NAMESPACE)}
+        document["config"] = others | {NAMESPACE + k: v for k, v in own.items()}
+        self.file.write_text(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
+
+
+def settle(host: Host) -> None:
+    """Wait for the services after a change made by hand."""
+    host.wait_ready()
+
+
+def files(host: Host) -> dict[str, bytes]:
+    """What a reconfigure writes of the registry and of Geo, to see whether one changed anything."""
+    names = [
+        "/var/opt/gitlab/registry/config.yml",
+        "/var/opt/gitlab/registry/gitlab-registry.crt",
+        "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key",
+        "/var/opt/gitlab/gitlab-rails/etc/gitlab.yml",
+        GITLAB_RB,
+    ]
+    return {name: host.read(name) for name in names}
+
+
+def secrets(host: Host) -> dict[str, str]:
+    """The secrets file that we put on a node."""
+    found: dict[str, str] = json.loads(host.read(f"{OURS}/secrets.json"))
+    return found
+
+
+def start(lab: Lab, *arguments: str, stack: str = "dev") -> subprocess.Popen[str]:
+    """The CLI in the background."""
+    return subprocess.Popen(
+        ["pulumi", *arguments, "--non-interactive", "--stack", stack],
+        cwd=lab.dir / "project",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )

@@ -1,0 +1,59 @@
+"""Images that are there already are not lost: a storage is not changed under them, and `keep` replicates them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.api import Lab
+from lab.host import Host
+from tests.e2e.stack import Stack, files
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def digest(fresh: Lab) -> str:
+    """An image in london's own storage before the first `up`."""
+    return fresh.push("london", "old/image:1", seed=b"old")
+
+
+def test_storage_is_not_changed_under_images(digest: str, dev: Stack, fresh: Lab, london: Host) -> None:
+    """Refused with an explanation; the registry goes on with its images."""
+    before = (files(london), london.reconfigures())
+    output = dev.fails()
+    assert "london-1 (site london): refused: its registry would move from filesystem" in output
+    assert "the registry holds images" in output
+    assert "storage.data_moved true" in output
+    assert (files(london), london.reconfigures()) == before
+    assert fresh.pull("london", "old/image:1") == digest
+
+
+def test_kept_storage_replicates_what_is_there(
+    digest: str, replicated: Stack, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """Storage-agnostic: both sites keep their disks, and the old image arrives at tokyo."""
+
+    def keep(config: dict[str, dict[str, dict[str, object]]]) -> None:
+        for site in ("london", "tokyo"):
+            config["sites"][site]["storage"] = "keep"
+
+    replicated.configure(keep)
+    replicated.up()
+    fresh.wait(lambda: fresh.tags("tokyo", "old/image").get("1") == digest, 60, "the old image at tokyo")
+    assert fresh.pull("tokyo", "old/image:1") == digest
+    assert b"acme-registry" not in files(london)["/var/opt/gitlab/registry/config.yml"]
+    assert fresh.s3().list_buckets()["Buckets"] == []
+    sessions = tokyo.ssh_sessions()
+    replicated.up()
+    assert tokyo.ssh_sessions() == sessions
+    replicated.destroy()
+    assert fresh.pull("london", "old/image:1") == digest
+
+
+def test_data_that_has_been_moved_is_taken_at_its_word(
+    digest: str, dev: Stack, fresh: Lab, london: Host
+) -> None:
+    """With `data_moved` the same change goes through."""
+    dev.configure(lambda c: c["storage"].update(data_moved=True))
+    dev.up()
+    assert fresh.push("london", "new/image:1", seed=b"new") == fresh.pull("tokyo", "new/image:1")
