@@ -11,6 +11,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from lab.host import RUN
+
 USER, PASSWORD = "root", "lab-password"
 CREDENTIALS = f"{USER}:{PASSWORD}"
 
@@ -61,7 +63,7 @@ class SkopeoError(RuntimeError):
 
 def skopeo(*arguments: str, timeout: float = 60) -> str:
     """Run skopeo and return its stdout; SkopeoError has its stderr."""
-    command = ["skopeo", "--insecure-policy", *arguments]
+    command = ["skopeo", "--insecure-policy", f"--registries.d={RUN / 'registries.d'}", *arguments]
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
     )
@@ -77,7 +79,6 @@ def push(registry: str, ref: str, seed: bytes, credentials: str = CREDENTIALS) -
         make_image(image, seed)
         digest = Path(directory, "digest")
         options = [
-            "--remove-signatures",
             "--preserve-digests",
             f"--digestfile={digest}",
             f"--dest-creds={credentials}",
@@ -92,7 +93,6 @@ def pull(registry: str, ref: str, credentials: str = CREDENTIALS) -> str:
         digest = Path(directory, "digest")
         source = f"docker://{registry}/{ref}"
         options = [
-            "--remove-signatures",
             "--preserve-digests",
             f"--digestfile={digest}",
             f"--src-creds={credentials}",

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lab.authority import SYSTEM_BUNDLE
+from lab.host import RUN
 from lab.sites import SERVICES_ADDRESS, Layout, host_key
 from lab.tree import write
 
@@ -43,7 +44,7 @@ def make_home(home: Path, layout: Layout) -> str:
 
 
 def make_workstation(lab_dir: Path) -> None:
-    """Within the lab's mount namespace: /etc/resolv.conf, the trusted CAs, and root's home in /etc/passwd."""
+    """Within the lab's mount namespace: resolv.conf, the trusted CAs, root's home, skopeo's signatures."""
     etc = lab_dir / "etc"
     write(etc / "resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
     # ssh takes ~ from here and not from HOME.
@@ -51,6 +52,9 @@ def make_workstation(lab_dir: Path) -> None:
     write(etc / "passwd", root.sub(rf"\g<1>{lab_dir / 'home'}", Path("/etc/passwd").read_text()))
     _cover(Path("/etc/resolv.conf"), etc / "resolv.conf")
     _cover(Path("/etc/passwd"), etc / "passwd")
+    # By default skopeo looks for signatures in a place of root's that an ordinary user cannot even read.
+    signatures = f"default-docker:\n  lookaside: file://{lab_dir}/signatures\n"
+    write(RUN / "registries.d/default.yaml", signatures)
     _cover(SYSTEM_BUNDLE, lab_dir / "ca/ca-certificates.crt")
 
 
