@@ -6,20 +6,18 @@ Standard library only: this runs before `.venv` exists.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab import golang
-from lab.progress import SetupError, run, say, step
+from lab.progress import SetupError, locked, run, say, step
 from lab.virtualenv import pinned
 
 # The newest release whose command line can be built from Go modules. requirements.txt pins the SDK of the
@@ -90,8 +88,8 @@ def ensure_engine(python: Path, log: Path, root: Path = ROOT) -> Engine:
     home = cache_dir() / "engine" / f"v{VERSION}-{platform.machine()}"
     engine = on_path() or cached(home)
     if engine is None:
-        with _locked(home.parent):
-            # Another set-up may have made it while we waited for the lock.
+        with locked(home.parent / "lock", "the Pulumi engine"):
+            # Another checkout's set-up may have made it while we waited for the lock.
             engine = cached(home) or _installed(home, log) or _built(home, python, log)
     (root / RECORD).write_text(json.dumps(asdict(engine)))
     return engine
@@ -186,16 +184,3 @@ def _empty(directory: Path) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     return directory
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Two set-ups (two checkouts, say) build one engine."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("==> another set-up is making the Pulumi engine: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

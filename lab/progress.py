@@ -5,6 +5,7 @@ Standard library only: all of this runs before `.venv` exists.
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import time
@@ -95,6 +96,19 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
             say(f"    … {elapsed(time.monotonic() - start)}")
         else:
             return
+
+
+@contextmanager
+def locked(file: Path, what: str) -> Iterator[None]:
+    """Only one set-up at a time; the second one says that it waits. A killed one leaves no lock behind."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"==> another set-up is at work on {what}: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def fail(text: str) -> int:

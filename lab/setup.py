@@ -6,7 +6,6 @@ on where it stopped. Standard library only: this runs before `.venv` exists.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -48,22 +47,19 @@ def main() -> int:
 
 def _set_up(root: Path) -> None:
     from lab import debian, engine
-    from lab.progress import SetupError, say
+    from lab.progress import SetupError, locked, say
     from lab.virtualenv import ensure_venv
 
     if sys.platform != "linux":
         raise SetupError("The lab makes its hosts from Linux namespaces: run it on a Linux machine.")
     is_root = os.geteuid() == 0
-    state = root / ".lab"
-    log = state / "setup.log"
+    log = root / ".lab" / "setup.log"
     if is_root:  # an ordinary user's namespaces need the package uidmap first
         debian.ensure_namespaces(root=True)
     debian.ensure_packages(log, root=is_root)
     if not is_root:
         debian.ensure_namespaces(root=False)
-    state.mkdir(exist_ok=True)
-    with (state / "setup.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(root / ".lab" / "setup.lock", "this checkout"):
         python = ensure_venv(root, log)
         chosen = engine.ensure_engine(python, log, root)
     say(f"engine   {chosen}")

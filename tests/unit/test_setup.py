@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from lab import setup, virtualenv
-from lab.progress import SetupError, elapsed, run
+from lab.progress import SetupError, elapsed, locked, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -184,6 +186,19 @@ def test_a_succeeding_program_prints_nothing(tmp_path: Path, capfd: pytest.Captu
     run(["sh", "-c", "echo noise; echo noise >&2"], log=tmp_path / "log")
     assert capfd.readouterr() == ("", "")
     assert (tmp_path / "log").read_text().count("\nnoise") == 2
+
+
+def test_a_second_set_up_waits_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lock is the kernel's, held by an open file: it ends with its holder, however that ends."""
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        release = threading.Timer(0.1, lambda: fcntl.flock(held, fcntl.LOCK_UN))
+        release.start()
+        with locked(tmp_path / "lock", "this checkout"):
+            assert "at work on this checkout: waiting" in capsys.readouterr().out
+        release.join()
+    with locked(tmp_path / "lock", "this checkout"):
+        assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (83.2, "1 min 23 s")])
