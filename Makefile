@@ -34,7 +34,7 @@ check: static unit ## the quick part of `test`, under 20 seconds
 static: setup
 	@echo "==> format, linter, types"
 	@$(BIN)/ruff format --check --quiet --output-format concise .
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/mypy --no-error-summary
 
 unit: setup ## unit tests
