@@ -91,7 +91,8 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
         "owner": f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}",
         "resource": f"{kind}/{name}",
         "issuer": deployment.issuer,
-        "replication": deployment.replication,
+        # Of a secondary only: a primary is not touched by it.
+        "replication": kind == "secondary" and deployment.replication,
         "read_only": deployment.read_only(site),
         "data_moved": deployment.storage.data_moved,
         "primary": {

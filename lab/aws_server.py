@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import re
 import sys
 import urllib.parse
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import FakeBucket, FakeDeleteMarker, S3Backend
+from moto.s3.responses import S3Response
 from werkzeug.serving import run_simple
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -134,9 +137,39 @@ def judge_transport() -> None:
     IAMPolicyStatement.is_action_permitted = judged  # type: ignore[method-assign]
 
 
+def judge_deletes() -> None:
+    """Have moto judge a deletion of several objects by the objects' name, as AWS does; it takes the bucket's.
+
+    A registry deletes with such requests only, and a policy gives s3:DeleteObject on objects.
+    """
+    authorize = S3Response._authenticate_and_authorize_s3_action  # noqa: SLF001 (moto has no other place)
+
+    def judged(self: S3Response, bucket_name: str | None = None, key_name: str | None = None) -> None:
+        if self.data.get("Action") == "DeleteObject" and key_name is None:
+            found = re.search(rb"<Key>(.*?)</Key>", self.body)
+            key_name = found[1].decode() if found else None
+        authorize(self, bucket_name, key_name)
+
+    setattr(S3Response, authorize.__name__, judged)
+
+
+def hide_deleted_folders() -> None:
+    """Have moto list no folder whose objects are all deleted: in a versioned bucket it does, and tags stay."""
+    listed = S3Backend.list_objects
+
+    def hidden(self: S3Backend, bucket: FakeBucket, *arguments: Any, **named: Any) -> Any:
+        keys, folders, *rest = listed(self, bucket, *arguments, **named)
+        alive = [name for name, key in bucket.keys.items() if not isinstance(key, FakeDeleteMarker)]
+        return keys, [one for one in folders if any(name.startswith(one) for name in alive)], *rest
+
+    setattr(S3Backend, listed.__name__, hidden)
+
+
 def main(address: str, port: int) -> None:
     """Serve until killed."""
     judge_transport()
+    judge_deletes()
+    hide_deleted_folders()
     moto = DomainDispatcherApplication(create_backend_app)
     run_simple(address, port, checked(moto), threaded=True, request_handler=MotoRequestHandler)
 
