@@ -101,14 +101,14 @@ class GitLabTree:
             user=run_as(),
         )
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start gitlab-ctl and do not wait."""
+        command = [str(OMNIBUS / "bin/gitlab-ctl"), *arguments]
         return subprocess.Popen(
-            [OMNIBUS / "bin/gitlab-ctl", *arguments],
+            command,
             env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             user=run_as(),
         )
 

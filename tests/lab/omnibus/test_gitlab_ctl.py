@@ -14,6 +14,7 @@ from tests.lab.omnibus.gitlab_tree import (
     SITE,
     GitLabTree,
     run_as,
+    wait_for,
 )
 
 # -- gitlab.rb
@@ -53,8 +54,10 @@ def test_a_typo_in_a_nested_key_exits_0(host: GitLabTree) -> None:
 def test_nested_hashes_come_into_being_and_symbols_are_text(host: GitLabTree) -> None:
     """`registry['storage']['s3']['bucket'] = …` needs no hash before it."""
     host.reconfigure(
-        SITE + "registry[:storage]['s3'][:bucket] = 'x'\nregistry['storage']['s3']['v'] = { a: [{ b: 1 }] }"
+        SITE + "registry[:storage]['s3'][:bucket] = 'x'\nregistry['storage']['s3']['v'] = { a: [{ b: 1 }] }\n"
+        "gitlab_rails[:geo_node_name] = 'tokyo'"
     )
+    assert host.rails()["geo"]["node_name"] == "tokyo"
     assert host.registry()["storage"]["s3"] == {"bucket": "x", "v": {"a": [{"b": 1}]}}
 
 
@@ -115,15 +118,12 @@ def test_a_reconfigure_waits_for_another_without_a_limit(host: GitLabTree) -> No
     """It says whom it waits for, and goes on when that one has ended."""
     host.write("/opt/gitlab/etc/lab.json", json.dumps(host.lab_settings() | {"reconfigure_seconds": 1}))
     first = host.begin("reconfigure")
-    assert first.stdout is not None
-    while "gitlab.yml" not in first.stdout.readline():
-        pass
+    wait_for(lambda: host.exists(GITLAB_YML))
     with pytest.raises(subprocess.TimeoutExpired):
         host.ctl("reconfigure", timeout=0.5)
     second = host.ctl("reconfigure")
     assert f"Cinc Client {first.pid} is running, will wait" in second.stdout
     assert (first.wait(), second.returncode) == (0, 0)
-    first.stdout.close()
 
 
 def test_a_killed_run_leaves_its_lock_free_and_its_restarts_undone(host: GitLabTree) -> None:
@@ -133,14 +133,9 @@ def test_a_killed_run_leaves_its_lock_free_and_its_restarts_undone(host: GitLabT
     host.write("/opt/gitlab/etc/lab.json", json.dumps(host.lab_settings() | {"reconfigure_seconds": 20}))
     host.gitlab_rb(SITE + "gitlab_rails['time_zone'] = 'Asia/Tokyo'")
     run = host.begin("reconfigure")
-    assert run.stdout is not None
-    while "Asia/Tokyo" not in run.stdout.readline():
-        pass
-    while "Asia/Tokyo" not in host.read(GITLAB_YML):
-        pass
+    wait_for(lambda: "Asia/Tokyo" in host.read(GITLAB_YML))
     run.kill()
     run.wait()
-    run.stdout.close()
     host.write("/opt/gitlab/etc/lab.json", json.dumps(host.lab_settings()))
     host.reconfigure()
     assert host.commanded() == []
