@@ -34,12 +34,22 @@ def refuses(site: GitLabSite) -> str:
 
 
 def test_it_starts_with_what_a_reconfigure_writes(site: GitLabSite) -> None:
-    """Also where AWS_CA_BUNDLE is set, on which Debian's panics, and with keys that only GitLab's knows."""
+    """Also with keys that only GitLab's registry knows."""
     site.reconfigure(
         "registry['gc'] = { 'disabled' => true }\nregistry['redis'] = { 'cache' => { 'enabled' => false } }\n"
     )
-    with site.running("rails"), site.registry(AWS_CA_BUNDLE="/nowhere.pem"):
+    with site.running("rails", "registry"):
         site.push("group/app", "1")
+
+
+def test_its_environment_is_clean(site: GitLabSite) -> None:
+    """With AWS_CA_BUNDLE Debian's registry panics as soon as it has S3 for storage."""
+    site.reconfigure(
+        "registry['storage'] = { 's3_v2' => { 'bucket' => 'b', 'region' => 'eu-west-1', 'accesskey' => 'a',"
+        " 'secretkey' => 's', 'regionendpoint' => 'http://127.0.0.1:9' } }\n"
+    )
+    with site.registry(AWS_CA_BUNDLE="/nowhere.pem"):
+        pass
 
 
 def test_two_drivers_refuse_to_start(site: GitLabSite) -> None:
