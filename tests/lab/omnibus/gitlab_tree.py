@@ -168,6 +168,8 @@ def made(*names: str) -> Iterator[list[GitLabTree]]:
     try:
         yield [GitLabTree(base / name) for name in names]
     finally:
+        for directory, _, _ in os.walk(base):
+            Path(directory).chmod(0o755)  # A replica's is read-only, for its owner too.
         shutil.rmtree(base)
 
 
