@@ -125,20 +125,18 @@ class Reconfigure
   end
 
   def services
-    @started = []
-    Runit::SERVICES.each do |name|
-      next @runit.disable(name) unless enabled?(name)
-
+    wanted, others = Runit::SERVICES.partition { |name| enabled?(name) }
+    others.each { |name| @runit.disable(name) }
+    wanted.each do |name|
       # Root's alone: the registry logs its headers, and so the notification token.
       @resources.directory("/var/log/gitlab/#{name}", mode: 0o700)
       @resources.file("/opt/gitlab/sv/#{name}/run", @runit.run_script(name), mode: 0o755, restart: [name])
-      @started << name if @runit.enable(name)
     end
+    @started = @runit.enable(wanted)
   end
 
   def restarts
-    names = @resources.restarts & @runit.enabled
-    (names - (@started || [])).each { |name| @runit.command('restart', name) }
+    @runit.command('restart', *((@resources.restarts & @runit.enabled) - (@started || [])))
   end
 
   def enabled?(name)

@@ -25,13 +25,11 @@ class Runit
     SERVICES.select { |name| Dir.exist?(directory(name)) && !File.exist?(down(name)) }
   end
 
-  # Whether it was off.
-  def enable(name)
-    return false unless File.exist?(down(name))
-
-    command('start', name)
-    File.delete(down(name))
-    true
+  # Starts those that are off; which they were.
+  def enable(names)
+    off = names.select { |name| File.exist?(down(name)) }
+    command('start', *off)
+    off.each { |name| File.delete(down(name)) }
   end
 
   def disable(name)
@@ -44,12 +42,15 @@ class Runit
 
   # Prints what sv says, e.g. "ok: run: registry: (pid 71) 0s"; whether it succeeded. That a service ends at once
   # again is not noticed, as in reality.
-  def command(action, name)
+  def command(action, *names)
+    return true if names.empty?
+
     unless Lab::ROOT.empty?
-      File.write(Lab.path('/sv.log'), "#{action} #{name}\n", mode: 'a')
+      File.write(Lab.path('/sv.log'), names.map { |name| "#{action} #{name}\n" }.join, mode: 'a')
       return true
     end
-    output = IO.popen({ 'SVDIR' => '/opt/gitlab/service' }, ['sv', '-w', '30', action, name], err: %i[child out], &:read)
+    sv = ['sv', '-w', '30', action, *names]
+    output = IO.popen({ 'SVDIR' => '/opt/gitlab/service' }, sv, err: %i[child out], &:read)
     puts output.gsub('/opt/gitlab/service/', '')
     $?.success?
   end
