@@ -44,6 +44,9 @@ _STAND_INS = {
     "gitlab_version": "18.5",
     "region": "eu-west-1",
     "mode": "shared",
+    "host": "{}.invalid",
+    "external_url": "https://gitlab-{}.invalid",
+    "registry_url": "https://registry-{}.invalid",
 }
 
 
@@ -53,7 +56,7 @@ def _contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem
     Empty where the shape is too far off to tell.
     """
     raw = copy.deepcopy(raw)
-    for detail in error.errors(include_url=False):
+    for number, detail in enumerate(error.errors(include_url=False)):
         *path, last = [part for part in detail["loc"] if part not in {"[key]", "S3"}]
         at: Any = raw
         for part in path:
@@ -61,7 +64,7 @@ def _contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem
         if isinstance(at, dict):
             at.pop(last, None)
             if last in _STAND_INS:
-                at[last] = _STAND_INS[str(last)]
+                at[last] = _STAND_INS[str(last)].format(number)
     try:
         return checks.problems(Deployment.model_validate(raw))
     except ValidationError:

@@ -117,6 +117,7 @@ def _storage(
         "root": s3.root_directory,
         "endpoint": s3.endpoint,
         "write": not deployment.read_only(site),
+        "patience": 5 if deployment.sites[site].s3_keys else 60,
         "access_key": secrets["s3_access_key"],
         "secret_key": secrets["s3_secret_key"],
     }

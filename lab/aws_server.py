@@ -154,7 +154,7 @@ def judge_deletes() -> None:
 
 
 def hide_deleted_folders() -> None:
-    """Have moto list no folder whose objects are all deleted: in a versioned bucket it does, and tags stay."""
+    """Have moto list no folder whose objects are all deleted; in a versioned bucket it does."""
     listed = S3Backend.list_objects
 
     def hidden(self: S3Backend, bucket: FakeBucket, *arguments: Any, **named: Any) -> Any:

@@ -107,8 +107,7 @@ def run(lab: Lab, *arguments: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+        for line in process.stdout or ():
             lines.append(line)
             if line.strip() and not line.startswith("@") and " creating (0s)" not in line:
                 console.print(f"  │ {line.rstrip()}", markup=False, style="dim")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -84,14 +87,28 @@ def secrets(host: Host) -> dict[str, str]:
     return found
 
 
-def start(lab: Lab, *arguments: str, stack: str = "dev") -> subprocess.Popen[str]:
-    """The CLI in the background."""
-    return subprocess.Popen(
-        ["pulumi", *arguments, "--non-interactive", "--stack", stack],
-        cwd=lab.dir / "project",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+class Running:
+    """The CLI in the background: `end` waits for it, `kill` ends it and its plugins at once."""
+
+    def __init__(self, lab: Lab, *arguments: str, stack: str = "dev") -> None:
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as this)
+        self._process = subprocess.Popen(
+            ["pulumi", *arguments, "--non-interactive", "--stack", stack],
+            cwd=lab.dir / "project",
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def end(self, seconds: float = 90) -> tuple[int, str]:
+        """Its exit status and what it said."""
+        code = self._process.wait(seconds)
+        self._output.seek(0)
+        with self._output as output:
+            return code, output.read()
+
+    def kill(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._output.close()

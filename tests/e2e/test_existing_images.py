@@ -42,7 +42,7 @@ def test_kept_storage_replicates_what_is_there(
     fresh.wait(lambda: fresh.tags("tokyo", "old/image").get("1") == digest, 60, "the old image at tokyo")
     assert fresh.pull("tokyo", "old/image:1") == digest
     assert b"acme-registry" not in files(london)["/var/opt/gitlab/registry/config.yml"]
-    assert fresh.s3().list_buckets()["Buckets"] == []
+    assert not any("acme-registry" in b["Name"] for b in fresh.s3().list_buckets()["Buckets"])
     sessions = tokyo.ssh_sessions()
     replicated.up()
     assert tokyo.ssh_sessions() == sessions

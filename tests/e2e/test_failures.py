@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from lab.api import Lab
 from lab.host import Host
-from tests.e2e.stack import GITLAB_RB, OURS, Stack, files, settle, start
+from tests.e2e.stack import GITLAB_RB, OURS, Running, Stack, files, settle
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
 def up(dev: Stack) -> Stack:
-    dev.configure(lambda c: c["ssh"].update(wait_seconds=2))
+    dev.configure(lambda c: c["ssh"].update(wait_seconds=1))
     dev.up()
     return dev
 
 
 @pytest.fixture
-def changing(up: Stack) -> Iterator[Stack]:
+def changing(up: Stack) -> Stack:
     """A change of settings for both nodes, different each time."""
     up.configure(lambda c: c.update(rotate={"http_secret": time.time_ns() % 10**9}))
-    yield up
+    return up
 
 
 def slow(host: Host, seconds: float) -> None:
@@ -44,6 +41,10 @@ def whole(host: Host) -> None:
     )
     host.run("gitlab-ctl reconfigure")
     assert host.run(f"ls -A /etc/gitlab {OURS} | grep geo-registry-", check=False).stdout == ""
+
+
+def reconfiguring(host: Host) -> bool:
+    return any("gitlab-ctl reconfigure" in process for process in host.processes())
 
 
 def test_a_node_that_is_down_fails_alone(changing: Stack, fresh: Lab, london: Host, tokyo: Host) -> None:
@@ -131,11 +132,10 @@ def test_the_engine_killed_in_the_middle_leaves_whole_nodes(
     """The node finishes by itself; after `pulumi cancel` the next `up` does no reconfigure that is not needed."""
     slow(london, 2)
     done = london.reconfigures()
-    process = start(fresh, "up", "--yes", "--skip-preview")
-    fresh.wait(lambda: any("gitlab-ctl reconfigure" in p for p in london.processes()), 30, "the reconfigure")
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    fresh.wait(lambda: not any("ruby -" in p for p in london.processes()), 30, "the node's own end")
+    running = Running(fresh, "up", "--yes", "--skip-preview")
+    fresh.wait(lambda: reconfiguring(london), 30, "the reconfigure")
+    running.kill()
+    fresh.wait(lambda: not any("ruby - apply" in p for p in london.processes()), 30, "the node's own end")
     slow(london, 0.3)
     assert london.reconfigures() == done + 1
     settle(london)
@@ -148,14 +148,15 @@ def test_the_engine_killed_in_the_middle_leaves_whole_nodes(
 def test_the_node_killed_in_the_middle_is_healed(changing: Stack, fresh: Lab, london: Host) -> None:
     """Power lost during the reconfigure: gitlab.rb is whole, and the next `up` heals."""
     slow(london, 3)
-    process = start(fresh, "up", "--yes", "--skip-preview")
-    fresh.wait(lambda: any("gitlab-ctl reconfigure" in p for p in london.processes()), 30, "the reconfigure")
+    running = Running(fresh, "up", "--yes", "--skip-preview")
+    fresh.wait(lambda: reconfiguring(london), 30, "the reconfigure")
     time.sleep(0.3)
     london.stop()
-    assert process.wait(60) != 0
+    running.kill()
     slow(london, 0.3)
     london.start()
     london.wait_ready()
+    fresh.pulumi("cancel", "--yes", "dev", stack=None)
     changing.up()
     whole(london)
 
@@ -163,14 +164,14 @@ def test_the_node_killed_in_the_middle_is_healed(changing: Stack, fresh: Lab, lo
 def test_two_ups_at_once(changing: Stack, fresh: Lab, london: Host) -> None:
     """The second is told of the lock, and the first goes through."""
     slow(london, 2)
-    first = start(fresh, "up", "--yes", "--skip-preview")
-    fresh.wait(lambda: any("gitlab-ctl reconfigure" in p for p in london.processes()), 30, "the reconfigure")
-    second = start(fresh, "up", "--yes", "--skip-preview")
-    said, _ = second.communicate(timeout=60)
-    output, _ = first.communicate(timeout=60)
+    first = Running(fresh, "up", "--yes", "--skip-preview")
+    fresh.wait(lambda: reconfiguring(london), 30, "the reconfigure")
+    code, said = Running(fresh, "up", "--yes", "--skip-preview").end()
+    assert code != 0
+    assert "locked" in said
+    code, said = first.end()
+    assert code == 0, said
     slow(london, 0.3)
-    assert second.returncode != 0 and "locked" in said
-    assert first.returncode == 0, output
     whole(london)
 
 

@@ -31,8 +31,8 @@ def test_a_wrong_configuration_is_told_without_a_traceback(dev: Stack) -> None:
     text = dev.file.read_text()
 
     def spoil(config: dict[str, dict[str, dict[str, object]]]) -> None:
-        config["sites"]["tokyo"]["registry_url"] = "https://registry.tokyo.example.com/path"  # type: ignore[assignment]
-        config["sites"]["tokyo"]["read_only"] = False  # type: ignore[assignment]
+        config["sites"]["tokyo"]["registry_url"] = "https://registry.tokyo.example.com/path"
+        config["sites"]["tokyo"]["read_only"] = False
         config["regions"] = {}
 
     dev.configure(spoil)

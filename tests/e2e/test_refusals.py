@@ -36,17 +36,12 @@ def by_hand(host: Host, line: str) -> Iterator[None]:
         settle(host)
 
 
-def again(stack: Stack, node: str) -> None:
-    """Ask for the proof of one node only, as an `up` that changes only that node would."""
-    stack.configure(lambda c: c["sites"]["tokyo"].update(ssh={"wait_seconds": 9 + len(node)}))
-
-
 @pytest.fixture
-def only_tokyo(proven: Stack) -> Iterator[Stack]:
+def only_tokyo(proven: Stack) -> Stack:
     """A change of tokyo's connection alone: its node is applied and proven, london is left as it is."""
     count = int(proven.file.stat().st_mtime_ns % 1000) + 30
     proven.configure(lambda c: c["sites"]["tokyo"].update(ssh={"wait_seconds": count}))
-    yield proven
+    return proven
 
 
 def told(output: str, *parts: str) -> None:
@@ -83,11 +78,14 @@ def test_another_notification_secret(proven: Stack, london: Host) -> None:
     secret = proven.lab.host("london-1").read(f"{OURS}/secrets.json")
     assert secret
     # A Rails that was started with another secret: what reconfigure writes is right, what runs is not.
-    wrapper = b"#!/bin/sh\n/opt/gitlab/bin/gitlab-ctl.real \"$@\"; code=$?\n" \
-              b"sed -i \"s/notification_secret: .*/notification_secret: another/\" " + rails.encode() + b"\n" \
-              b"sv restart /opt/gitlab/service/puma >/dev/null\nexit $code\n"  # fmt: skip
+    wrapper = f"""#!/bin/sh
+/opt/gitlab/bin/gitlab-ctl.real "$@"; code=$?
+sed -i "s/notification_secret: .*/notification_secret: another/" {rails}
+sv restart /opt/gitlab/service/puma >/dev/null
+exit $code
+"""
     london.write(f"{hook}.real", ctl, mode=0o755)
-    london.write(hook, wrapper, mode=0o755)
+    london.write(hook, wrapper.encode(), mode=0o755)
     proven.configure(lambda c: c.update(rotate={"notification_secret": 7}))
     try:
         output = proven.fails()

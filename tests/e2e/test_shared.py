@@ -175,8 +175,9 @@ def test_no_secret_is_anywhere_it_must_not_be(
     shown = fresh.pulumi("stack", "export", "--show-secrets", stack="dev").stdout
     assert any(line in shown for line in lines)
     assert "ruby - apply" in seen_while_applying["ps"]
+    patterns = "\n".join(sorted(lines))
     for host in (london, tokyo):
-        assert readable_by_others(host, patterns := "\n".join(sorted(lines))) == []
+        assert readable_by_others(host, patterns) == []
         assert host.run(f"stat -c '%a %U' {OURS}/secrets.json {OURS}/settings.rb").stdout.split() == [
             "600", "root", "644", "root",
         ]  # fmt: skip

@@ -95,9 +95,10 @@ def test_all_problems_are_told_at_once() -> None:
     raw = changed(SHARED, drop(*TOKYO_NODE, "host_key"))
     raw = changed(raw, put("stroage", to=1))
     raw = changed(raw, put(*LONDON, "read_only", to=True))
-    raw = changed(raw, put("primary", to="paris"))
+    raw = changed(raw, put(*TOKYO, "external_url", to="gitlab.tokyo.example.com/path"))
     text = report("Pulumi.dev.yaml", parse(raw)[1])
-    for key in ("sites.tokyo.nodes.tokyo-1.host_key", "stroage", "primary"):
+    wrong = ("nodes.tokyo-1.host_key", "stroage", "tokyo.external_url", "london.read_only")
+    for key in wrong:
         assert key in text
     assert "nothing was touched" in text
 

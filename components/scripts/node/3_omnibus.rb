@@ -21,13 +21,13 @@ module Omnibus
                                                        remedy: 'read /var/log/gitlab/reconfigure/ on the node, mend the cause, then `pulumi up` again')
   end
 
-  def self.restart_registry(order)
-    Report.say("#{order['node']}: gitlab-ctl restart registry (a certificate is read at start only)")
-    ok, output = run([CTL, 'restart', 'registry'], 120)
+  def self.restart(order, service)
+    Report.say("#{order['node']}: gitlab-ctl restart #{service}")
+    ok, output = run([CTL, 'restart', service], 120)
     return if ok
 
-    raise Failure.new('gitlab-ctl restart registry failed', cause: reason(output),
-                                                            remedy: 'run `gitlab-ctl tail registry` on the node, mend the cause, then `pulumi up` again')
+    raise Failure.new("gitlab-ctl restart #{service} failed", cause: reason(output),
+                                                              remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
   end
 
   # [success, output]. A run of our own time-out: gitlab-ctl waits for another reconfigure without limit.

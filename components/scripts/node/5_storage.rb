@@ -71,9 +71,6 @@ end
 
 # Whether the storage may be used as the order says, found out before anything is touched.
 module Storage
-  # New keys and policies of AWS are not known everywhere at once.
-  PATIENCE = 60
-
   # Where a registry's images really are: {'driver', 'place'}; equal for two registries on one storage.
   def self.identity(config)
     storage = (config || {})['storage'] || {}
@@ -149,9 +146,9 @@ module Storage
   end
 
   def self.expect(order, s3, what, status)
-    answer = Http.until(PATIENCE) do
+    # Keys and policies that this stack has just made are not known everywhere at once.
+    answer = Http.until(order['storage']['patience']) do
       code, body = yield
-      # A key that S3 does not know, or a signature it rejects, is not cured by waiting for long.
       { ok: code == status || %w[SignatureDoesNotMatch NoSuchBucket].include?(body[%r{<Code>(\w+)</Code>}, 1]), code: code, body: body }
     end
     return if answer[:code] == status

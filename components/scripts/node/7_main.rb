@@ -70,7 +70,7 @@ class Main
     needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
     proof = -> { proven.merge!(Proof.new(@order).run) }
-    needed ? change(changed, &proof) : proof.call
+    needed ? change(changed, restart: interrupted, &proof) : proof.call
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
       'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven }
   end
@@ -108,14 +108,14 @@ class Main
   end
 
   # Writes, reconfigures, proves; takes all of it back if any of it fails.
-  def change(contents)
+  def change(contents, restart:)
     before = rendered_files
     section = Omnibus.registry_secrets
     modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600 }
     transaction = Change.make(contents, modes)
     begin
       Omnibus.reconfigure(@order)
-      restart_if_only_the_certificate_changed(before)
+      restart ? restart_all : restart_if_only_the_certificate_changed(before)
       yield
     rescue StandardError => e
       raise Failure.from(e).with_state(take_back(transaction, section))
@@ -143,6 +143,12 @@ class Main
     [Omnibus::CERTIFICATE, Omnibus::REGISTRY_CONFIG].to_h { |path| [path, Files.read(path)] }
   end
 
+  # A reconfigure that was cut off had written files whose restarts it never came to, and no later run makes up for it.
+  def restart_all
+    services = { 'registry' => 'registry', 'rails' => 'puma', 'sidekiq' => 'sidekiq' }
+    services.slice(*@order['roles']).each_value { |service| Omnibus.restart(@order, service) }
+  end
+
   # A changed config.yml has restarted the registry already; a changed certificate restarts nothing.
   def restart_if_only_the_certificate_changed(before)
     return unless registry?
@@ -151,7 +157,7 @@ class Main
     return if now[Omnibus::CERTIFICATE] == before[Omnibus::CERTIFICATE]
     return if now[Omnibus::REGISTRY_CONFIG] != before[Omnibus::REGISTRY_CONFIG]
 
-    Omnibus.restart_registry(@order)
+    Omnibus.restart(@order, 'registry')
   end
 
   def registry?
