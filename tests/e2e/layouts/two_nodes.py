@@ -1,0 +1,58 @@
+"""Run in a lab of its own: tokyo has a web node and a Sidekiq node, reached as root, with a key file, on port 2222."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from lab.api import Lab
+from lab.sites import host_key
+from tests.e2e.stack import Stack
+
+
+def configure(config: dict[str, Any]) -> None:
+    """As an administrator would write it: the nearer `ssh` wins."""
+    config["ssh"] = {"user": "root", "private_key_file": "~/.ssh/id_ed25519", "wait_seconds": 60}
+    config["sites"]["tokyo"]["nodes"] = {
+        "tokyo-web": {
+            "host": "10.20.0.11",
+            "host_key": host_key("tokyo-web"),
+            "roles": ["rails", "registry"],
+        },
+        "tokyo-sidekiq": {
+            "host": "10.20.0.12",
+            "host_key": host_key("tokyo-sidekiq"),
+            "roles": ["sidekiq"],
+            "ssh": {"port": 2222, "user": "ubuntu"},
+        },
+    }
+
+
+def main() -> None:
+    """Storage per site; the worker runs on a node without a registry; one host is still booting when `up` begins."""
+    lab = Lab.current()
+    stack = Stack(lab, "replicated")
+    stack.configure(configure)
+    booting = lab.host("tokyo-web")
+    booting.stop()
+    threading.Timer(6, booting.start).start()
+    stack.up()
+    proof = stack.outputs()["proof"]["tokyo"]
+    assert set(proof) == {"tokyo-web", "tokyo-sidekiq"}
+    key = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
+    keys = {lab.host(name).read(key) for name in ("london-1", "tokyo-web", "tokyo-sidekiq")}
+    assert len(keys) == 1, "every application and Sidekiq node has the key"
+    digest = lab.push("london", "group/app:1", seed=b"1")
+    took = lab.wait(lambda: lab.tags("tokyo", "group/app").get("1") == digest, 60, "the image at tokyo")
+    print(f"push to copy by a Sidekiq node of its own: {took:.1f} s")
+    sessions = [host.ssh_sessions() for host in lab.hosts()]
+    stack.up()
+    assert [host.ssh_sessions() for host in lab.hosts()] == sessions
+    time.sleep(0.5)
+    stack.destroy()
+    assert len({lab.host(name).read(key) for name in ("london-1", "tokyo-web")}) == 2
+
+
+if __name__ == "__main__":
+    main()
