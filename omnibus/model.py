@@ -39,7 +39,7 @@ Address = Annotated[
 HostKey = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40,}={0,3}( .*)?$"
+        pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40,}={0,3}( .*)?$"
     ),
     Doc(
         "without the host's own key anybody at this address would be given the registry key",

@@ -50,10 +50,13 @@ def test_kept_storage_replicates_what_is_there(
     assert fresh.pull("london", "old/image:1") == digest
 
 
-def test_data_that_has_been_moved_is_taken_at_its_word(
-    digest: str, dev: Stack, fresh: Lab, london: Host
-) -> None:
-    """With `data_moved` the same change goes through."""
+def test_data_that_has_been_moved_is_found(digest: str, dev: Stack, fresh: Lab, london: Host) -> None:
+    """Copied as README says, and with `data_moved`, the same change goes through and the old image is at both."""
+    disk = london.dir / "var/opt/gitlab/gitlab-rails/shared/registry"
+    for file in (path for path in disk.rglob("*") if path.is_file()):
+        key = str(file.relative_to(disk))
+        fresh.s3().put_object(Bucket="acme-gitlab-registry", Key=key, Body=file.read_bytes())
     dev.configure(lambda c: c["storage"].update(data_moved=True))
     dev.up()
     assert fresh.push("london", "new/image:1", seed=b"new") == fresh.pull("tokyo", "new/image:1")
+    assert fresh.pull("london", "old/image:1") == fresh.pull("tokyo", "old/image:1") == digest

@@ -44,6 +44,7 @@ WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
     ("an unknown key in a site", SHARED, put(*TOKYO, "regsitry_url", to="x"), "sites.tokyo.regsitry_url"),
     ("no host key", SHARED, drop(*TOKYO_NODE, "host_key"), "sites.tokyo.nodes.tokyo-1.host_key"),
     ("a host key that is none", SHARED, put(*TOKYO_NODE, "host_key", to="SHA256:abc"), "sites.tokyo.nodes.tokyo-1.host_key"),
+    ("an RSA host key, which OpenSSH 8.8 no longer offers in the form asked for", SHARED, put(*TOKYO_NODE, "host_key", to="ssh-rsa " + "A" * 68), "sites.tokyo.nodes.tokyo-1.host_key"),
     ("a registry URL with a path", SHARED, put(*TOKYO, "registry_url", to="https://r.example.com/x"), "sites.tokyo.registry_url"),
     ("a URL without a scheme", SHARED, put(*TOKYO, "external_url", to="gitlab.example.com"), "sites.tokyo.external_url"),
     ("a URL whose port is none", SHARED, put(*TOKYO, "registry_url", to="https://r.example.com:99999"), "sites.tokyo.registry_url"),
