@@ -20,7 +20,7 @@ secrets = RegistrySecrets("registry", deployment)
 storage = RegistryStorage("registry", deployment)
 
 # Sites that keep their storage must not in truth share it: found out before a node is touched.
-checked = verified(deployment, secrets)
+checked = verified(deployment)
 
 
 def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:

@@ -9,17 +9,14 @@ import pulumi
 from pulumi_command import remote
 
 from components import node
-from components.registry_secrets import RegistrySecrets
 from omnibus import storage
 from omnibus.model import Deployment
 
 
-def verified(
-    deployment: Deployment, secrets: RegistrySecrets, opts: pulumi.ResourceOptions | None = None
-) -> pulumi.Output[bool]:
+def verified(deployment: Deployment, opts: pulumi.ResourceOptions | None = None) -> pulumi.Output[bool]:
     """True once it is known; the update fails before any node is touched if two sites share a storage.
 
-    Opens one more SSH session to each secondary that keeps its storage, at the first `up` only.
+    Opens one more SSH session to each site that keeps its storage, at the first `up` only.
     """
     kept = [name for name in deployment.sites if deployment.storage_of(name) is None]
     if not kept:
@@ -29,8 +26,6 @@ def verified(
         s3 = deployment.storage_of(name)
         if s3 is not None:
             places[name] = storage.identity(s3)
-        elif name == deployment.primary:
-            places[name] = secrets.storage_of_primary
         else:
             places[name] = _read(deployment, name, opts)
     return pulumi.Output.all(**places).apply(_refuse_shared)

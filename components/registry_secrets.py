@@ -70,7 +70,6 @@ class RegistrySecrets(pulumi.ComponentResource):
         }
         pair = _key_pair(deployment, here)
         self.fingerprint = pulumi.Output.unsecret(pair["fingerprint"])
-        self.storage_of_primary = pulumi.Output.unsecret(pair["storage"])
         self.shared: dict[str, pulumi.Input[str]] = {
             "registry_key": pair["registry_key"],
             "registry_certificate": pair["registry_certificate"],

@@ -36,10 +36,14 @@ class Site(pulumi.ComponentResource):
         super().__init__(self.kind, name, shown, pulumi.ResourceOptions.merge(opts, alias))
         self.name = name
         here = pulumi.ResourceOptions(parent=self)
-        nodes = {
-            node: Node(node, deployment, name, secrets=secrets, checked=checked, after=after, opts=here)
-            for node in site.nodes
-        }
+        nodes: dict[str, Node] = {}
+        # The primary's registry proves that GitLab takes its notifications: any Rails node may answer.
+        last = site.nodes_with("registry") if name == deployment.primary else {}
+        for node in sorted(site.nodes, key=lambda n: n in last):
+            before = [*after, *(done for n, done in nodes.items() if node in last and n not in last)]
+            nodes[node] = Node(
+                node, deployment, name, secrets=secrets, checked=checked, after=before, opts=here
+            )
         self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
             **{n: node.proof for n, node in nodes.items()}
         )

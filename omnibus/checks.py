@@ -184,6 +184,13 @@ def _writers(d: Deployment) -> Iterator[Problem]:
                 "its registry would refuse every copy",
                 "false, or replication: false",
             )
+        if not d.shared and site.read_only and not d.replication and site.storage == "keep":
+            yield Problem(
+                f"sites.{name}.read_only",
+                "true where the storage is kept",
+                "kept storage is left to its gitlab.rb, so nothing would make it read-only",
+                "remove it, or name the site's bucket",
+            )
     if d.primary in d.sites and d.sites[d.primary].read_only:
         yield Problem(
             f"sites.{d.primary}.read_only",

@@ -29,7 +29,10 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
         driver |= {"encrypt": True, "keyid": s3.kms_key_id}
     if s3.endpoint:
         driver |= {"regionendpoint": s3.endpoint, "pathstyle": True}
-    storage: dict[str, Value] = {versions.S3_DRIVER.name(versions.parse(d.gitlab_version)): driver}
+    name = versions.S3_DRIVER.name(versions.parse(d.gitlab_version))
+    if s3.endpoint and name == "s3_v2":
+        driver["checksum_disabled"] = True  # MinIO and Ceph refuse the checksums that AWS asks for
+    storage: dict[str, Value] = {name: driver}
     if d.read_only(site_name):
         storage["maintenance"] = {"readonly": {"enabled": True}, "uploadpurging": {"enabled": False}}
     return storage

@@ -16,8 +16,10 @@ ADOPTED = {
     "registry_key": "PRIVATE-KEY",
     "registry_certificate": "CERTIFICATE",
     "fingerprint": "ab12",
-    "storage": {"driver": "filesystem", "place": ["london-machine", "registry"]},
 }
+
+KEPT: dict[str, list[str]] = {}
+"""Command's name → where a kept storage is found to be."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         extra: dict[str, Any] = {}
         if args.typ == "command:remote:Command":
-            read = {"storage": {"driver": "filesystem", "place": ["tokyo-machine", "registry"]}}
+            place = KEPT.get(args.name, ["a-machine", "registry"])
+            read = {"storage": {"driver": "filesystem", "place": place}}
             result = {"proof": {"asked": "yes"}, "fingerprint": "ab12"}
             extra = {"stdout": json.dumps({"registry-key": ADOPTED}.get(args.name, {**read, **result}))}
         elif args.typ.startswith("pulumi-python:dynamic"):
@@ -94,4 +97,4 @@ def record(raw: dict[str, Any], *, preview: bool = False) -> dict[str, Registrat
     return monitor.recorded
 
 
-__all__ = ["ADOPTED", "Registration", "pulumi", "record"]
+__all__ = ["ADOPTED", "KEPT", "Registration", "pulumi", "record"]

@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from components.node import program
-from tests.components.recording import ADOPTED, Registration, record
+from tests.components.recording import ADOPTED, KEPT, Registration, record
 from tests.configurations import HOST_KEY, SHARED, changed, per_site
 
 pytestmark = pytest.mark.components
@@ -157,19 +157,29 @@ def test_a_kept_storage_is_read_and_nothing_is_made_for_it() -> None:
     assert order(recorded["tokyo-1-settings"])["storage"] is None
 
 
-def test_two_kept_storages_that_are_one_stop_the_update() -> None:
-    """The program fails with an explanation before any node's command is declared."""
+def test_two_kept_storages_that_are_one_stop_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each site is looked at, whichever is primary, and the program fails before any node is touched."""
     raw = per_site()
     for site in ("london", "tokyo"):
         raw["sites"][site]["storage"] = "keep"
+    monkeypatch.setitem(KEPT, "london-kept-storage", ["london-machine", "registry"])
     assert "tokyo-1-settings" in record(raw)
-    place = ADOPTED["storage"]
-    ADOPTED["storage"] = {"driver": "filesystem", "place": ["tokyo-machine", "registry"]}
-    try:
-        with pytest.raises(pulumi.RunError, match="london and tokyo keep their images in one place"):
-            record(raw)
-    finally:
-        ADOPTED["storage"] = place
+    assert "london-1-settings" in record(changed(raw, lambda r: r.update(primary="tokyo")))
+    monkeypatch.setitem(KEPT, "tokyo-kept-storage", ["london-machine", "registry"])
+    with pytest.raises(pulumi.RunError, match="london and tokyo keep their images in one place"):
+        record(raw)
+
+
+def test_the_primarys_registry_comes_after_its_other_rails_nodes() -> None:
+    """Its proof asks GitLab, and any Rails node may answer; a secondary's nodes go side by side."""
+    raw = changed(SHARED, lambda _: None)
+    for site in ("london", "tokyo"):
+        more = {"host": f"10.{site == 'tokyo':d}.0.9", "host_key": HOST_KEY, "roles": ["rails", "sidekiq"]}
+        raw["sites"][site]["nodes"][f"{site}-2"] = more
+    recorded = record(raw)
+    assert "london-2-settings" in depends_on(recorded["london-1-settings"])
+    assert "london-1-settings" not in depends_on(recorded["london-2-settings"])
+    assert "tokyo-2-settings" not in depends_on(recorded["tokyo-1-settings"])
 
 
 def test_a_bucket_that_exists_is_used_and_left_alone() -> None:

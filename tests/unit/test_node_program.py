@@ -107,20 +107,26 @@ def test_lines_added_below_the_include_stay_and_it_moves_to_the_end(
     assert more in ruby.call(REMOVE, moved, again)
 
 
-def test_several_files_change_together_or_not_at_all(ruby: Program, tmp_path: Path) -> None:
-    """What a cut-off change left is taken back by the next run: contents, modes and absence."""
+@pytest.fixture
+def change(ruby: Program, tmp_path: Path) -> Path:
+    """A folder for the journal of changes, instead of the node's."""
     redirect = "Change.send(:remove_const, :DIRECTORY); Change.send(:remove_const, :JOURNAL); "
-    ruby.call(
-        f"->(d) {{ {redirect} Change::DIRECTORY = d; Change::JOURNAL = d + '/journal.json'; true }}",
-        str(tmp_path),
-    )
-    old, new = tmp_path / "gitlab.rb", tmp_path / "settings.rb"
+    set_up = f"->(d) {{ {redirect} Change::DIRECTORY = d; Change::JOURNAL = d + '/journal.json'; true }}"
+    ruby.call(set_up, str(tmp_path / "ours"))
+    return tmp_path
+
+
+MAKE = "->(a, bytes, b) { Change.make({ a => bytes, b => 'new' }, { b => 0o600 }, { 'x' => 'y' }); true }"
+
+
+def test_several_files_change_together_or_not_at_all(ruby: Program, change: Path) -> None:
+    """What a cut-off change left is taken back by the next run: contents, modes, links and absence."""
+    old, new = change / "gitlab.rb", change / "settings.rb"
     old.write_text("before")
     old.chmod(0o640)
-    link = tmp_path / "link.rb"
+    link = change / "link.rb"
     link.symlink_to(old)
-    make = "->(a, b) { Change.make({ a => 'after', b => 'new' }, { b => 0o600 }); true }"
-    ruby.call(make, str(link), str(new))
+    ruby.call(MAKE, str(link), "after", str(new))
     assert (old.read_text(), new.read_text()) == ("after", "new")
     assert link.is_symlink()
     assert (old.stat().st_mode & 0o777, new.stat().st_mode & 0o777) == (0o640, 0o600)
@@ -128,8 +134,21 @@ def test_several_files_change_together_or_not_at_all(ruby: Program, tmp_path: Pa
     assert old.read_text() == "before"
     assert old.stat().st_mode & 0o777 == 0o640
     assert not new.exists()
-    assert ruby.call("-> { Change.recover }") is False
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["gitlab.rb", "link.rb"]
+    assert sorted(p.name for p in change.iterdir()) == ["gitlab.rb", "link.rb", "ours"]
+    # Until a change has come to its end everybody who follows must know of it.
+    assert ruby.call("-> { Change.recover }") is True
+    assert json.loads((change / "ours/journal.json").read_text()) == {"files": [], "section": {"x": "y"}}
+
+
+def test_what_an_administrator_writes_after_a_cut_off_run_is_theirs(ruby: Program, change: Path) -> None:
+    """Only our line is taken out of a gitlab.rb that was edited since."""
+    gitlab_rb = change / "gitlab.rb"
+    gitlab_rb.write_text("external_url 'x'\n")
+    included, _ = ruby.call(ADD, "external_url 'x'\n", None)
+    ruby.call(MAKE, str(gitlab_rb), included, str(change / "settings.rb"))
+    gitlab_rb.write_text("# edited\n" + gitlab_rb.read_text())
+    assert ruby.call("-> { Change.recover }") is True
+    assert gitlab_rb.read_text() == "# edited\nexternal_url 'x'\n"
 
 
 def test_a_token_is_signed_as_rails_signs_it(ruby: Program) -> None:
@@ -164,6 +183,7 @@ def test_secrets_are_blotted_out_of_whatever_is_shown(ruby: Program) -> None:
 
 def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program) -> None:
     """The lines that say why, without colours, not the last hundred lines."""
+    assert "hunter2" not in ruby.call("->(o) { Omnibus.reason(o) }", "smtp_password = 'hunter2\n ^\n")
     output = "Recipe: gitlab::config\n\x1b[31mMixlib::Config::UnknownConfigOptionError: Unknown option\x1b[0m\n  at x.rb\n"
     assert (
         ruby.call("->(o) { Omnibus.reason(o) }", output)

@@ -72,34 +72,41 @@ module Include
 end
 
 # Several files changed together. While the journal exists the change is unfinished, and whoever comes next takes it
-# back first. Taking back only renames copies made beforehand, so it needs no space on a full disk.
+# back first. Taking files back only renames copies made beforehand, so it needs no space on a full disk.
 class Change
   DIRECTORY = '/etc/gitlab/geo-registry'
   JOURNAL = "#{DIRECTORY}/journal.json"
 
-  # Undoes what a run that was cut off (power, kill -9) left half-done. True if there was such a run.
+  # Undoes what a run that was cut off (power, kill -9) left half-done. True if there was such a run; the journal stays
+  # until a change has come to its end, so that whoever fails before that is followed by one who knows as well.
   def self.recover
     journal = Files.read(JOURNAL)
     return false unless journal
 
-    new(JSON.parse(journal)['files']).take_back
+    journal = JSON.parse(journal)
+    new(journal['files'], journal['section']).take_files_back
+    Files.write(JOURNAL, JSON.generate(journal.merge('files' => [])), mode: 0o600)
     true
   end
 
-  def initialize(files = [])
-    @files = files # [{'path', 'former' (the copy's path) or nil where there was none}]
+  # files [{'path', 'former' (the copy's path, or nil where there was none), 'written' (SHA-256 of our bytes, or nil)}];
+  # section: what gitlab-secrets.json said of the registry before.
+  def initialize(files, section)
+    @files = files
+    @section = section
   end
 
   # contents {path => bytes, or nil to delete}, modes {path => mode}. Raises SystemCallError or IOError with
   # everything as it was.
-  def self.make(contents, modes)
+  def self.make(contents, modes, section)
     FileUtils.mkdir_p(DIRECTORY, mode: 0o755)
-    change = new(contents.keys.map { |path| prepare(path) })
-    Files.write(JOURNAL, JSON.generate('files' => change.files), mode: 0o600)
+    change = new(contents.map { |path, bytes| prepare(path, bytes) }, section)
+    Files.write(JOURNAL, JSON.generate('files' => change.files, 'section' => section), mode: 0o600)
     contents.each { |path, bytes| bytes ? Files.write(path, bytes, mode: modes[path]) : FileUtils.rm_f(path) }
     change
   rescue SystemCallError, IOError
-    change ? change.take_back : contents.each_key { |path| discard(path) }
+    change ? change.take_files_back : contents.each_key { |path| FileUtils.rm_f(former(path)) }
+    FileUtils.rm_f(JOURNAL)
     Dir.rmdir(DIRECTORY) if Dir.exist?(DIRECTORY) && Dir.empty?(DIRECTORY)
     raise
   end
@@ -109,32 +116,44 @@ class Change
     "#{File.dirname(target)}/.#{File.basename(target)}.geo-registry-former"
   end
 
-  def self.prepare(path)
-    return { 'path' => path, 'former' => nil } unless File.exist?(path)
+  def self.prepare(path, bytes)
+    written = bytes && Digest::SHA256.hexdigest(bytes)
+    return { 'path' => path, 'former' => nil, 'written' => written } unless File.exist?(path)
 
     Files.clone(File.realpath(path), former(path))
-    { 'path' => File.realpath(path), 'former' => former(path) }
+    { 'path' => File.realpath(path), 'former' => former(path), 'written' => written }
   end
 
-  def self.discard(path)
-    FileUtils.rm_f(former(path))
-  end
+  attr_reader :files, :section
 
-  attr_reader :files
-
-  def take_back
+  def take_files_back
     @files.each do |f|
-      if f['former']
-        File.rename(f['former'], f['path']) if File.exist?(f['former'])
-      else
+      if f['former'].nil?
         FileUtils.rm_f(f['path'])
+      elsif File.exist?(f['former'])
+        edited?(f) ? keep_edit(f) : File.rename(f['former'], f['path'])
       end
     end
-    FileUtils.rm_f(JOURNAL)
   end
 
-  def keep
+  def end
     FileUtils.rm_f(JOURNAL)
     @files.each { |f| FileUtils.rm_f(f['former']) if f['former'] }
+  end
+
+  private
+
+  # Whether somebody changed the file after we did: then it is theirs.
+  def edited?(file)
+    now = Files.read(file['path'])
+    now && file['written'] && Digest::SHA256.hexdigest(now) != file['written'] && now != File.binread(file['former'])
+  end
+
+  def keep_edit(file)
+    now = File.binread(file['path'])
+    if Include.present?(now) && !Include.present?(File.binread(file['former']))
+      Files.write(file['path'], Include.remove(now, false))
+    end
+    FileUtils.rm_f(file['former'])
   end
 end

@@ -41,7 +41,7 @@ module Omnibus
     until (done = Process.wait2(pid, Process::WNOHANG))
       if now > deadline
         stop(pid)
-        return [false, "#{output}\nError: no end after #{seconds} s (is another reconfigure running or hanging?)"]
+        return [false, "#{output.scrub}\nError: no end after #{seconds} s (is another reconfigure running or hanging?)"]
       end
       sleep 0.05
     end
@@ -67,7 +67,8 @@ module Omnibus
   def self.reason(output)
     lines = output.gsub(/\e\[[0-9;]*m/, '').lines.map(&:strip).reject(&:empty?)
     telling = lines.grep(/error|fatal|undefined|unknown|unsupported|unexpected|no space|not permitted|no end after/i)
-    (telling.empty? ? lines.last(4) : telling.first(4)).map { |l| l[0, 300] }.join("\n         ")
+    # Never just its last lines: those may show a line of gitlab.rb with a password of the administrator's.
+    telling.empty? ? 'it does not say why' : telling.first(4).map { |l| l[0, 300] }.join("\n         ")
   end
 
   def self.secrets

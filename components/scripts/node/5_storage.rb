@@ -95,36 +95,55 @@ module Storage
     Files.read('/etc/machine-id').to_s.strip.then { |id| id.empty? ? `hostname`.strip : id }
   end
 
-  # The registry would come up on the new storage empty, and nobody would be told.
+  # The registry would come up on the new storage empty, or without the metadata of its images.
   def self.refuse_to_hide_images(order)
-    config = Omnibus.registry_config
-    return if config.nil? || order['data_moved']
-
-    now = identity(config)
-    wanted = order['storage'] && { 'driver' => 's3', 'place' => [order['storage']['endpoint'], order['storage']['bucket'], (order['storage']['root'] || '').gsub(%r{\A/+|/+\z}, '')] }
-    moves = wanted && now && wanted != now
-    return unless (moves || database?(config)) && images?(config) != false
-
-    what = moves ? "its registry would move from #{now['driver']} #{now['place'].compact.last} to s3://#{wanted['place'][1]}" : "its registry's metadata database would be switched off"
-    known = images?(config) ? 'the registry holds images' : 'the registry could not be asked whether it holds images'
-    raise Failure.new(
-      "refused: #{what}", cause: "#{known}, and after the change it would not find them",
-                          remedy: 'copy the images to the new place (see README, "Images that are there already"), then `pulumi config set --path storage.data_moved true`'
-    )
+    config = Omnibus.registry_config or return
+    move = move(order, identity(config))
+    refuse_move(order, config, move) if move && !order['data_moved']
+    refuse_database(config) unless database?(config) == false || (database?(config).nil? && order['data_moved'])
   end
 
-  # "prefer" uses the database unless the images' metadata are in the storage already; only the files tell.
+  # What the registry would move from and to; nil where it stays.
+  def self.move(order, now)
+    if order['storage']
+      root = (order['storage']['root'] || '').gsub(%r{\A/+|/+\z}, '')
+      wanted = { 'driver' => 's3', 'place' => [order['storage']['endpoint'], order['storage']['bucket'], root] }
+      return now && wanted != now ? "from #{now['driver']} #{now['place'].compact.last} to s3://#{wanted['place'][1]}" : nil
+    end
+    stated = Files.read(Include::SETTINGS).to_s.include?("registry['storage']")
+    now && stated ? "from #{now['driver']} #{now['place'].compact.join(' ').strip} back to what gitlab.rb says" : nil
+  end
+
+  def self.refuse_move(order, config, move)
+    known = images?(config)
+    return if known == false
+
+    raise Failure.new("refused: its registry would move #{move}",
+                      cause: "#{known ? 'the registry holds images' : 'the registry could not be asked whether it holds images'}, and after the change it would not find them",
+                      remedy: 'copy the images to the new place (see README, "Images that are there already"), then `pulumi config set --path storage.data_moved true`')
+  end
+
+  def self.refuse_database(config)
+    return if images?(config) == false
+
+    raise Failure.new("refused: its registry's metadata database would be switched off",
+                      cause: 'tags and manifests of its images are in that database, or may be; without it they would not be found',
+                      remedy: 'push the images again to a registry without the database (for example with `skopeo sync`); where you know that the database holds nothing, `pulumi config set --path storage.data_moved true`')
+  end
+
+  # Whether the images' metadata are in the database: true, false, nil where it cannot be seen. "prefer" uses the
+  # database unless the metadata are in the storage already; only the files tell.
   def self.database?(config)
     mode = config.dig('database', 'enabled').to_s
     return mode == 'true' unless mode == 'prefer'
 
     root = config.dig('storage', 'filesystem', 'rootdirectory')
-    root.nil? || File.exist?("#{root}/docker/registry/lockfiles/database-in-use")
+    root && File.exist?("#{root}/docker/registry/lockfiles/database-in-use")
   end
 
   def self.images?(config)
     root = config.dig('storage', 'filesystem', 'rootdirectory')
-    return !Dir.glob("#{root}/docker/registry/v2/repositories/*").empty? if root && !database?(config)
+    return !Dir.glob("#{root}/docker/registry/v2/repositories/*").empty? if root && database?(config) == false
 
     key = Files.read(Omnibus::KEY)
     key && Registry.local.images?(Token.new(key, config.dig('auth', 'token', 'issuer')))

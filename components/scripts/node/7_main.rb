@@ -62,7 +62,7 @@ class Main
 
   def apply
     mine
-    interrupted = Change.recover
+    interrupted = recover
     Storage.refuse_to_hide_images(@order) if registry?
     proven = Storage.prove(@order)
     contents = wanted
@@ -75,12 +75,23 @@ class Main
       'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven }
   end
 
+  # What a cut-off run had changed is back; so is the state of before it, and the secrets of before it.
+  def recover
+    section = JSON.parse(Files.read(Change::JOURNAL) || '{}')['section']
+    return false unless Change.recover
+
+    Report.say("#{@order['node']}: an earlier run was cut off; what it had begun is taken back first")
+    Omnibus.put_back_registry_secrets(section) if section
+    @state = JSON.parse(Files.read(STATE) || '{}')
+    true
+  end
+
   def mine
     owner = @state['owner']
     return if owner.nil? || owner == @order['owner']
 
     raise Failure.new("this node is managed by the stack #{owner}", cause: "#{STATE} says so",
-                                                                   remedy: "run `pulumi destroy` in that stack first, or delete #{STATE} on the node if that stack is gone")
+                                                                   remedy: "run `pulumi destroy` in that stack first; if that stack is gone, put #{@order['owner']} in as owner there")
   end
 
   def wanted
@@ -100,10 +111,10 @@ class Main
 
   def check_syntax(contents)
     [Include::SETTINGS, Omnibus::GITLAB_RB].each do |path|
-      out = IO.popen([RbConfig.ruby, '-c', '-'], 'r+b', err: %i[child out]) { |io| io.write(contents[path]); io.close_write; io.read }
+      out = IO.popen([RbConfig.ruby, '-Ku', '-c', '-'], 'r+b', err: %i[child out]) { |io| io.write(contents[path]); io.close_write; io.read }
       next if $?.success?
 
-      raise Failure.new("#{path} would not be valid Ruby", cause: Omnibus.reason(out.scrub), remedy: 'mend the file, then `pulumi up` again')
+      raise Failure.new("#{path} would not be valid Ruby", cause: out.scrub.lines.grep(/\A-:\d+:/).map { |l| l.strip.sub(/\A-:/, 'line ') }.first(4).join('; '), remedy: 'mend the file, then `pulumi up` again')
     end
   end
 
@@ -112,31 +123,33 @@ class Main
     before = rendered_files
     section = Omnibus.registry_secrets
     modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600 }
-    transaction = Change.make(contents, modes)
+    transaction = Change.make(contents, modes, section)
     begin
       Omnibus.reconfigure(@order)
       restart ? restart_all : restart_if_only_the_certificate_changed(before)
       yield
     rescue StandardError => e
-      raise Failure.from(e).with_state(take_back(transaction, section))
+      raise Failure.from(e).with_state(take_back(transaction))
     end
-    transaction.keep
+    transaction.end
   end
 
-  def take_back(transaction, section)
+  # The journal goes last: until then the next run knows that this one did not come to its end.
+  def take_back(transaction)
     Report.say("#{@order['node']}: putting the former state back")
     before = rendered_files
-    transaction.take_back
-    Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
-    Omnibus.put_back_registry_secrets(section)
+    transaction.take_files_back
+    Omnibus.put_back_registry_secrets(transaction.section)
     Omnibus.reconfigure(@order)
     restart_if_only_the_certificate_changed(before)
+    transaction.end
+    Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
     'the former settings are back, and a reconfigure with them succeeded'
   rescue Failure => e
     "the former settings are back in #{Omnibus::GITLAB_RB}, but a reconfigure with them failed as well (#{e.cause_text}); " \
       'services run as the last successful reconfigure left them'
-  rescue SystemCallError, IOError => e
-    "the former settings are back in #{Omnibus::GITLAB_RB}, not yet reconfigured (#{e.message})"
+  rescue StandardError => e
+    "the former settings are being put back, and that came to no end (#{e.message}); the next run goes on with it"
   end
 
   def rendered_files
@@ -166,26 +179,27 @@ class Main
 
   # Takes out all that apply put in, and nothing else.
   def undo
-    Change.recover
-    return nothing("#{@order['node']}: taken over by #{@state['resource']}, nothing to take out") if @state['resource'] && @state['resource'] != @order['resource']
+    interrupted = recover
+    holder = [@state['owner'], @state['resource']]
+    return nothing("#{@order['node']}: now managed as #{holder.join(' ')}, nothing to take out") if @state['owner'] && holder != [@order['owner'], @order['resource']]
 
     gitlab_rb = File.binread(Omnibus::GITLAB_RB)
-    return nothing("#{@order['node']}: nothing of ours on this node") if @state.empty? && !Include.present?(gitlab_rb)
+    return nothing("#{@order['node']}: nothing of ours on this node") if @state.empty? && !interrupted && !Include.present?(gitlab_rb)
 
     was = Storage.identity(Omnibus.registry_config) if registry?
     before = rendered_files
     section = Omnibus.registry_secrets
     contents = { Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
                  Omnibus::GITLAB_RB => Include.remove(gitlab_rb, @state['newline_added']) }
-    transaction = Change.make(contents, {})
+    transaction = Change.make(contents, {}, section)
     begin
       Omnibus.put_back_registry_secrets(@state['before']) if @state['before']
       Omnibus.reconfigure(@order)
-      restart_if_only_the_certificate_changed(before)
+      interrupted ? restart_all : restart_if_only_the_certificate_changed(before)
     rescue StandardError => e
-      raise Failure.from(e).with_state(take_back(transaction, section))
+      raise Failure.from(e).with_state(take_back(transaction))
     end
-    transaction.keep
+    transaction.end
     Dir.rmdir(Change::DIRECTORY) if Dir.empty?(Change::DIRECTORY)
     tell_what_stays(was)
     { 'node' => @order['node'], 'undone' => true }
