@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -191,3 +192,25 @@ def test_another_stacks_node_is_left_alone(up: Stack, fresh: Lab) -> None:
     output = Stack(fresh, "replicated").fails()
     assert "managed by the stack" in output and "/dev" in output
     assert "nothing was changed on this node" in output
+
+
+def test_a_destroy_cut_off_in_the_middle_is_finished_by_the_next(up: Stack, fresh: Lab, london: Host) -> None:
+    """Power lost while all is taken out: the next destroy still knows the former key pair and gitlab.rb."""
+    former = json.loads(london.read(f"{OURS}/state.json"))["before"]
+    text = london.read(GITLAB_RB)
+    slow(london, 3)
+    running = Running(fresh, "destroy", "--yes", "--skip-preview")
+    fresh.wait(lambda: reconfiguring(london), 30, "the reconfigure")
+    time.sleep(0.3)
+    london.stop()
+    running.kill()
+    slow(london, 0.3)
+    london.start()
+    london.wait_ready()
+    fresh.pulumi("cancel", "--yes", "dev", stack=None)
+    up.destroy()
+    assert text.startswith(london.read(GITLAB_RB))
+    assert b"geo-registry" not in london.read(GITLAB_RB)
+    assert not london.exists(OURS)
+    now = json.loads(london.read("/etc/gitlab/gitlab-secrets.json"))["registry"]
+    assert {key: now[key] for key in former} == former
