@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from omnibus import versions
@@ -85,7 +86,15 @@ def tls_only(bucket: str) -> dict[str, Any]:
 
 def identity(s3: S3) -> dict[str, Any]:
     """Where a bucket's images are, in the form the program on the node gives for what it finds there."""
-    return {"driver": "s3", "place": [s3.endpoint, s3.bucket, (s3.root_directory or "").strip("/")]}
+    return {"driver": "s3", "place": [server(s3.endpoint), s3.bucket, (s3.root_directory or "").strip("/")]}
+
+
+def server(endpoint: str | None) -> str | None:
+    """An S3 server's name, None for AWS itself, whether or not its endpoint is written out."""
+    plain = (endpoint or "").lower().rstrip("/")
+    return (
+        None if not plain or re.fullmatch(r"https?://s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?", plain) else plain
+    )
 
 
 def shared_by(places: dict[str, dict[str, Any] | None]) -> str | None:

@@ -200,6 +200,11 @@ def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program
             [None, "b", "x"],
         ),
         ({"s3": {"bucket": "b", "regionendpoint": "https://m"}, "cache": {}}, "s3", ["https://m", "b", ""]),
+        (
+            {"s3": {"bucket": "b", "regionendpoint": "https://S3.eu-west-1.amazonaws.com/"}},
+            "s3",
+            [None, "b", ""],
+        ),
         ({"gcs": {"bucket": "g"}}, "gcs", ["g", ""]),
         ({"azure_v2": {"container": "c"}}, "azure", ["c", ""]),
     ],
@@ -210,6 +215,14 @@ def test_where_images_are_is_told_the_same_for_one_storage(
     """Old and new names of a driver and slashes around a path make no difference."""
     found = ruby.call("->(s) { Storage.identity({ 'storage' => s }) }", storage)
     assert found == {"driver": driver, "place": place}
+
+
+def test_one_export_mounted_at_two_places_is_one_storage(ruby: Program) -> None:
+    """What counts is the path on the network file system, not where a host has mounted it."""
+    place = "->(source, target, path) { Storage.on_network(source, target, path) }"
+    here = ruby.call(place, "nfs:/export", "/var/opt/registry", "/var/opt/registry/images")
+    assert here == ruby.call(place, "nfs:/export", "/mnt", "/mnt/images") == ["nfs:/export", "images"]
+    assert ruby.call(place, "nfs:/export", "/mnt", "/mnt/others") != here
 
 
 def test_the_program_is_valid_ruby_without_warnings() -> None:

@@ -80,19 +80,32 @@ module Storage
     driver ||= {}
     root = driver['rootdirectory'].to_s.gsub(%r{\A/+|/+\z}, '')
     case name
-    when /\As3/ then { 'driver' => 's3', 'place' => [driver['regionendpoint'], driver['bucket'], root] }
-    when 'filesystem' then { 'driver' => name, 'place' => [device("/#{root}"), root] }
+    when /\As3/ then { 'driver' => 's3', 'place' => [server(driver['regionendpoint']), driver['bucket'], root] }
+    when 'filesystem' then { 'driver' => name, 'place' => directory("/#{root}") }
     else { 'driver' => name.sub('_v2', ''), 'place' => [driver['bucket'] || driver['container'], root] }
     end
   end
 
-  # A directory on a network file system is the same for every host that mounts it; any other is this host's own.
-  def self.device(path)
-    path = File.dirname(path) until File.exist?(path)
-    source, type = IO.popen(['df', '--output=source,fstype', '--', path], &:read).lines.last.to_s.split
-    return source if type =~ /\A(nfs|cifs|smb|ceph|gluster|fuse|lustre|gfs|ocfs)/
+  # nil for AWS itself, whether or not its endpoint is written out.
+  def self.server(endpoint)
+    plain = endpoint.to_s.downcase.chomp('/')
+    plain.empty? || plain.match?(%r{\A(https?://)?s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?\z}) ? nil : plain
+  end
 
-    Files.read('/etc/machine-id').to_s.strip.then { |id| id.empty? ? `hostname`.strip : id }
+  # [whose disk, path on it]. A network file system is one for every host that mounts it, wherever it mounts it; any
+  # other disk is this host's own.
+  def self.directory(path)
+    existing = path
+    existing = File.dirname(existing) until File.exist?(existing)
+    source, type, target = IO.popen(['df', '--output=source,fstype,target', '--', existing], &:read).lines.last.to_s.split
+    return on_network(source, target, path) if type =~ /\A(nfs|cifs|smb|ceph|gluster|fuse|lustre|gfs|ocfs)/
+
+    machine = Files.read('/etc/machine-id').to_s.strip
+    [machine.empty? ? `hostname`.strip : machine, path.delete_prefix('/')]
+  end
+
+  def self.on_network(source, target, path)
+    [source, path.delete_prefix(target.chomp('/')).delete_prefix('/')]
   end
 
   # The registry would come up on the new storage empty, or without the metadata of its images.
@@ -107,7 +120,7 @@ module Storage
   def self.move(order, now)
     if order['storage']
       root = (order['storage']['root'] || '').gsub(%r{\A/+|/+\z}, '')
-      wanted = { 'driver' => 's3', 'place' => [order['storage']['endpoint'], order['storage']['bucket'], root] }
+      wanted = { 'driver' => 's3', 'place' => [server(order['storage']['endpoint']), order['storage']['bucket'], root] }
       return now && wanted != now ? "from #{now['driver']} #{now['place'].compact.last} to s3://#{wanted['place'][1]}" : nil
     end
     stated = Files.read(Include::SETTINGS).to_s.include?("registry['storage']")
