@@ -48,6 +48,20 @@ def reconfiguring(host: Host) -> bool:
     return any("gitlab-ctl reconfigure" in process for process in host.processes())
 
 
+def lose_power(lab: Lab, host: Host, verb: str) -> None:
+    """Cut a host's power and kill the engine in the middle of its reconfigure; both are ready again afterwards."""
+    slow(host, 3)
+    running = Running(lab, verb, "--yes", "--skip-preview")
+    lab.wait(lambda: reconfiguring(host), 30, "the reconfigure")
+    time.sleep(0.3)
+    host.stop()
+    running.kill()
+    slow(host, 0.3)
+    host.start()
+    host.wait_ready()
+    lab.pulumi("cancel", "--yes", "dev", stack=None)
+
+
 def test_a_node_that_is_down_fails_alone(changing: Stack, fresh: Lab, london: Host, tokyo: Host) -> None:
     """tokyo is off: london is done, the message names tokyo's node, and the next `up` does only what is missing."""
     tokyo.stop()
@@ -148,16 +162,7 @@ def test_the_engine_killed_in_the_middle_leaves_whole_nodes(
 
 def test_the_node_killed_in_the_middle_is_healed(changing: Stack, fresh: Lab, london: Host) -> None:
     """Power lost during the reconfigure: gitlab.rb is whole, and the next `up` heals."""
-    slow(london, 3)
-    running = Running(fresh, "up", "--yes", "--skip-preview")
-    fresh.wait(lambda: reconfiguring(london), 30, "the reconfigure")
-    time.sleep(0.3)
-    london.stop()
-    running.kill()
-    slow(london, 0.3)
-    london.start()
-    london.wait_ready()
-    fresh.pulumi("cancel", "--yes", "dev", stack=None)
+    lose_power(fresh, london, "up")
     changing.up()
     whole(london)
 
@@ -198,16 +203,7 @@ def test_a_destroy_cut_off_in_the_middle_is_finished_by_the_next(up: Stack, fres
     """Power lost while all is taken out: the next destroy still knows the former key pair and gitlab.rb."""
     former = json.loads(london.read(f"{OURS}/state.json"))["before"]
     text = london.read(GITLAB_RB)
-    slow(london, 3)
-    running = Running(fresh, "destroy", "--yes", "--skip-preview")
-    fresh.wait(lambda: reconfiguring(london), 30, "the reconfigure")
-    time.sleep(0.3)
-    london.stop()
-    running.kill()
-    slow(london, 0.3)
-    london.start()
-    london.wait_ready()
-    fresh.pulumi("cancel", "--yes", "dev", stack=None)
+    lose_power(fresh, london, "destroy")
     up.destroy()
     assert text.startswith(london.read(GITLAB_RB))
     assert b"geo-registry" not in london.read(GITLAB_RB)

@@ -6,7 +6,6 @@ class Main
 
   def initialize(order)
     @order = order
-    @state = JSON.parse(Files.read(STATE) || '{}')
     Report.learn(order['secrets'])
     Report.learn((order['storage'] || {}).slice('access_key', 'secret_key'))
   end
@@ -33,13 +32,13 @@ class Main
         end
         sleep 0.5
       end
-      # Somebody else may have changed the state while this run waited.
+      # Not before: somebody else may have changed it while this run waited.
       @state = JSON.parse(Files.read(STATE) || '{}')
       yield
     end
   end
 
-  # The key pair in use, and where the images are. Touches nothing.
+  # The key pair in use. Touches nothing.
   def adopt
     registry = Omnibus.registry_secrets
     key, certificate = registry.values_at('internal_key', 'internal_certificate')
@@ -53,7 +52,7 @@ class Main
                         cause: "#{Omnibus::KEY} was replaced by hand; #{Omnibus::SECRETS_JSON} has another",
                         remedy: 'run `gitlab-ctl reconfigure` and `gitlab-ctl restart registry` on the primary, then `pulumi up` again')
     end
-    { 'registry_key' => key, 'registry_certificate' => certificate, 'fingerprint' => Omnibus.fingerprint(certificate) }.merge(inspect_storage)
+    { 'registry_key' => key, 'registry_certificate' => certificate, 'fingerprint' => Omnibus.fingerprint(certificate) }
   end
 
   def inspect_storage
