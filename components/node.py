@@ -66,6 +66,8 @@ class Node(pulumi.ComponentResource):
             logging=remote.Logging.STDERR,
             # sshd hands over no such variable, and the former result is of no use to the next run.
             add_previous_output_in_env=False,
+            # Another address is another server: the former one is given back first.
+            triggers=[deployment.sites[site].nodes[name].host],
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=after),
         )
         self.result: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
@@ -95,6 +97,8 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
         "replication": kind == "secondary" and deployment.replication,
         "read_only": deployment.read_only(site),
         "data_moved": deployment.storage.data_moved,
+        # Others may answer for the site while this node is proven, and are changed at the same time.
+        "siblings": len(deployment.sites[site].nodes_with("rails")) > 1,
         "primary": {
             "site": deployment.primary,
             "external_url": primary.external_url.rstrip("/"),

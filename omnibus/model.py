@@ -71,6 +71,16 @@ Region = Annotated[
     Doc("the registry would look for its bucket in the wrong place", "eu-west-1"),
 ]
 
+KmsKey = Annotated[
+    str,
+    # The whole ARN: a right to a key can be given by nothing less.
+    StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$"),
+    Doc(
+        "the right to use the key could not be given, and nothing could be written",
+        "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    ),
+]
+
 
 class Bastion(Closed):
     """The host through which nodes are reached."""
@@ -152,10 +162,7 @@ class S3(Closed):
         StringConstraints(pattern=r"^/?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"),
         Doc("the registry would look for its images in the wrong place", "registry"),
     ] = None
-    kms_key_id: Annotated[
-        str | None,
-        Doc("objects would be encrypted with another key", "arn:aws:kms:eu-west-1:123456789012:key/…"),
-    ] = None
+    kms_key_id: KmsKey | None = None
     endpoint: Annotated[
         str | None,
         StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
 from urllib.parse import urlsplit
 
 from omnibus import versions
@@ -59,12 +60,34 @@ class Endpoints:
         return _flat(where, self.geo_event) if self.geo_event else {where: "none"}
 
 
+@dataclass(frozen=True)
+class Storage:
+    """`registry['storage']`: its driver is ours; how the administrator's registry caches, deletes and
+    redirects stays as it is.
+    """
+
+    value: Mapping[str, Value]
+    OTHERS: ClassVar = ("cache", "delete", "maintenance", "redirect", "tag")
+
+    def __str__(self) -> str:
+        theirs = (
+            f"(registry['storage'] || {{}}).select {{ |k, _| %w[{' '.join(self.OTHERS)}].include?(k.to_s) }}"
+        )
+        return f"registry['storage'] = {theirs}.to_h {{ |k, v| [k.to_s, v] }}.merge({literal(self.value)})"
+
+    def flat(self) -> dict[str, str]:
+        return _flat("registry['storage']", self.value)
+
+
 def _flat(path: str, value: Value) -> dict[str, str]:
     if isinstance(value, Mapping) and value:
         return {
             k: v for key, inner in value.items() for k, v in _flat(f"{path}[{literal(key)}]", inner).items()
         }
     return {path: literal(value)}
+
+
+Part: TypeAlias = Setting | Endpoints | Storage
 
 
 def text(d: Deployment, site_name: str, node_name: str) -> str:
@@ -84,7 +107,7 @@ def preview(d: Deployment, site_name: str, node_name: str) -> dict[str, str]:
     return {path: value for part in _parts(d, site_name, node_name) for path, value in part.flat().items()}
 
 
-def _parts(d: Deployment, site_name: str, node_name: str) -> Iterator[Setting | Endpoints]:
+def _parts(d: Deployment, site_name: str, node_name: str) -> Iterator[Part]:
     node = d.sites[site_name].nodes[node_name]
     yield from _key_pair(d)
     yield from _registry(d, site_name) if node.has("registry") else _registry_elsewhere(d.sites[site_name])
@@ -113,14 +136,14 @@ def _key_pair(d: Deployment) -> Iterator[Setting]:
     yield Setting("gitlab_rails", ("registry_issuer",), d.issuer)
 
 
-def _registry(d: Deployment, site_name: str) -> Iterator[Setting]:
+def _registry(d: Deployment, site_name: str) -> Iterator[Part]:
     yield Setting("registry_external_url", (), d.sites[site_name].registry_url.rstrip("/"))
     # "prefer", the default, would make a secondary's registry use its read-only replicated database.
     yield Setting("registry", ("database",), {"enabled": False})
     storage = registry_storage(d, site_name)
     if storage is not None:
         yield Setting("registry", ("http_secret",), Secret("http_secret"))
-        yield Setting("registry", ("storage",), storage)
+        yield Storage(storage)
 
 
 def _registry_elsewhere(site: Site) -> Iterator[Setting]:
@@ -133,7 +156,7 @@ def _registry_elsewhere(site: Site) -> Iterator[Setting]:
         yield Setting("gitlab_rails", ("registry_port",), url.port)
 
 
-def _primary(d: Deployment, node: Node) -> Iterator[Setting | Endpoints]:
+def _primary(d: Deployment, node: Node) -> Iterator[Part]:
     if node.has("registry"):
         retries = versions.NOTIFICATION_RETRIES.name(versions.parse(d.gitlab_version))
         yield Endpoints(
@@ -149,7 +172,7 @@ def _primary(d: Deployment, node: Node) -> Iterator[Setting | Endpoints]:
     yield Setting("gitlab_rails", ("registry_notification_secret",), Secret("notification_secret"))
 
 
-def _secondary(d: Deployment, node: Node) -> Iterator[Setting | Endpoints]:
+def _secondary(d: Deployment, node: Node) -> Iterator[Part]:
     if node.has("registry"):
         # A secondary that notified would be answered 401, or have its events recorded as the primary's.
         yield Endpoints(None)

@@ -60,7 +60,7 @@ def rights(s3: S3, *, write: bool) -> dict[str, Any]:
         {"Effect": "Allow", "Action": on_bucket, "Resource": bucket},
         {"Effect": "Allow", "Action": on_objects, "Resource": f"{bucket}/{prefix}*"},
     ]
-    if s3.kms_key_id and s3.kms_key_id.startswith("arn:"):
+    if s3.kms_key_id:
         actions = ["kms:Decrypt"] + (["kms:GenerateDataKey"] if write else [])
         statements.append({"Effect": "Allow", "Action": actions, "Resource": s3.kms_key_id})
     return {"Version": "2012-10-17", "Statement": statements}

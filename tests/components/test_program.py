@@ -73,6 +73,21 @@ def test_program_and_secrets_go_over_stdin_as_a_secret(shared: dict[str, Registr
     }
 
 
+def test_a_node_at_another_address_is_another_server(shared: dict[str, Registration]) -> None:
+    """The former server is given back before the new one is configured; another user or port changes nothing there."""
+    assert shared["london-1-settings"].plain("triggers") == ["10.10.0.11"]
+    assert "triggers" in shared["london-1-settings"].inputs
+    assert "triggers" not in shared["registry-key"].inputs
+
+
+def test_nodes_that_may_answer_for_each_other_are_told_so(shared: dict[str, Registration]) -> None:
+    """Two Rails nodes in the primary site: the proof waits for both; alone it takes a refusal at once."""
+    raw = changed(SHARED, lambda _: None)
+    raw["sites"]["london"]["nodes"]["london-2"] = {"host": "10.10.0.12", "host_key": HOST_KEY}
+    assert order(record(raw)["london-1-settings"])["siblings"] is True
+    assert order(shared["london-1-settings"])["siblings"] is False
+
+
 def test_nothing_plain_holds_a_secret(shared: dict[str, Registration]) -> None:
     """Searched for by value in every input of every resource; the same search finds what is not secret."""
     secrets = ["PRIVATE-KEY", "generated-", "secret-of-", "id-of-tokyo-registry-key"]

@@ -23,7 +23,8 @@ def with_crlf(text: str) -> str:
 
 def with_own_registry(text: str) -> str:
     return text + (
-        "registry['storage'] = { 'filesystem' => { 'rootdirectory' => '/var/opt/gitlab/gitlab-rails/shared/registry' } }\n"
+        "registry['storage'] = { 'filesystem' => { 'rootdirectory' => '/var/opt/gitlab/gitlab-rails/shared/registry' },\n"
+        "  'redirect' => { 'disable' => true } }\n"
         "registry['notifications'] = [{ 'name' => 'theirs', 'url' => 'https://gitlab.london.example.com/-/theirs',\n"
         "  'headers' => { 'Authorization' => ['own-token-of-the-administrator'] } }]\n"
     )
@@ -72,6 +73,7 @@ def test_any_gitlab_rb_works_and_comes_back(
         )
     config = london.read("/var/opt/gitlab/registry/config.yml").decode()
     assert ("own-token-of-the-administrator" in config) == (first == "own registry lines")
+    assert ('"redirect":{"disable":true}' in config) == (first == "own registry lines")
     assert "geo_event" in config
     digest = fresh.push("london", "group/app:1", seed=b"1")
     assert fresh.pull("tokyo", "group/app:1") == digest

@@ -55,6 +55,7 @@ WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
     ("a site name with capitals", SHARED, put("sites", "Paris", to=SHARED["sites"]["london"]), "sites.Paris"),
     ("a bucket name S3 refuses", SHARED, put("storage", "s3", "bucket", to="Acme_Registry"), "storage.s3.bucket"),
     ("a region that is none", SHARED, put("storage", "s3", "region", to="london"), "storage.s3.region"),
+    ("a KMS key that no right can be given to", SHARED, put("storage", "s3", "kms_key_id", to="alias/registry"), "storage.s3.kms_key_id"),
     ("an unknown storage mode", SHARED, put("storage", "mode", to="both"), "storage.mode"),
     ("a version that is none", SHARED, put("gitlab_version", to="latest"), "gitlab_version"),
     ("a version too old", SHARED, put("gitlab_version", to="15.11"), "gitlab_version"),

@@ -21,7 +21,7 @@ from components.node import SCRIPTS, attempts, program
 pytestmark = pytest.mark.unit
 
 DRIVER = """
-%w[1_report 2_files 3_omnibus 4_registry 5_storage].each { |name| require File.join(ARGV[0], name) }
+%w[1_report 2_files 3_omnibus 4_registry 5_storage 6_proof].each { |name| require File.join(ARGV[0], name) }
 $stdout.sync = true
 while (line = $stdin.gets)
   call, *args = JSON.parse(line)
@@ -223,6 +223,21 @@ def test_one_export_mounted_at_two_places_is_one_storage(ruby: Program) -> None:
     here = ruby.call(place, "nfs:/export", "/var/opt/registry", "/var/opt/registry/images")
     assert here == ruby.call(place, "nfs:/export", "/mnt", "/mnt/images") == ["nfs:/export", "images"]
     assert ruby.call(place, "nfs:/export", "/mnt", "/mnt/others") != here
+
+
+@pytest.mark.parametrize("siblings", [True, False])
+def test_a_refusal_is_final_unless_another_node_may_have_given_it(ruby: Program, siblings: bool) -> None:
+    """While a site's nodes are given a new notification secret, one that is not done yet refuses it for all."""
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    order = {"siblings": siblings, "issuer": "x", "secrets": {"registry_key": pem.decode()}}
+    settled = "->(order, code) { Proof.new(order).send(:settled?, code) }"
+    assert ruby.call(settled, order, 401) is not siblings
+    assert ruby.call(settled, order, 202) is True
+    assert ruby.call(settled, order, 502) is False
 
 
 def test_the_program_is_valid_ruby_without_warnings() -> None:

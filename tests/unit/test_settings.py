@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -61,6 +63,24 @@ def test_every_node_states_both_halves_of_the_pair_and_the_issuer() -> None:
         assert shown["registry['internal_certificate']"] == "secrets['registry_certificate']"
         assert shown["gitlab_rails['registry_issuer']"] == "'omnibus-gitlab-issuer'"
         assert shown["registry['database']['enabled']"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("own", "kept"),
+    [
+        ("nil", {}),
+        ("{ 'filesystem' => { 'rootdirectory' => '/srv' }, 'redirect' => { 'disable' => true } }", {"redirect": {"disable": True}}),
+        ("{ s3: { bucket: 'theirs' }, cache: { blobdescriptor: 'redis' }, 'maintenance' => {} }", {"cache": {"blobdescriptor": "redis"}, "maintenance": {}}),
+    ],
+)  # fmt: skip
+def test_how_the_administrators_registry_redirects_caches_and_deletes_stays(
+    own: str, kept: dict[str, Any]
+) -> None:
+    """Evaluated by real Ruby: of their storage all but the driver is kept, and the driver is ours alone."""
+    shown = str(settings.Storage({"s3": {"bucket": "ours"}}))
+    code = f"require 'json'; registry = {{ 'storage' => {own} }}; {shown}; puts registry['storage'].to_json"
+    out = subprocess.run(["ruby", "-e", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(out) == {**kept, "s3": {"bucket": "ours"}}
 
 
 def test_kept_storage_is_not_mentioned() -> None:
@@ -135,6 +155,16 @@ def test_a_reader_can_change_nothing_in_its_bucket() -> None:
     assert all(re.match(r"s3:(Get|List)", action) for action in actions[False])
     resources = {s["Resource"] for s in storage.rights(s3, write=True)["Statement"]}
     assert resources == {"arn:aws:s3:::acme-registry", "arn:aws:s3:::acme-registry/*"}
+
+
+def test_a_key_of_ones_own_comes_with_the_right_to_use_it() -> None:
+    """A writer encrypts and decrypts, a reader only decrypts, both with that key and no other."""
+    arn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    s3 = deployment(changed(SHARED, lambda raw: raw["storage"]["s3"].update(kms_key_id=arn))).storage.s3
+    assert s3
+    for write, actions in ((True, ["kms:Decrypt", "kms:GenerateDataKey"]), (False, ["kms:Decrypt"])):
+        found = [s for s in storage.rights(s3, write=write)["Statement"] if s["Resource"] == arn]
+        assert [s["Action"] for s in found] == [actions]
 
 
 def test_two_kept_storages_that_are_one_are_named() -> None:
