@@ -44,7 +44,7 @@ def make_home(home: Path, layout: Layout) -> str:
 
 
 def make_workstation(lab_dir: Path) -> None:
-    """Within the lab's mount namespace: resolv.conf, the trusted CAs, root's home, skopeo's signatures."""
+    """Within the lab's mount namespace: resolv.conf, the trusted CAs, root's account, skopeo's signatures."""
     etc = lab_dir / "etc"
     write(etc / "resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
     # ssh takes ~ from here and not from HOME.
@@ -52,6 +52,10 @@ def make_workstation(lab_dir: Path) -> None:
     write(etc / "passwd", root.sub(rf"\g<1>{lab_dir / 'home'}", Path("/etc/passwd").read_text()))
     _cover(Path("/etc/resolv.conf"), etc / "resolv.conf")
     _cover(Path("/etc/passwd"), etc / "passwd")
+    if not os.access("/etc/shadow", os.R_OK):
+        # An ordinary user has no shadow to read, and sshd takes an account without one as locked.
+        write(etc / "shadow", "root:*:19000:0:99999:7:::\n", 0o640)
+        _cover(Path("/etc/shadow"), etc / "shadow")
     # By default skopeo looks for signatures in a place of root's that an ordinary user cannot even read.
     signatures = f"default-docker:\n  lookaside: file://{lab_dir}/signatures\n"
     write(RUN / "registries.d/default.yaml", signatures)
