@@ -9,11 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab import network, project, registry
+from lab.cloud.instance import Instance
+from lab.cloud.names import INSTANCES
 from lab.host import Host, replace_tree
-from lab.services import AWS_ENDPOINT, Credentials, http_status, reset_aws, wait_for
+from lab.services import AWS_ENDPOINT, Credentials, http_status, reset_aws, settle, wait_for
 from lab.sites import LAYOUTS, Layout, Site
 
 if TYPE_CHECKING:
@@ -48,8 +50,20 @@ class Lab:
     # -- hosts and links
 
     def host(self, name: str) -> Host:
-        """The host of that name; KeyError names those there are."""
+        """The host of that name, also one that was created on AWS; KeyError names those there are."""
+        created = self.instances()
+        if name in created:
+            return created[name]
         return Host(self.dir, self.layout, *self.layout.find(name))
+
+    def instances(self) -> dict[str, Instance]:
+        """The running instances of all regions by their tag "Name"; of two with the same name the later one.
+
+        What was changed on AWS before is so by now. RuntimeError if a host could not be made.
+        """
+        settle()
+        facts = json.loads(INSTANCES.read_text()) if INSTANCES.exists() else []
+        return {one["name"]: Instance(self.dir, one) for one in facts if one["power"]}
 
     def hosts(self) -> list[Host]:
         """All hosts, those without GitLab too."""
@@ -107,6 +121,22 @@ class Lab:
         """A boto3 IAM client with the administrator's key."""
         return self._session("us-east-1").client("iam", endpoint_url=AWS_ENDPOINT)
 
+    def ec2(self, region: str = "eu-west-1") -> Any:
+        """A boto3 EC2 client with the administrator's key."""
+        return self._session(region).client("ec2", endpoint_url=AWS_ENDPOINT)
+
+    def route53(self) -> Any:
+        """A boto3 Route 53 client with the administrator's key."""
+        return self._session("us-east-1").client("route53", endpoint_url=AWS_ENDPOINT)
+
+    def kms(self, region: str = "eu-west-1") -> Any:
+        """A boto3 KMS client with the administrator's key."""
+        return self._session(region).client("kms", endpoint_url=AWS_ENDPOINT)
+
+    def sts(self) -> Any:
+        """A boto3 STS client with the administrator's key."""
+        return self._session("us-east-1").client("sts", endpoint_url=AWS_ENDPOINT)
+
     def _session(self, region: str) -> Session:
         from boto3 import Session  # It takes half a second to import, and most callers need none.
 
@@ -116,19 +146,23 @@ class Lab:
 
     def push(self, site: str, ref: str, seed: bytes = b"lab") -> str:
         """Push a small image, "group/app:1", to a site's registry and return its digest "sha256:…"."""
-        return registry.push(self.site(site).registry_host, ref, seed)
+        return registry.push(self._registry(site), ref, seed)
 
     def pull(self, site: str, ref: str) -> str:
         """Pull an image from a site's registry and return its digest."""
-        return registry.pull(self.site(site).registry_host, ref)
+        return registry.pull(self._registry(site), ref)
 
     def tags(self, site: str, repository: str) -> dict[str, str]:
         """Tag → digest of a repository; {} where there is none."""
-        return registry.tags(self.site(site).registry_host, repository)
+        return registry.tags(self._registry(site), repository)
 
     def delete_tag(self, site: str, ref: str) -> None:
         """Delete the digest a tag points to, with every tag on it."""
-        registry.delete_tag(self.site(site).registry_host, ref)
+        registry.delete_tag(self._registry(site), ref)
+
+    def _registry(self, site: str) -> str:
+        """A site's registry, also one that was created on AWS; "host:port" is one itself."""
+        return site if "." in site else Site(site, "", ()).registry_host
 
     # -- the program
 

@@ -29,7 +29,7 @@ class Authority:
     """Signs server certificates; keys are P-256, which are made in no time."""
 
     def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key: ec.EllipticCurvePrivateKey = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Lab CA")])
         builder = (
             self._builder(self._name, self._key.public_key())
@@ -38,6 +38,24 @@ class Authority:
         )
         self._certificate = builder.sign(self._key, hashes.SHA256())
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def save(self, file: Path) -> None:
+        """Write key and certificate where another process can `load` them."""
+        file.touch(0o600)
+        file.write_bytes(_pem(self._key) + self.pem)
+
+    @classmethod
+    def load(cls, file: Path) -> Authority:
+        """The authority that was saved there."""
+        self = cls.__new__(cls)
+        text = file.read_bytes()
+        key = serialization.load_pem_private_key(text, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise TypeError(f"{file} holds another kind of key")
+        self._key, self._certificate = key, x509.load_pem_x509_certificate(text)
+        self._name = self._certificate.subject
+        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
+        return self
 
     def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
@@ -66,10 +84,7 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return Certificate(certificate.public_bytes(serialization.Encoding.PEM), private)
+        return Certificate(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
 
     def write_trust(self, certs_dir: Path) -> None:
         """Fill a host's /etc/ssl/certs: the system's bundle plus ours, and ours as an OpenSSL hash link.
@@ -87,3 +102,9 @@ class Authority:
         return (
             subprocess.run(command, input=self.pem, capture_output=True, check=True).stdout.decode().strip()
         )
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

@@ -11,10 +11,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import json
 import re
 import sys
 import urllib.parse
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -23,11 +25,22 @@ from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3.models import FakeBucket, FakeDeleteMarker, S3Backend
 from moto.s3.responses import S3Response
+from moto.sts.models import sts_backends
 from werkzeug.serving import run_simple
+
+from lab.authority import Authority
+from lab.cloud import account
+from lab.cloud.hypervisor import Hypervisor
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
 DATE_FORMAT = "%Y%m%dT%H%M%SZ"
+
+AUTHORITY = Path("/run/lab/authority.pem")
+SETTLE = "/moto-api/lab/settle"
+"""Answers when the hosts are as the requests before it wanted them, with a list of what went wrong."""
+FOLLOWED = re.compile(r"/(ec2|route53)/aws4_request|/moto-api/reset$")
+"""Requests that can change hosts or names."""
 
 Pairs = list[tuple[str, str]]
 
@@ -50,9 +63,13 @@ def canonical(method: str, path: str, query: Pairs, headers: Mapping[str, str]) 
 
 
 def secret_of(access_key_id: str) -> str | None:
-    """The secret of an access key that moto's IAM has made."""
-    for account in iam_backends.values():
-        for backend in account.values():
+    """The secret of an access key that moto's IAM has made, for a user or for who has assumed a role."""
+    for partitions in sts_backends.values():
+        for sts in partitions.values():
+            if assumed := sts.get_assumed_role_from_access_key(access_key_id):
+                return str(assumed.secret_access_key)
+    for backends in iam_backends.values():
+        for backend in backends.values():
             for user in backend.users.values():
                 for key in user.access_keys:
                     if key.access_key_id == access_key_id:
@@ -86,6 +103,8 @@ def sign_by_header(environ: WSGIEnvironment) -> None:
 
     rest = [(name, value) for name, value in pairs if not name.startswith("X-Amz-")]
     headers = {"host": environ["HTTP_HOST"], "x-amz-content-sha256": UNSIGNED, "x-amz-date": amz_date}
+    if token := given.get("X-Amz-Security-Token"):
+        headers["x-amz-security-token"] = environ["HTTP_X_AMZ_SECURITY_TOKEN"] = token
     proof = signature(canonical(environ["REQUEST_METHOD"], path, rest, headers), scope, amz_date, secret)
     environ["QUERY_STRING"] = "&".join(f"{name}={value}" for name, value in rest)
     environ["RAW_URI"] = environ["REQUEST_URI"] = f"{path}?{environ['QUERY_STRING']}".rstrip("?")
@@ -101,10 +120,12 @@ def refuse_anonymous(environ: WSGIEnvironment) -> None:
         raise Refused("AccessDenied")
 
 
-def checked(moto: WSGIApplication) -> WSGIApplication:
-    """Moto behind `sign_by_header`; what is not signed at all is refused."""
+def checked(moto: WSGIApplication, hypervisor: Hypervisor) -> WSGIApplication:
+    """Moto behind `sign_by_header`; what is not signed at all is refused. The hypervisor hears of changes."""
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == SETTLE:
+            return _answer(start_response, "200 OK", "application/json", json.dumps(hypervisor.settle()))
         try:
             if "X-Amz-Signature=" in environ.get("QUERY_STRING", ""):
                 sign_by_header(environ)
@@ -112,13 +133,20 @@ def checked(moto: WSGIApplication) -> WSGIApplication:
                 refuse_anonymous(environ)
         except (Refused, KeyError, ValueError) as error:
             code = str(error) if isinstance(error, Refused) else "AuthorizationQueryParametersError"
-            body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'.encode()
-            headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
-            start_response("403 Forbidden", headers)
-            return [body]
-        return moto(environ, start_response)
+            text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
+            return _answer(start_response, "403 Forbidden", "application/xml", text)
+        answer = moto(environ, start_response)
+        if FOLLOWED.search(str(environ.get("HTTP_AUTHORIZATION", environ["PATH_INFO"]))):
+            hypervisor.touch()
+        return answer
 
     return application
+
+
+def _answer(start_response: StartResponse, status: str, kind: str, text: str) -> list[bytes]:
+    body = text.encode()
+    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 def judge_transport() -> None:
@@ -165,14 +193,18 @@ def hide_deleted_folders() -> None:
     setattr(S3Backend, listed.__name__, hidden)
 
 
-def main(address: str, port: int) -> None:
+def main(address: str, port: int, lab_dir: Path) -> None:
     """Serve until killed."""
+    account.prepare()
     judge_transport()
     judge_deletes()
     hide_deleted_folders()
     moto = DomainDispatcherApplication(create_backend_app)
-    run_simple(address, port, checked(moto), threaded=True, request_handler=MotoRequestHandler)
+    hypervisor = Hypervisor(lab_dir, Authority.load(AUTHORITY))
+    hypervisor.start()
+    application = checked(moto, hypervisor)
+    run_simple(address, port, application, threaded=True, request_handler=MotoRequestHandler)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

@@ -26,13 +26,16 @@ RUNIT_SERVICES = {"rails": ("puma", "nginx"), "sidekiq": ("sidekiq",), "registry
 class Host:
     """A host of the running lab. `dir` is its file tree, `dir/"etc"` its /etc, and so on."""
 
-    def __init__(self, lab_dir: Path, layout: Layout, site: Site | None, node: Node) -> None:
+    def __init__(
+        self, lab_dir: Path, layout: Layout, site: Site | None, node: Node, id: str | None = None
+    ) -> None:
         self.node, self.site = node, site
         self.name, self.address, self.ssh_port = node.name, node.address, node.ssh_port
-        self.dir = lab_dir / "hosts" / node.name
+        self._id = id or node.name
+        self.dir = lab_dir / "hosts" / self._id
         self._lab_dir = lab_dir
         self._layout = layout
-        self._pid_file = RUN / f"{node.name}.pid"
+        self._pid_file = RUN / f"{self._id}.pid"
 
     # -- power
 
@@ -40,33 +43,48 @@ class Host:
         """Boot, and return when sshd listens; the services of GitLab may still be starting."""
         if self.is_up():
             return
-        self._pid_file.unlink(missing_ok=True)
         listened = self._text(AUTH_LOG).count(LISTENING)
+        self.power_on()
+        wait_for(lambda: self._text(AUTH_LOG).count(LISTENING) > listened, f"sshd on {self.name}", 15)
+        wait_for(self._runit_listens, f"runit on {self.name}", 15)
+
+    def power_on(self) -> None:
+        """Switch it on, and do not wait for anything on it."""
+        if self.is_up():
+            return
+        self._pid_file.unlink(missing_ok=True)
         console = self._lab_dir / "logs" / f"{self.name}.console"
         # setsid --fork: the host outlives whoever starts it, and the lab's pid 1 reaps it.
-        namespaces = ["setsid", "--fork", "nsenter", f"--net=/run/netns/{self.name}", "unshare", "--mount"]
+        namespaces = ["setsid", "--fork", "nsenter", f"--net=/run/netns/{self._id}", "unshare", "--mount"]
         namespaces += ["--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private"]
-        database = ["", "", ""]
-        if self.site is not None:
-            mode = "rw" if self.site.role == "primary" else "ro"
-            databases = self._lab_dir / "db"
-            database = [str(databases / "primary"), mode, str(databases / f"{self.site.name}-geo")]
-        boot = [str(BOOT), str(self.dir), self.name, str(self._pid_file), *database]
-        spawn([*namespaces, *boot], console).wait()
+        boot = [str(BOOT), str(self.dir), str(self._pid_file), *self._databases()]
+        spawn([*namespaces, *boot], console, self._boot_environment()).wait()
         try:
             wait_for(self._pid_file.exists, f"host {self.name}", 15)
         except TimeoutError as error:
             raise RuntimeError(f"{error}; its console says:\n{console.read_text()}") from error
-        network.plug(self._layout, self.node, connected=True)
-        wait_for(lambda: self._text(AUTH_LOG).count(LISTENING) > listened, f"sshd on {self.name}", 15)
-        wait_for(self._runit_listens, f"runit on {self.name}", 15)
+        self._plug(connected=True)
+
+    def _databases(self) -> list[str]:
+        """Where the databases are and whether they may be written to; nothing: on the host's own disk."""
+        if self.site is None:
+            return ["", "", ""]
+        mode = "rw" if self.site.role == "primary" else "ro"
+        databases = self._lab_dir / "db"
+        return [str(databases / "primary"), mode, str(databases / f"{self.site.name}-geo")]
+
+    def _plug(self, connected: bool) -> None:
+        network.plug(self._layout, self.node, connected=connected)
+
+    def _boot_environment(self) -> dict[str, str]:
+        return {}
 
     def stop(self) -> None:
         """Cut the power: every process ends at once, and the address no longer answers."""
         if not self.is_up():
             return
         pid = self._pid()
-        network.plug(self._layout, self.node, connected=False)
+        self._plug(connected=False)
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not self.is_up(), f"the end of {self.name}", 15, step=0.005)
         self._pid_file.unlink()

@@ -49,11 +49,12 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     _mount_disks(lab_dir, layout)
     authority = Authority()
     authority.write_trust(lab_dir / "ca")
+    authority.save(RUN / "authority.pem")
     operator_key = make_home(lab_dir / "home", layout)
     make_workstation(lab_dir)
     network.create(layout)
     logs = lab_dir / "logs"
-    wait_for_aws = services.start_aws(logs / "moto.log")
+    wait_for_aws = services.start_aws(lab_dir, logs / "moto.log")
     services.start_agent(lab_dir / "home/.ssh/id_ed25519", project.AGENT)
     services.start_dns(layout, logs / "dnsmasq.log")
     progress(f"network and DNS, {sites} sites")

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.authority import Authority
+from lab.cloud.names import PID_FILE, RECORDS
 from lab.sites import SERVICES_ADDRESS, Layout
 from lab.tree import write
 
 AWS_ENDPOINT = f"http://{SERVICES_ADDRESS}:5000"
-REGIONS = ("eu-west-1", "ap-northeast-1", "us-east-1")
+REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1")
 # Services see nothing of the user's environment: a stray AWS_* or proxy variable would change what they do.
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
@@ -96,8 +97,11 @@ def start_dns(layout: Layout, log: Path) -> None:
         names |= {site.gitlab_host: site.nodes[0].address, site.registry_host: site.nodes[0].address}
     names |= {node.name: node.address for _, node in layout.nodes()}
     options = [f"--address=/{name}/{address}" for name, address in names.items()] + ["--address=/#/"]
-    command = ["dnsmasq", "--keep-in-foreground", "--user=root", "--pid-file=", "--conf-file=/dev/null"]
+    RECORDS.touch()
+    command = ["dnsmasq", "--keep-in-foreground", "--user=root", "--conf-file=/dev/null"]
     command += [
+        f"--pid-file={PID_FILE}",
+        f"--addn-hosts={RECORDS}",
         "--no-resolv",
         "--no-hosts",
         "--bind-interfaces",
@@ -148,9 +152,9 @@ http {{
     wait_for_service(process, lambda: listening(SERVICES_ADDRESS, 443), "the lab's TLS front", log)
 
 
-def start_aws(log: Path) -> Callable[[], None]:
+def start_aws(lab_dir: Path, log: Path) -> Callable[[], None]:
     """Start moto. It is ready about a second later: call what is returned to wait for that."""
-    process = spawn([sys.executable, "-m", "lab.aws_server", SERVICES_ADDRESS, "5000"], log)
+    process = spawn([sys.executable, "-m", "lab.aws_server", SERVICES_ADDRESS, "5000", str(lab_dir)], log)
     return lambda: wait_for_service(
         process, lambda: listening(SERVICES_ADDRESS, 5000), "the lab's S3 (moto)", log
     )
@@ -172,6 +176,12 @@ def _iam(action: str, **parameters: str) -> str:
     return _moto("/", body, headers)
 
 
+def settle() -> None:
+    """Wait until hosts and names are as AWS has them by now; RuntimeError tells what could not be made."""
+    if problems := json.loads(_moto("/moto-api/lab/settle")):
+        raise RuntimeError("\n".join(problems))
+
+
 def reset_aws() -> Credentials:
     """Empty the account, make its administrator, and only then have keys and policies enforced.
 
@@ -181,6 +191,7 @@ def reset_aws() -> Credentials:
     plain = {"Content-Type": "text/plain"}
     _moto("/moto-api/reset-auth", b"inf", plain)
     _moto("/moto-api/reset")
+    settle()
     # moto makes its IAM backend when first asked, at random too: not between the seed and the key.
     _iam("ListUsers")
     _moto("/moto-api/seed?a=1")

@@ -116,6 +116,8 @@ LAYOUTS = {
     "default": Layout((LONDON, TOKYO)),
     "two-nodes": Layout((LONDON, TOKYO_TWO_NODES)),
     "bastion": Layout((LONDON, TOKYO), (Node("bastion", "10.99.1.10", runs=()),), ("tokyo",)),
+    # Nothing but an AWS account: for stacks that create everything.
+    "aws": Layout((), ()),
     # No GitLab yet: what a new machine is, and the lab that starts fastest.
     "bare": Layout((), (Node("london-1", "10.10.0.11", runs=()), Node("tokyo-1", "10.20.0.11", runs=()))),
 }

@@ -42,6 +42,7 @@ root ALL=(ALL:ALL) ALL
 ubuntu ALL=(ALL) NOPASSWD:ALL
 """
 # As strict as production servers are: no environment but LANG comes in.
+HOST_KEY = "HostKey /etc/ssh/ssh_host_ed25519_key\n"
 SSHD_CONFIG = """\
 Port {port}
 ListenAddress 0.0.0.0
@@ -87,9 +88,33 @@ def copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore=ignore)
 
 
+def make_image(host: Path, authority: Authority, *, gitlab: bool) -> None:
+    """Fill `host` with what an official image has on its disk before its first boot.
+
+    GitLab's: its package with a gitlab.rb that nobody has touched, and a script for an instance's first boot
+    (support/packer of omnibus-gitlab). No authorized keys and no host keys, as on every image.
+    """
+    _system(host, "ubuntu", authority)
+    write(host / "etc/ssh/sshd_config", SSHD_CONFIG.format(port=22).replace(HOST_KEY, ""))
+    write(host / "etc/sudoers", SUDOERS, 0o440)
+    (host / "home/ubuntu").mkdir()
+    os.chown(host / "home/ubuntu", 1000, 1000)
+    _setuid(host)
+    if not gitlab:
+        return
+    _gitlab_package(host)
+    for name in ("postgresql", "geo-postgresql"):
+        (host / "var/opt/gitlab" / name).chmod(0o1777)
+    write(host / "etc/gitlab/gitlab.rb", (PACKAGE / "templates/image-gitlab.rb").read_bytes(), 0o600)
+    first_boot = (PACKAGE / "scripts/first-boot.sh").read_bytes()
+    write(host / "var/lib/cloud/scripts/per-instance/gitlab", first_boot, 0o755)
+
+
 def make(host: Path, site: Site | None, node: Node, authority: Authority, operator_key: str) -> None:
     """Fill `host`, an empty directory, with what boot-host.sh mounts and what GitLab's package installs."""
-    _system(host, node, authority)
+    _system(host, node.name, authority)
+    write(host / "etc/resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
+    write(host / "etc/hosts", f"127.0.0.1 localhost\n{node.address} {node.name}\n")
     _ssh(host, node, operator_key)
     _setuid(host)
     if site is not None:
@@ -97,25 +122,22 @@ def make(host: Path, site: Site | None, node: Node, authority: Authority, operat
         _gitlab_administrator(host, site, node, authority)
 
 
-def _system(host: Path, node: Node, authority: Authority) -> None:
-    for name in ("var/lib", "var/cache", "var/tmp", "var/log", "srv", "opt", "root", "home"):
-        (host / name).mkdir(parents=True)
-    for name in ("bin", "sbin"):
-        (host / "usr-local" / name).mkdir(parents=True)
+def _system(host: Path, name: str, authority: Authority) -> None:
+    below_var = ("var/lib", "var/cache", "var/tmp", "var/log")
+    for directory in (*below_var, "srv", "opt", "root", "home", "usr-local/bin", "usr-local/sbin"):
+        (host / directory).mkdir(parents=True)
     (host / "var/tmp").chmod(0o1777)
     (host / "root").chmod(0o700)
     (host / "var/run").symlink_to("/run")
     etc = host / "etc"
-    for name in FROM_MACHINE:
-        copy(Path("/etc") / name, etc / name)
+    for file in FROM_MACHINE:
+        copy(Path("/etc") / file, etc / file)
     write(etc / "passwd", PASSWD)
     write(etc / "group", GROUP)
     write(etc / "shadow", SHADOW, 0o640)
     write(etc / "sudoers", SUDOERS, 0o440)
     write(etc / "nsswitch.conf", NSSWITCH)
-    write(etc / "resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
-    write(etc / "hostname", f"{node.name}\n")
-    write(etc / "hosts", f"127.0.0.1 localhost\n{node.address} {node.name}\n")
+    write(etc / "hostname", f"{name}\n")
     write(host / "var/log/lastlog", "")
     authority.write_trust(etc / "ssl/certs")
 

@@ -1,14 +1,15 @@
 #!/bin/bash
-# boot-host.sh HOST_DIR NAME PID_FILE DB_DIR DB_MODE GEO_DB_DIR: boots a lab host and stays as its pid 1.
+# boot-host.sh HOST_DIR PID_FILE DB_DIR DB_MODE GEO_DB_DIR: boots a lab host and stays as its pid 1.
 # Runs in fresh mount, pid, uts and ipc namespaces, already in the host's network namespace.
 # HOST_DIR holds etc var opt root home srv usr-local and, for ordinary users, setuid (a sudo of our own).
-# DB_DIR '' means: no GitLab on this host. DB_MODE is rw or ro, as a replicated database is.
+# DB_DIR '' means: no GitLab on this host, or one with databases of its own. DB_MODE is rw or ro, as a replicated
+# database is. BOOT_SECONDS pass before sshd answers.
 set -euo pipefail
-host=$1 name=$2 pid_file=$3 db=$4 db_mode=$5 geo_db=$6
+host=$1 pid_file=$2 db=$3 db_mode=$4 geo_db=$5
 
 # /proc is still the lab's, so this is our pid as the lab sees it.
 read -r pid _ </proc/self/stat
-hostname "$name"
+hostname "$(cat "$host/etc/hostname")"
 
 root=$host/.root
 mkdir -p "$root"
@@ -30,9 +31,9 @@ if [ -d "$host/setuid" ]; then
     mount --bind "$host/setuid/sudo" usr/bin/sudo
     mount --bind "$host/setuid/libexec" usr/libexec/sudo
 fi
+# What runit knew before a power cut would pass for the truth.
+rm -rf opt/gitlab/sv/*/supervise opt/gitlab/sv/*/log/supervise
 if [ -n "$db" ]; then
-    # What runit knew before a power cut would pass for the truth.
-    rm -rf opt/gitlab/sv/*/supervise opt/gitlab/sv/*/log/supervise
     mount --bind "$db" var/opt/gitlab/postgresql
     [ "$db_mode" = rw ] || mount -o remount,ro,bind var/opt/gitlab/postgresql
     mount --bind "$geo_db" var/opt/gitlab/geo-postgresql
@@ -56,8 +57,15 @@ pivot_root . .old
 umount -l .old
 rmdir .old
 
-if [ -n "$db" ]; then runsvdir -P /opt/gitlab/service & fi
+if [ -d /opt/gitlab/service ]; then runsvdir -P /opt/gitlab/service & fi
+sleep "${BOOT_SECONDS:-0}"
 /usr/sbin/sshd -D -E /var/log/auth.log &
+# The last stage of cloud-init, only ever once.
+final=/var/lib/cloud/final
+if [ -e "$final" ]; then
+    mv "$final" "$final.begun"
+    setsid bash "$final.begun" >>/var/log/cloud-init-output.log 2>&1 </dev/null &
+fi
 # bash reaps whatever is orphaned on this host; if it ended, that would be a power cut.
 sleep infinity &
 wait

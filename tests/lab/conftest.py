@@ -8,6 +8,8 @@ import pytest
 
 from lab.api import Lab
 from lab.host import Host
+from lab.services import reset_aws
+from tests.lab.account import Account
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,11 @@ def london(fresh: Lab) -> Host:
 @pytest.fixture
 def tokyo(fresh: Lab) -> Host:
     return fresh.host("tokyo-1")
+
+
+@pytest.fixture(scope="module")
+def account(lab: Lab) -> Iterator[Account]:
+    """The lab's AWS account without anything in it, before and after."""
+    reset_aws()
+    yield Account(lab)
+    reset_aws()

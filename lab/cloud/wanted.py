@@ -1,0 +1,232 @@
+"""moto's EC2 and Route 53 read as what the lab should have: machines, networks, firewalls, names."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.instances import Instance
+from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupRule
+from moto.route53.models import route53_backends
+
+EVERYWHERE = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, order=True)
+class Rule:
+    """What one rule of a security group lets through; `ports` are "22", "80-443", or "" for all of them."""
+
+    egress: bool
+    protocol: str
+    ports: str
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An instance that is not terminated. `cidr` is its subnet's range, `rules` the sum of its groups."""
+
+    id: str
+    name: str
+    region: str
+    image: str
+    power: bool
+    private: str
+    public: str | None
+    vpc: str
+    subnet: str
+    cidr: str
+    resolver: str
+    rules: tuple[Rule, ...]
+    booted: int
+    """Changes with each start and reboot."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A VPC with machines in it. `public` has (public, private) for what the internet gateway translates."""
+
+    id: str
+    cidr: str
+    subnets: tuple[tuple[str, str], ...]
+    public: tuple[tuple[str, str], ...]
+
+    @property
+    def resolver(self) -> str:
+        """Where AWS answers DNS: the range's third address."""
+        return str(ipaddress.ip_network(self.cidr)[2])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All of it."""
+
+    machines: dict[str, Machine]
+    networks: dict[str, Network]
+    names: tuple[tuple[str, str], ...]
+
+
+def read() -> Wanted:
+    """What moto has now. RuntimeError where a request changes it meanwhile: ask again."""
+    machines: dict[str, Machine] = {}
+    networks: dict[str, Network] = {}
+    for backend in _backends():
+        alive = [one for one in _instances(backend) if one.state != "terminated" and one.subnet_id]
+        for instance in alive:
+            machines[instance.id] = _machine(backend, instance)
+        for vpc in {instance.vpc_id for instance in alive}:
+            networks[str(vpc)] = _network(backend, str(vpc), [one for one in alive if one.vpc_id == vpc])
+    return Wanted(machines, networks, tuple(sorted(_names())))
+
+
+def instance(id: str) -> Instance | None:
+    """moto's own object."""
+    for backend in _backends():
+        for one in _instances(backend):
+            if one.id == id:
+                return one
+    return None
+
+
+def user_data(id: str) -> bytes:
+    """The instance's user data as it was given, b"" without."""
+    found = instance(id)
+    given = found.user_data if found is not None else None
+    return base64.b64decode(given.as_bytes()) if given else b""
+
+
+def public_key(id: str) -> str:
+    """The instance's key pair as a line of authorized_keys, "" without."""
+    found = instance(id)
+    pair = found.ec2_backend.key_pairs.get(found.key_name) if found is not None and found.key_name else None
+    if pair is None:
+        return ""
+    kind, key, *_ = pair.public_key.split()
+    return f"{kind} {key} {pair.key_name}\n"
+
+
+def _backends() -> Iterator[Any]:
+    for regions in list(ec2_backends.values()):
+        yield from list(regions.values())
+
+
+def _instances(backend: Any) -> list[Instance]:
+    return [one for reservation in list(backend.reservations.values()) for one in list(reservation.instances)]
+
+
+def _tag(thing: Any, key: str) -> str | None:
+    return next((tag["value"] for tag in thing.get_tags() if tag["key"] == key), None)
+
+
+def _machine(backend: Any, one: Instance) -> Machine:
+    interface = one.nics[0]
+    subnet = interface.subnet
+    vpc = backend.get_vpc(subnet.vpc_id)
+    image = backend.amis.get(one.image_id)
+    return Machine(
+        id=one.id,
+        name=_tag(one, "Name") or one.id,
+        region=backend.region_name,
+        image=(image.name if image is not None else None) or one.image_id,
+        power=one.state in {"pending", "running"},
+        private=str(interface.private_ip_address),
+        public=_public(backend, one),
+        vpc=vpc.id,
+        subnet=subnet.id,
+        cidr=str(subnet.cidr_block),
+        resolver=str(ipaddress.ip_network(vpc.cidr_block)[2]),
+        rules=tuple(sorted({rule for group in _groups(one) for rule in _rules(backend, group)})),
+        booted=getattr(one, "lab_boots", 0),
+    )
+
+
+def _public(backend: Any, one: Instance) -> str | None:
+    """Elastic IPs by who has them: moto's interfaces remember them for too long."""
+    elastic = {address.public_ip: address for address in list(backend.addresses)}
+    for address in elastic.values():
+        if address.eni is not None and address.eni.instance is one:
+            return str(address.public_ip)
+    own = one.nics[0].public_ip
+    return own if own and own not in elastic and one.state != "stopped" else None
+
+
+# -- networks
+
+
+def _network(backend: Any, vpc: str, machines: list[Instance]) -> Network:
+    subnets = {str(one.nics[0].subnet.id): str(one.nics[0].subnet.cidr_block) for one in machines}
+    outward = {subnet for subnet in subnets if _has_gateway(backend, vpc, subnet)}
+    public = [
+        (address, str(one.nics[0].private_ip_address))
+        for one in machines
+        if one.nics[0].subnet.id in outward and (address := _public(backend, one))
+    ]
+    cidr = str(backend.get_vpc(vpc).cidr_block)
+    return Network(vpc, cidr, tuple(sorted(subnets.items())), tuple(sorted(public)))
+
+
+def _has_gateway(backend: Any, vpc: str, subnet: str) -> bool:
+    """Whether the subnet's route table leads everywhere through an internet gateway that is attached here.
+
+    A subnet without a table of its own has the VPC's main one.
+    """
+    tables = [table for table in list(backend.route_tables.values()) if table.vpc_id == vpc]
+    own = [table for table in tables if subnet in {one.get("SubnetId") for one in table.associations}]
+    main = [table for table in tables if table.main_association_id]
+    for table in (own or main)[:1]:
+        for route in table.routes:
+            gateway = backend.internet_gateways.get(route.gateway_id or "")
+            if route.destination_cidr_block == EVERYWHERE and gateway is not None and gateway.vpc is not None:
+                return bool(gateway.vpc.id == vpc)
+    return False
+
+
+# -- firewalls
+
+
+def _groups(one: Instance) -> list[SecurityGroup]:
+    """moto adds the groups of the interface to those of the instance, also ones that were taken away."""
+    return list(one.security_groups or one.nics[0].group_set)
+
+
+def _rules(backend: Any, group: SecurityGroup) -> Iterator[Rule]:
+    for egress, rules in ((False, group.ingress_rules), (True, group.egress_rules)):
+        for rule in list(rules):
+            networks = ipaddress.collapse_addresses(_networks(backend, rule))
+            if texts := tuple(str(network) for network in networks):
+                yield Rule(egress, str(rule.ip_protocol), _ports(rule), texts)
+
+
+def _ports(rule: SecurityGroupRule) -> str:
+    first, last = rule.from_port, rule.to_port
+    if rule.ip_protocol not in {"tcp", "udp"} or first is None or (first, last) in {(0, 65535), (-1, -1)}:
+        return ""
+    return f"{first}" if first == last else f"{first}-{last}"
+
+
+def _networks(backend: Any, rule: SecurityGroupRule) -> Iterator[ipaddress.IPv4Network]:
+    """A rule's range; for a group that it names, the private addresses of its members."""
+    if rule.cidr_ipv4:
+        yield ipaddress.IPv4Network(rule.cidr_ipv4, strict=False)
+    named = rule.source_group.get("GroupId")
+    if named:
+        for one in _instances(backend):
+            if one.state != "terminated" and one.nics and named in {group.id for group in _groups(one)}:
+                yield ipaddress.IPv4Network(str(one.nics[0].private_ip_address))
+
+
+# -- names
+
+
+def _names() -> Iterator[tuple[str, str]]:
+    """(name, address) of each A record in a public zone."""
+    for regions in list(route53_backends.values()):
+        for backend in list(regions.values()):
+            for zone in list(backend.zones.values()):
+                for record in [] if zone.private_zone else list(zone.rrsets):
+                    if record.type == "A":
+                        yield from ((record.name.rstrip("."), str(value)) for value in record.records)
