@@ -28,6 +28,7 @@ from moto.s3.responses import S3Response
 from moto.sts.models import sts_backends
 from werkzeug.serving import run_simple
 
+from lab import aws_patches
 from lab.authority import Authority
 from lab.cloud import account
 from lab.cloud.hypervisor import Hypervisor
@@ -195,6 +196,7 @@ def hide_deleted_folders() -> None:
 
 def main(address: str, port: int, lab_dir: Path) -> None:
     """Serve until killed."""
+    aws_patches.prepare()
     account.prepare()
     judge_transport()
     judge_deletes()

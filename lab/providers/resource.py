@@ -34,6 +34,18 @@ class Invalid(Exception):
         self.failures = failures
 
 
+class HalfMade(Exception):
+    """The thing exists, but a later step of its creation failed: the engine shall remember it.
+
+    The engine keeps it in the state with the outputs, reports the error, and the next `up` updates it instead
+    of making a second one (pulumirpc.ErrorResourceInitFailed).
+    """
+
+    def __init__(self, id: str, outputs: PropertyMap, reason: str) -> None:
+        super().__init__(reason)
+        self.id, self.outputs = id, outputs
+
+
 @dataclass(frozen=True)
 class Call:
     """The circumstances of one request of the engine for one resource."""
@@ -54,7 +66,7 @@ class Resource:
     """One resource type.  Values are plain; secrets among the outputs are marked with `protocol.secret`."""
 
     replace_on: tuple[str, ...] = ()
-    """Top-level inputs whose change makes a new resource."""
+    """Inputs whose change makes a new resource: top-level names, or "disk.encrypted" for a part of one."""
     computed: tuple[str, ...] = ()
     """Outputs that only the provider knows: unknown in the preview of a creation."""
     keeps_outputs = False
@@ -71,8 +83,19 @@ class Resource:
         """Plain inputs in a form in which those that mean the same are equal."""
         return inputs
 
+    def replaced_by(self, old: PropertyMap, new: PropertyMap) -> tuple[str, ...]:
+        """`replace_on` for this very change, where it depends on the values."""
+        return self.replace_on
+
+    def deleted_first(self, name: str, old: PropertyMap, new: PropertyMap) -> bool:
+        """Must a replaced one go before the new one is made?  `name` is that of the resource."""
+        return False
+
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
-        """Make it; returns its id and its outputs.  Any exception is a failed creation: nothing is kept."""
+        """Make it; returns its id and its outputs.
+
+        HalfMade keeps what there is; any other exception is a failed creation: nothing is kept.
+        """
         raise NotImplementedError
 
     def update(self, call: Call, id: str, old: PropertyMap, inputs: PropertyMap) -> PropertyMap:

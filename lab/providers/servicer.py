@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf import empty_pb2
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2_grpc
+from google.protobuf import any_pb2, empty_pb2
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2_grpc, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 
 from lab.providers.protocol import PropertyMap, differences, dump, has_secret, load, plain, secret, top
-from lab.providers.resource import Call, Configure, Function, Invalid, Resource, Severity
+from lab.providers.resource import Call, Configure, Function, HalfMade, Invalid, Resource, Severity
 
+_UNKNOWN = 2  # gRPC's number of StatusCode.UNKNOWN
 # Property maps with whole files in them are larger than gRPC's 4 MiB.
 MESSAGE_SIZES = [("grpc.max_receive_message_length", 400 << 20), ("grpc.max_send_message_length", 400 << 20)]
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _Partly(Exception):
+    """A failure that leaves something behind; `detail` is what the engine shall remember of it."""
+
+    def __init__(self, reason: str, detail: pb.ErrorResourceInitFailed) -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 def _reported(method: _F) -> _F:
@@ -34,7 +44,13 @@ def _reported(method: _F) -> _F:
             with self.working():
                 return method(self, request, context)
         except Exception as problem:  # noqa: BLE001  # the engine reports it
-            context.abort(grpc.StatusCode.UNKNOWN, str(problem) or repr(problem))
+            text = str(problem) or repr(problem)
+            if isinstance(problem, _Partly):
+                detail = any_pb2.Any()
+                detail.Pack(problem.detail)
+                status = status_pb2.Status(code=_UNKNOWN, message=text, details=[detail])
+                context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+            context.abort(grpc.StatusCode.UNKNOWN, text)
 
     return call  # type: ignore[return-value]
 
@@ -123,14 +139,16 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     @_reported
     def Diff(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:
-        resource, _ = self._resource(request.urn)
+        resource, call = self._resource(request.urn)
         old, new = plain(load(request.old_inputs)), plain(load(request.news))
         for name in request.ignoreChanges:
             if name in old:
                 new[name] = old[name]
             else:
                 new.pop(name, None)
-        return _diff(resource.comparable(old), resource.comparable(new), resource.replace_on)
+        answer = _diff(resource.comparable(old), resource.comparable(new), resource.replaced_by(old, new))
+        answer.deleteBeforeReplace = bool(answer.replaces) and resource.deleted_first(call.name, old, new)
+        return answer
 
     @_reported
     def Create(self, request: pb.CreateRequest, context: grpc.ServicerContext) -> pb.CreateResponse:
@@ -138,7 +156,13 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         inputs = load(request.properties)
         if request.preview:
             return pb.CreateResponse(properties=dump(resource.preview(inputs, {})))
-        made, outputs = resource.create(call, plain(inputs))
+        try:
+            made, outputs = resource.create(call, plain(inputs))
+        except HalfMade as half:
+            kept = dump(_rewrap(inputs, half.outputs))
+            detail = pb.ErrorResourceInitFailed(id=half.id, properties=kept, inputs=dump(inputs))
+            detail.reasons.append(str(half))
+            raise _Partly(str(half), detail) from half
         return pb.CreateResponse(id=made, properties=dump(_rewrap(inputs, outputs)))
 
     @_reported
@@ -190,7 +214,7 @@ def _diff(old: PropertyMap, new: PropertyMap, replace_on: tuple[str, ...]) -> pb
     detail: dict[str, pb.PropertyDiff] = {}
     replaces: list[str] = []
     for path, kind in differences(old, new):
-        replace = top(path) in replace_on
+        replace = bool({top(path), re.sub(r"\[\d+]", "", path)} & set(replace_on))
         if replace and top(path) not in replaces:
             replaces.append(top(path))
         value = pb.PropertyDiff.Kind.Value(kind.upper() + ("_REPLACE" if replace else ""))

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from lab.providers.aws import ec2, ec2_network, functions, iam, s3, s3_settings
+from lab.providers.aws import (
+    ec2,
+    ec2_addresses,
+    ec2_groups,
+    ec2_instance,
+    ec2_network,
+    ec2_routes,
+    functions,
+    iam,
+    iam_roles,
+    kms,
+    route53,
+    s3,
+    s3_settings,
+)
 from lab.providers.aws.api import Api
 from lab.providers.aws.base import AwsResource
 from lab.providers.plugin import main
@@ -13,8 +27,15 @@ _TYPES: tuple[type[AwsResource], ...] = (
     s3.Bucket,
     *s3_settings.TYPES,
     *iam.TYPES,
+    *iam_roles.TYPES,
     *ec2.TYPES,
     *ec2_network.TYPES,
+    *ec2_routes.TYPES,
+    *ec2_groups.TYPES,
+    *ec2_addresses.TYPES,
+    *ec2_instance.TYPES,
+    *kms.TYPES,
+    *route53.TYPES,
 )
 
 

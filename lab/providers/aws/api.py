@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlparse
 
+from lab.providers.aws import retries
 from lab.providers.protocol import PropertyMap
 
 _LAB_ADDRESS = "10.99.0.9"
 _GONE = ("NotFound", "NoSuch", "404")
+_TITLES = {"route53": "Route 53"}
+"""What the AWS SDK for Go calls a service in errors, where it is not the name in capitals."""
 
 
 class AwsError(Exception):
@@ -36,6 +39,7 @@ class Api:
         self.region: str | None = None
         self.account = ""
         self.default_tags: dict[str, str] = {}
+        self.attempts = retries.ATTEMPTS
         self._endpoints: dict[str, str] = {}
         self._credentials: dict[str, str | None] = {}
         self._clients: dict[tuple[str, str], Any] = {}
@@ -48,6 +52,9 @@ class Api:
             config.get("region") or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
         )
         self.default_tags = (_decoded(config.get("defaultTags")) or {}).get("tags") or {}
+        self.attempts = int(
+            config.get("maxRetries") or environment.get("AWS_MAX_ATTEMPTS") or retries.ATTEMPTS
+        )
         self._endpoints = {"": environment.get("AWS_ENDPOINT_URL", "")}
         for endpoints in _decoded(config.get("endpoints")) or []:
             self._endpoints.update(endpoints)
@@ -84,13 +91,15 @@ class Api:
         from botocore.config import Config
 
         new_client: Any = boto3.client  # typed for each service by name; here the name is a variable
-        return new_client(
+        client = new_client(
             service,
             region_name=region,
             endpoint_url=self._endpoints.get(service) or self._endpoints[""],
-            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}),
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
             **self._credentials,
         )
+        retries.attach(client, self.attempts)
+        return client
 
     @contextmanager
     def errors(self, service: str, doing: str) -> Iterator[None]:
@@ -100,17 +109,25 @@ class Api:
         try:
             yield
         except ClientError as problem:
-            answer = problem.response.get("ResponseMetadata", {})
-            error = problem.response.get("Error", {})
-            code = str(error.get("Code", "Unknown"))
-            raise AwsError(
-                code,
-                f"{doing}: operation error {service.upper()}: {problem.operation_name}, https response error "
-                f"StatusCode: {answer.get('HTTPStatusCode')}, RequestID: {answer.get('RequestId')}, "
-                f"api error {code}: {error.get('Message', '')}",
-            ) from problem
+            code = str(problem.response.get("Error", {}).get("Code", "Unknown"))
+            raise AwsError(code, f"{doing}: {self._told(service, problem, code)}") from problem
         except BotoCoreError as problem:
             raise AwsError(type(problem).__name__, f"{doing}: {problem}") from problem
+
+    def _told(self, service: str, problem: Any, code: str) -> str:
+        """The error as the AWS SDK for Go tells it; what a service's own model names stands there bare."""
+        from botocore.exceptions import ClientError
+
+        answer = problem.response.get("ResponseMetadata", {})
+        modelled = type(problem) is not ClientError
+        exhausted = answer.get("RetryAttempts", 0) + 1 >= self.attempts > 1
+        return (
+            f"operation error {_TITLES.get(service, service.upper())}: {problem.operation_name}, "
+            + (f"exceeded maximum number of attempts, {self.attempts}, " if exhausted else "")
+            + f"https response error StatusCode: {answer.get('HTTPStatusCode')}, "
+            f"RequestID: {answer.get('RequestId')}, {'' if modelled else 'api error '}{code}: "
+            f"{problem.response.get('Error', {}).get('Message', '')}"
+        )
 
     def found(self, service: str, doing: str, looking: Callable[[], Any]) -> Any | None:
         """What `looking` returns, or None when the API says that it is not there."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import secrets
 from collections.abc import Callable
 from typing import Any
 
-from lab.providers.aws import schema
+from lab.providers.aws import naming, schema, tagging
 from lab.providers.aws.api import Api, AwsError
+from lab.providers.aws.compared import canonical, completed, refreshed, unordered
 from lab.providers.protocol import PropertyMap, is_unknown, plain
-from lab.providers.resource import Call, Invalid, Resource
+from lab.providers.resource import Call, HalfMade, Invalid, Resource
 
 
 class AwsResource(Resource):
     """One resource type; a subclass says how to make, look at, change and drop the thing.
 
-    All four get the boto3 client of the resource's region.  Errors of the API become AwsError by themselves.
+    All get the boto3 client of the resource's region.  Errors of the API become AwsError by themselves.
     """
 
     token = ""
@@ -27,6 +26,8 @@ class AwsResource(Resource):
     service = ""
     named: str | None = None
     """The input that is made up from the resource's name when not given."""
+    name_start = ""
+    """What a made-up name starts with."""
     longest_name = 63
     json_inputs: tuple[str, ...] = ()
     keeps_outputs = True
@@ -38,8 +39,14 @@ class AwsResource(Resource):
         """Create it; returns its id."""
         raise NotImplementedError
 
+    def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
+        """The further steps of the creation; when one fails, the thing stays and is remembered."""
+
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
-        """Its outputs as they really are, inputs among them; None or an AWS "not found" when it is gone."""
+        """Its outputs as they really are, inputs among them; None or an AWS "not found" when it is gone.
+
+        `tags` are all that AWS tells, those of the provider too.
+        """
         raise NotImplementedError
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
@@ -70,6 +77,8 @@ class AwsResource(Resource):
             stated[self.named] = plain(old).get(self.named) or self.new_name(call, prefix)
         if "region" in schema.input_names(self.token):
             stated.setdefault("region", self.api.region)
+        if self._taggable and (everything := tagging.both(self.api.default_tags, stated.get("tags"))):
+            stated["tagsAll"] = everything
         return stated
 
     def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
@@ -77,28 +86,36 @@ class AwsResource(Resource):
         return []
 
     def comparable(self, inputs: PropertyMap) -> PropertyMap:
-        documents = {name: _canonical(inputs[name]) for name in self.json_inputs if name in inputs}
-        return {**inputs, **documents}
+        documents = {name: canonical(inputs[name]) for name in self.json_inputs if name in inputs}
+        return {**{key: unordered(value) for key, value in inputs.items()}, **documents}
+
+    def deleted_first(self, name: str, old: PropertyMap, new: PropertyMap) -> bool:
+        """A stated name that stays cannot be had twice (nameRequiresDeleteBeforeReplace in the bridge)."""
+        if self.named is None or f"{self.named}Prefix" in new:
+            return False
+        stays = old.get(self.named) is not None and old.get(self.named) == new.get(self.named)
+        return stays and not naming.is_made_up(new[self.named], name, self.longest_name, self.name_start)
 
     def new_name(self, call: Call, prefix: str | None) -> str:
-        """As Pulumi makes it, <resource>-<7 hex digits>; with a prefix as Terraform, prefix and 26 digits."""
-        longest = self.longest_name
-        seed = call.seed + call.urn.encode() if call.seed else secrets.token_bytes(16)
-        suffix = hashlib.sha256(seed).hexdigest()
-        if prefix is not None:
-            return f"{prefix}{int(suffix[:22], 16):026}"[:longest]
-        return f"{call.name[: longest - 8]}-{suffix[:7]}"
+        return naming.new_name(call, self.longest_name, self.name_start, prefix)
 
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
-        with self.api.errors(self.service, f"creating {self.what} ({self._subject(inputs)})"):
-            made = self.make(self._client(inputs), inputs)
-        return made, self._outputs(made, inputs)
+        subject = self._subject(inputs)
+        doing = f"creating {self.what} ({subject})" if subject else f"creating {self.what}"
+        client = self._client(inputs)
+        with self.api.errors(self.service, doing):
+            made = self.make(client, inputs)
+        try:
+            with self.api.errors(self.service, f"creating {self.what} ({made})"):
+                self.finish(client, made, inputs)
+            return made, self._outputs(made, inputs)
+        except Exception as problem:
+            raise HalfMade(made, inputs, str(problem)) from problem
 
     def update(self, call: Call, id: str, old: PropertyMap, inputs: PropertyMap) -> PropertyMap:
         with self.api.errors(self.service, f"updating {self.what} ({id})"):
             self.change(self._client(inputs), id, old, inputs)
-        kept = {key: old[key] for key in self.computed if key in old}  # what AWS tells only once
-        return {**kept, **self._outputs(id, inputs)}
+        return self._outputs(id, inputs, old)
 
     def delete(self, call: Call, id: str, state: PropertyMap) -> None:
         try:
@@ -122,25 +139,27 @@ class AwsResource(Resource):
         found = self._look(name, state)
         if found is None:
             return None
-        outputs = _refreshed({key: state.get(key) for key in found} | state, found)
+        outputs = refreshed({key: state.get(key) for key in found} | state, found)
         if importing:
             return name, outputs, _stated(self.token, outputs)
         # Only what the program stated can have drifted from it; the rest is AWS's own business.
-        return name, outputs, _refreshed(inputs, found)
+        return name, outputs, refreshed(inputs, found)
 
-    def _outputs(self, id: str, inputs: PropertyMap) -> PropertyMap:
+    def _outputs(self, id: str, inputs: PropertyMap, old: PropertyMap | None = None) -> PropertyMap:
         found = self._look(id, inputs)
         if found is None:
             raise RuntimeError(f"reading {self.what} ({id}): couldn't find resource")
-        return {**{key: value for key, value in found.items() if value is not None}, **inputs}
+        known = {key: value for key, value in (old or {}).items() if key in self.computed}
+        kept = {key: value for key, value in known.items() if key not in found}  # what AWS tells only once
+        own = {key: inputs[key] for key in ("tags", "tagsAll") if key in inputs}
+        return {**kept, **completed(inputs, found), **own}
 
     def _look(self, id: str, state: PropertyMap) -> PropertyMap | None:
         client = self._client(state)
-        found = self.found(id, lambda: self.look(client, id, state))
-        if found is not None and "tagsAll" in schema.output_names(self.token):
-            stated = found["tags"] if "tags" in found else state.get("tags")
-            found = {**found, "tagsAll": {**self.api.default_tags, **(stated or {})}}
-        return found
+        found: PropertyMap | None = self.found(id, lambda: self.look(client, id, state))
+        if found is None or not self._taggable:
+            return found
+        return {**found, **tagging.split(self.api.default_tags, state.get("tags"), found.get("tags") or {})}
 
     def found(self, id: str, looking: Callable[[], Any]) -> Any | None:
         """What `looking` returns, or None when AWS says that it is not there."""
@@ -152,46 +171,17 @@ class AwsResource(Resource):
     def _subject(self, inputs: PropertyMap) -> str:
         return str(inputs.get(self.named) if self.named else inputs.get("bucket") or inputs.get("user") or "")
 
-    def tag_list(self, inputs: PropertyMap) -> list[dict[str, str]]:
+    @property
+    def _taggable(self) -> bool:
+        return "tagsAll" in schema.output_names(self.token)
+
+    def tag_map(self, inputs: PropertyMap) -> tagging.Tags:
         """The tags AWS shall hold: the provider's default ones and the resource's own."""
-        tags = {**self.api.default_tags, **(inputs.get("tags") or {})}
-        return [{"Key": key, "Value": value} for key, value in tags.items()]
+        return {**self.api.default_tags, **(inputs.get("tags") or {})}
 
-    def own_tags(self, found: list[dict[str, str]]) -> dict[str, str] | None:
-        """AWS's tag list as the input `tags`, without the provider's default ones; None for none."""
-        tags = {tag["Key"]: tag["Value"] for tag in found}
-        own = {key: value for key, value in tags.items() if self.api.default_tags.get(key) != value}
-        return own or None
-
-
-def settled(stated: Any, real: Any) -> Any:
-    """`stated` where `real` is the same thing in AWS's words, else what is real.
-
-    AWS adds defaults to what was asked for and rewrites JSON documents; only what was stated is compared.
-    """
-    if isinstance(stated, dict) and isinstance(real, dict):
-        return {
-            key: settled(value, real[key]) for key, value in stated.items() if real.get(key) is not None
-        } | {key: value for key, value in stated.items() if not value and not real.get(key)}
-    if isinstance(stated, list) and isinstance(real, list) and len(stated) == len(real):
-        return [settled(*pair) for pair in zip(stated, real, strict=True)]
-    if isinstance(stated, str) and isinstance(real, str) and _canonical(stated) == _canonical(real):
-        return stated
-    return stated if stated in (None, False, "", [], {}) and real in (None, False, "", [], {}) else real
-
-
-def _refreshed(known: PropertyMap, found: PropertyMap) -> PropertyMap:
-    """The known properties as they are found; those that are not looked at stay, those that are gone go."""
-    now = {key: settled(value, found[key]) if key in found else value for key, value in known.items()}
-    return {key: value for key, value in now.items() if value is not None or key not in found}
-
-
-def _canonical(text: Any) -> Any:
-    """A JSON document without regard to spaces and the order of keys; anything else as it is."""
-    try:
-        return json.dumps(json.loads(text), sort_keys=True)
-    except (TypeError, ValueError):
-        return text
+    def tag_list(self, inputs: PropertyMap) -> list[tagging.Tags]:
+        """The same as the API's list."""
+        return tagging.to_api(self.tag_map(inputs))
 
 
 def _json_problems(name: str, text: str) -> list[tuple[str, str]]:
@@ -203,7 +193,7 @@ def _json_problems(name: str, text: str) -> list[tuple[str, str]]:
 
 
 def _stated(token: str, outputs: PropertyMap) -> PropertyMap:
-    names = schema.input_names(token)
+    names = schema.input_names(token) | {"tagsAll"}
     return {
         key: value
         for key, value in outputs.items()

@@ -1,11 +1,11 @@
-"""EC2: machines and the keys to them, and what all of EC2 has in common."""
+"""EC2: what all of it has in common, and the keys to machines."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from lab.providers.aws import tagging
 from lab.providers.aws.base import AwsResource
-from lab.providers.aws.shapes import pick
 from lab.providers.protocol import PropertyMap
 
 
@@ -22,17 +22,27 @@ class Ec2Resource(AwsResource):
         return {"TagSpecifications": [{"ResourceType": self.kind, "Tags": tags}]} if tags else {}
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
-        tags = self.tag_list(inputs)
-        if lost := set(old.get("tagsAll") or {}) - {tag["Key"] for tag in tags}:
-            client.delete_tags(Resources=[id], Tags=[{"Key": key} for key in sorted(lost)])
-        if tags:
-            client.create_tags(Resources=[id], Tags=tags)
+        retag(client, id, old.get("tagsAll") or {}, self.tag_map(inputs))
 
     def common(self, found: dict[str, Any], id: str, state: PropertyMap) -> PropertyMap:
         """ARN, owner and tags out of an answer of the API."""
         owner = found.get("OwnerId") or self.api.account
         arn = f"arn:aws:ec2:{state.get('region') or self.api.region}:{owner}:{self.kind}/{id}"
-        return {"arn": arn, "ownerId": owner, "tags": self.own_tags(found.get("Tags", []))}
+        return {"arn": arn, "ownerId": owner, "tags": tagging.from_api(found.get("Tags"))}
+
+
+def retag(client: Any, id: str, old: tagging.Tags, new: tagging.Tags) -> None:
+    """Change the tags of anything in EC2."""
+    if lost := sorted(old.keys() - new.keys()):
+        client.delete_tags(Resources=[id], Tags=[{"Key": key} for key in lost])
+    if changed := {key: value for key, value in new.items() if old.get(key) != value}:
+        client.create_tags(Resources=[id], Tags=tagging.to_api(changed))
+
+
+def by(**values: str) -> list[dict[str, Any]]:
+    """The API's filters, as by(vpc_id="vpc-1", association__main="true"): vpc-id and association.main."""
+    names = {name: name.replace("__", ".").replace("_", "-") for name in values}
+    return [{"Name": names[name], "Values": [value]} for name, value in values.items()]
 
 
 class KeyPair(Ec2Resource):
@@ -45,6 +55,13 @@ class KeyPair(Ec2Resource):
         material = inputs["publicKey"].encode()
         client.import_key_pair(KeyName=inputs["keyName"], PublicKeyMaterial=material, **self.tagged(inputs))
         return str(inputs["keyName"])
+
+    def comparable(self, inputs: PropertyMap) -> PropertyMap:
+        # The real provider compares keys without their comments and the spaces around them.
+        compared = super().comparable(inputs)
+        if isinstance(inputs.get("publicKey"), str):
+            compared["publicKey"] = inputs["publicKey"].strip()
+        return compared
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
         super().change(client, old["keyPairId"], old, inputs)
@@ -65,89 +82,4 @@ class KeyPair(Ec2Resource):
         client.delete_key_pair(KeyName=id)
 
 
-class Instance(Ec2Resource):
-    token, what, kind = "aws:ec2/instance:Instance", "EC2 Instance", "instance"
-    replace_on = (
-        "ami",
-        "associatePublicIpAddress",
-        "availabilityZone",
-        "keyName",
-        "privateIp",
-        "region",
-        "subnetId",
-    )
-    computed = (
-        "arn",
-        "availabilityZone",
-        "instanceState",
-        "primaryNetworkInterfaceId",
-        "privateDns",
-        "privateIp",
-        "publicDns",
-        "publicIp",
-        "tagsAll",
-        "vpcSecurityGroupIds",
-    )
-
-    def make(self, client: Any, inputs: PropertyMap) -> str:
-        interface = {"DeviceIndex": 0, **pick(inputs, "subnetId", "associatePublicIpAddress")}
-        if inputs.get("vpcSecurityGroupIds"):
-            interface["Groups"] = inputs["vpcSecurityGroupIds"]
-        if inputs.get("privateIp"):
-            interface["PrivateIpAddress"] = inputs["privateIp"]
-        asked: dict[str, Any] = {"ImageId": inputs["ami"], "NetworkInterfaces": [interface]}
-        asked |= pick(inputs, "instanceType", "keyName", "userData")
-        if disk := inputs.get("rootBlockDevice"):
-            volume = pick(disk, "volumeSize", "volumeType", "encrypted", "iops", "throughput")
-            volume["DeleteOnTermination"] = disk.get("deleteOnTermination", True)
-            asked["BlockDeviceMappings"] = [{"DeviceName": "/dev/sda1", "Ebs": volume}]
-        if options := inputs.get("metadataOptions"):
-            names = ("httpEndpoint", "httpPutResponseHopLimit", "httpTokens")
-            asked["MetadataOptions"] = pick(options, *names)
-        if inputs.get("iamInstanceProfile"):
-            asked["IamInstanceProfile"] = {"Name": inputs["iamInstanceProfile"]}
-        made = client.run_instances(MinCount=1, MaxCount=1, **asked, **self.tagged(inputs))
-        id = str(made["Instances"][0]["InstanceId"])  # noqa: A001
-        client.get_waiter("instance_running").wait(InstanceIds=[id])
-        return id
-
-    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
-        super().change(client, id, old, inputs)
-        if old.get("instanceType") != inputs.get("instanceType"):  # AWS changes it only while stopped
-            client.stop_instances(InstanceIds=[id])
-            client.get_waiter("instance_stopped").wait(InstanceIds=[id])
-            client.modify_instance_attribute(InstanceId=id, InstanceType={"Value": inputs["instanceType"]})
-            client.start_instances(InstanceIds=[id])
-            client.get_waiter("instance_running").wait(InstanceIds=[id])
-        groups = inputs.get("vpcSecurityGroupIds")
-        if groups and groups != old.get("vpcSecurityGroupIds"):
-            client.modify_instance_attribute(InstanceId=id, Groups=groups)
-
-    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
-        found = client.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]
-        if found["State"]["Name"] == "terminated":
-            return None
-        common = self.common(found, id, state)
-        interfaces = found.get("NetworkInterfaces", [])
-        return {
-            "ami": found["ImageId"],
-            "arn": common["arn"],
-            "availabilityZone": found["Placement"]["AvailabilityZone"],
-            "instanceState": found["State"]["Name"],
-            "instanceType": found["InstanceType"],
-            "keyName": found.get("KeyName"),
-            "primaryNetworkInterfaceId": interfaces[0]["NetworkInterfaceId"] if interfaces else None,
-            "privateDns": found.get("PrivateDnsName"),
-            "privateIp": found.get("PrivateIpAddress"),
-            "publicDns": found.get("PublicDnsName", ""),
-            "publicIp": found.get("PublicIpAddress", ""),
-            "subnetId": found.get("SubnetId"),
-            "tags": common["tags"],
-            "vpcSecurityGroupIds": [group["GroupId"] for group in found.get("SecurityGroups", [])],
-        }
-
-    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        client.terminate_instances(InstanceIds=[id])
-
-
-TYPES: tuple[type[AwsResource], ...] = (KeyPair, Instance)
+TYPES: tuple[type[AwsResource], ...] = (KeyPair,)

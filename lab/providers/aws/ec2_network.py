@@ -1,11 +1,11 @@
-"""EC2: networks, and who may reach what in them."""
+"""EC2: networks."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lab.providers.aws.base import AwsResource
-from lab.providers.aws.ec2 import Ec2Resource
+from lab.providers.aws.ec2 import Ec2Resource, by
 from lab.providers.aws.shapes import pick
 from lab.providers.protocol import PropertyMap
 
@@ -13,35 +13,56 @@ from lab.providers.protocol import PropertyMap
 class Vpc(Ec2Resource):
     token, what, kind = "aws:ec2/vpc:Vpc", "EC2 VPC", "vpc"
     replace_on = ("cidrBlock", "region")
-    computed = ("arn", "defaultSecurityGroupId", "ownerId", "tagsAll")
+    computed = (
+        "arn",
+        "defaultNetworkAclId",
+        "defaultRouteTableId",
+        "defaultSecurityGroupId",
+        "dhcpOptionsId",
+        "enableDnsHostnames",
+        "enableNetworkAddressUsageMetrics",
+        "mainRouteTableId",
+        "ownerId",
+        "tagsAll",
+    )
 
     def make(self, client: Any, inputs: PropertyMap) -> str:
         asked = pick(inputs, "cidrBlock", "instanceTenancy")
-        id = str(client.create_vpc(**asked, **self.tagged(inputs))["Vpc"]["VpcId"])  # noqa: A001
-        self._set_dns(client, id, inputs)
-        return id
+        return str(client.create_vpc(**asked, **self.tagged(inputs))["Vpc"]["VpcId"])
 
-    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
-        super().change(client, id, old, inputs)
-        self._set_dns(client, id, inputs)
-
-    @staticmethod
-    def _set_dns(client: Any, id: str, inputs: PropertyMap) -> None:
+    def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
         for name, value in pick(inputs, "enableDnsSupport", "enableDnsHostnames").items():
             client.modify_vpc_attribute(VpcId=id, **{name: {"Value": value}})
 
+    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
+        super().change(client, id, old, inputs)
+        self.finish(client, id, inputs)
+
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
         found = client.describe_vpcs(VpcIds=[id])["Vpcs"][0]
-        only = [{"Name": "vpc-id", "Values": [id]}, {"Name": "group-name", "Values": ["default"]}]
-        group = client.describe_security_groups(Filters=only)["SecurityGroups"][0]
-        dns = {
-            name: client.describe_vpc_attribute(VpcId=id, Attribute=name)[name[:1].upper() + name[1:]][
-                "Value"
-            ]
-            for name in ("enableDnsSupport", "enableDnsHostnames")
+        group = client.describe_security_groups(Filters=by(vpc_id=id, group_name="default"))
+        acls = client.describe_network_acls(Filters=by(vpc_id=id))["NetworkAcls"]
+        main = client.describe_route_tables(Filters=by(vpc_id=id, association__main="true"))["RouteTables"]
+        table = main[0]["RouteTableId"] if main else None
+        own = {
+            "cidrBlock": found["CidrBlock"],
+            "defaultNetworkAclId": next((acl["NetworkAclId"] for acl in acls if acl["IsDefault"]), None),
+            "defaultRouteTableId": table,
+            "defaultSecurityGroupId": group["SecurityGroups"][0]["GroupId"],
+            "dhcpOptionsId": found.get("DhcpOptionsId"),
+            "enableNetworkAddressUsageMetrics": False,
+            "instanceTenancy": found.get("InstanceTenancy", "default"),
+            "mainRouteTableId": table,
         }
-        own = {"cidrBlock": found["CidrBlock"], "defaultSecurityGroupId": group["GroupId"]}
-        return {**self.common(found, id, state), **own, **dns}
+        return {**self.common(found, id, state), **own, **self._dns(client, id)}
+
+    @staticmethod
+    def _dns(client: Any, id: str) -> PropertyMap:
+        def attribute(name: str) -> Any:
+            answer = client.describe_vpc_attribute(VpcId=id, Attribute=name)
+            return answer[name[:1].upper() + name[1:]]["Value"]
+
+        return {name: attribute(name) for name in ("enableDnsSupport", "enableDnsHostnames")}
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
         client.delete_vpc(VpcId=id)
@@ -49,28 +70,26 @@ class Vpc(Ec2Resource):
 
 class Subnet(Ec2Resource):
     token, what, kind = "aws:ec2/subnet:Subnet", "EC2 Subnet", "subnet"
-    replace_on = ("availabilityZone", "cidrBlock", "region", "vpcId")
-    computed = ("arn", "availabilityZone", "ownerId", "tagsAll")
+    replace_on = ("availabilityZone", "availabilityZoneId", "cidrBlock", "region", "vpcId")
+    computed = ("arn", "availabilityZone", "availabilityZoneId", "ownerId", "tagsAll")
 
     def make(self, client: Any, inputs: PropertyMap) -> str:
-        asked = pick(inputs, "vpcId", "cidrBlock", "availabilityZone")
-        id = str(client.create_subnet(**asked, **self.tagged(inputs))["Subnet"]["SubnetId"])  # noqa: A001
-        self._set_public(client, id, inputs)
-        return id
+        asked = pick(inputs, "vpcId", "cidrBlock", "availabilityZone", "availabilityZoneId")
+        return str(client.create_subnet(**asked, **self.tagged(inputs))["Subnet"]["SubnetId"])
+
+    def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
+        public = {"Value": bool(inputs.get("mapPublicIpOnLaunch"))}
+        client.modify_subnet_attribute(SubnetId=id, MapPublicIpOnLaunch=public)
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
         super().change(client, id, old, inputs)
-        self._set_public(client, id, inputs)
-
-    @staticmethod
-    def _set_public(client: Any, id: str, inputs: PropertyMap) -> None:
-        public = {"Value": bool(inputs.get("mapPublicIpOnLaunch"))}
-        client.modify_subnet_attribute(SubnetId=id, MapPublicIpOnLaunch=public)
+        self.finish(client, id, inputs)
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
         found = client.describe_subnets(SubnetIds=[id])["Subnets"][0]
         own = {
             "availabilityZone": found["AvailabilityZone"],
+            "availabilityZoneId": found.get("AvailabilityZoneId"),
             "cidrBlock": found["CidrBlock"],
             "mapPublicIpOnLaunch": found.get("MapPublicIpOnLaunch", False),
             "vpcId": found["VpcId"],
@@ -81,91 +100,39 @@ class Subnet(Ec2Resource):
         client.delete_subnet(SubnetId=id)
 
 
-class SecurityGroup(Ec2Resource):
-    token, what, kind = "aws:ec2/securityGroup:SecurityGroup", "EC2 Security Group", "security-group"
-    named, longest_name = "name", 255
-    replace_on = ("description", "name", "namePrefix", "region", "vpcId")
+class InternetGateway(Ec2Resource):
+    token, what = "aws:ec2/internetGateway:InternetGateway", "EC2 Internet Gateway"
+    kind = "internet-gateway"
+    replace_on = ("region",)
     computed = ("arn", "ownerId", "tagsAll", "vpcId")
 
-    def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
-        rules = [name for name in ("ingress", "egress") if values.get(name)]
-        return [(name, "the lab's stand-in has only aws.vpc.SecurityGroup…Rule for it") for name in rules]
-
     def make(self, client: Any, inputs: PropertyMap) -> str:
-        about = inputs.get("description", "Managed by Pulumi")
-        asked = {"GroupName": inputs["name"], "Description": about, **pick(inputs, "vpcId")}
-        id = str(client.create_security_group(**asked, **self.tagged(inputs))["GroupId"])  # noqa: A001
-        # AWS lets a new group out to everywhere; the real provider takes that away, so that rules say it all.
-        everywhere = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
-        client.revoke_security_group_egress(GroupId=id, IpPermissions=everywhere)
-        return id
+        made = client.create_internet_gateway(**self.tagged(inputs))
+        return str(made["InternetGateway"]["InternetGatewayId"])
+
+    def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
+        if inputs.get("vpcId"):
+            client.attach_internet_gateway(InternetGatewayId=id, VpcId=inputs["vpcId"])
+
+    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
+        super().change(client, id, old, inputs)
+        if old.get("vpcId") != inputs.get("vpcId"):
+            self._detach(client, id, old)
+            self.finish(client, id, inputs)
+
+    @staticmethod
+    def _detach(client: Any, id: str, state: PropertyMap) -> None:
+        if state.get("vpcId"):
+            client.detach_internet_gateway(InternetGatewayId=id, VpcId=state["vpcId"])
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
-        found = client.describe_security_groups(GroupIds=[id])["SecurityGroups"][0]
-        own = {"description": found["Description"], "name": found["GroupName"], "vpcId": found.get("VpcId")}
-        return {**self.common(found, id, state), **own}
+        found = client.describe_internet_gateways(InternetGatewayIds=[id])["InternetGateways"][0]
+        attached = found.get("Attachments", [])
+        return {**self.common(found, id, state), "vpcId": attached[0]["VpcId"] if attached else None}
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        client.delete_security_group(GroupId=id)
+        self._detach(client, id, state)
+        client.delete_internet_gateway(InternetGatewayId=id)
 
 
-class _Rule(Ec2Resource):
-    kind = "security-group-rule"
-    way = ""
-    computed = ("arn", "securityGroupRuleId", "tagsAll")
-    # The real provider changes some of these in place; AWS's effect is the same.
-    replace_on = (
-        "cidrIpv4",
-        "cidrIpv6",
-        "fromPort",
-        "ipProtocol",
-        "referencedSecurityGroupId",
-        "region",
-        "securityGroupId",
-        "toPort",
-    )
-
-    def make(self, client: Any, inputs: PropertyMap) -> str:
-        rule: dict[str, Any] = pick(inputs, "ipProtocol", "fromPort", "toPort")
-        about = pick(inputs, "description")
-        for name, list_name, key in (
-            ("cidrIpv4", "IpRanges", "CidrIp"),
-            ("cidrIpv6", "Ipv6Ranges", "CidrIpv6"),
-            ("referencedSecurityGroupId", "UserIdGroupPairs", "GroupId"),
-        ):
-            if inputs.get(name):
-                rule[list_name] = [{key: inputs[name], **about}]
-        authorize = getattr(client, f"authorize_security_group_{self.way}")
-        made = authorize(GroupId=inputs["securityGroupId"], IpPermissions=[rule], **self.tagged(inputs))
-        return str(made["SecurityGroupRules"][0]["SecurityGroupRuleId"])
-
-    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
-        rules = client.describe_security_group_rules(SecurityGroupRuleIds=[id])["SecurityGroupRules"]
-        if not rules:
-            return None
-        common = self.common(rules[0], id, state)
-        own = {"securityGroupId": rules[0]["GroupId"], "securityGroupRuleId": id}
-        return {"arn": common["arn"], "tags": common["tags"], **own}
-
-    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        revoke = getattr(client, f"revoke_security_group_{self.way}")
-        revoke(GroupId=state["securityGroupId"], SecurityGroupRuleIds=[id])
-
-
-class SecurityGroupIngressRule(_Rule):
-    token = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
-    what, way = "VPC Security Group Ingress Rule", "ingress"
-
-
-class SecurityGroupEgressRule(_Rule):
-    token = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-    what, way = "VPC Security Group Egress Rule", "egress"
-
-
-TYPES: tuple[type[AwsResource], ...] = (
-    Vpc,
-    Subnet,
-    SecurityGroup,
-    SecurityGroupIngressRule,
-    SecurityGroupEgressRule,
-)
+TYPES: tuple[type[AwsResource], ...] = (Vpc, Subnet, InternetGateway)

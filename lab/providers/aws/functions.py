@@ -1,10 +1,8 @@
-"""The functions of the aws stand-in: who is asking, where, and what there is."""
+"""The functions of the aws stand-in: who is asking, where, and the zones and policies that are there."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
+from lab.providers.aws import functions_ec2, policy_document, tagging
 from lab.providers.aws.api import Api
 from lab.providers.protocol import PropertyMap
 from lab.providers.resource import Function
@@ -13,11 +11,12 @@ from lab.providers.resource import Function
 def table(api: Api) -> dict[str, Function]:
     """The functions by token."""
     return {
+        "aws:iam/getPolicyDocument:getPolicyDocument": policy_document.evaluate,
         "aws:index/getCallerIdentity:getCallerIdentity": lambda _: _caller_identity(api),
         "aws:index/getPartition:getPartition": lambda _: _PARTITION,
         "aws:index/getRegion:getRegion": lambda arguments: _region(arguments, api),
-        "aws:index/getAvailabilityZones:getAvailabilityZones": lambda arguments: _zones(arguments, api),
-        "aws:ec2/getAmi:getAmi": lambda arguments: _ami(arguments, api),
+        "aws:route53/getZone:getZone": lambda arguments: _zone(arguments, api),
+        **functions_ec2.table(api),
     }
 
 
@@ -47,44 +46,44 @@ def _region(arguments: PropertyMap, api: Api) -> PropertyMap:
     }
 
 
-def _zones(arguments: PropertyMap, api: Api) -> PropertyMap:
-    region = arguments.get("region") or api.region
-    with api.errors("ec2", "fetching Availability Zones"):
-        zones = api.client("ec2", region).describe_availability_zones()["AvailabilityZones"]
+def _zone(arguments: PropertyMap, api: Api) -> PropertyMap:
+    """The hosted zone of a name or id; raises RuntimeError for none or several."""
+    client = api.client("route53")
+    name, wanted = arguments.get("name", "").rstrip("."), arguments.get("zoneId", "")
+    private = bool(arguments.get("privateZone"))
+    with api.errors("route53", "reading Route53 Hosted Zones"):
+        zones = [
+            one
+            for page in client.get_paginator("list_hosted_zones").paginate()
+            for one in page["HostedZones"]
+        ]
+        fitting = [
+            zone
+            for zone in zones
+            if (wanted and zone["Id"].endswith(f"/{wanted}"))
+            or (name == zone["Name"].rstrip(".") and private == bool(zone["Config"].get("PrivateZone")))
+        ]
+        if not fitting:
+            raise RuntimeError("no matching Route 53 Hosted Zone found")
+        if len(fitting) > 1:
+            raise RuntimeError(
+                "multiple Route 53 Hosted Zones matched; use additional constraints to reduce them"
+            )
+        zone = fitting[0]
+        id = zone["Id"].rpartition("/")[2]  # noqa: A001
+        servers = client.get_hosted_zone(Id=id).get("DelegationSet", {}).get("NameServers", [])
+        tags = client.list_tags_for_resource(ResourceType="hostedzone", ResourceId=id)["ResourceTagSet"]
     return {
         **arguments,
-        "id": region,
-        "region": region,
-        "names": [zone["ZoneName"] for zone in zones],
-        "zoneIds": [zone["ZoneId"] for zone in zones],
-        "groupNames": [region],
-    }
-
-
-def _ami(arguments: PropertyMap, api: Api) -> PropertyMap:
-    """The one image that fits, or with mostRecent the newest; raises RuntimeError for none or several."""
-    filters = [{"Name": one["name"], "Values": one["values"]} for one in arguments.get("filters") or []]
-    asked: dict[str, Any] = {"Owners": arguments.get("owners") or [], "Filters": filters}
-    with api.errors("ec2", "reading EC2 AMIs"):
-        images = api.client("ec2", arguments.get("region")).describe_images(**asked)["Images"]
-    fitting = [image for image in images if re.search(arguments.get("nameRegex") or "", image["Name"])]
-    if not fitting:
-        raise RuntimeError(
-            "Your query returned no results. Please change your search criteria and try again."
-        )
-    if len(fitting) > 1 and not arguments.get("mostRecent"):
-        raise RuntimeError(
-            "Your query returned more than one result. Please try a more specific search criteria, "
-            "or set `most_recent` attribute to true."
-        )
-    image = max(fitting, key=lambda image: str(image["CreationDate"]))
-    return {
-        **arguments,
-        "id": image["ImageId"],
-        "imageId": image["ImageId"],
-        "name": image["Name"],
-        "architecture": image["Architecture"],
-        "rootDeviceName": image.get("RootDeviceName", ""),
-        "region": arguments.get("region") or api.region,
-        "tags": {},
+        "arn": f"arn:aws:route53:::hostedzone/{id}",
+        "callerReference": zone.get("CallerReference"),
+        "comment": zone["Config"].get("Comment", ""),
+        "id": id,
+        "name": zone["Name"].rstrip("."),
+        "nameServers": servers,
+        "primaryNameServer": servers[0] if servers else "",
+        "privateZone": bool(zone["Config"].get("PrivateZone")),
+        "resourceRecordSetCount": zone.get("ResourceRecordSetCount", 0),
+        "tags": tagging.from_api(tags.get("Tags")),
+        "zoneId": id,
     }

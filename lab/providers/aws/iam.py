@@ -1,4 +1,4 @@
-"""IAM: users, roles, their inline policies and access keys.  IAM is global, so nothing here has a region."""
+"""IAM: users, access keys, inline policies of users and roles.  IAM is global: nothing here has a region."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
+from lab.providers.aws import tagging
 from lab.providers.aws.base import AwsResource
 from lab.providers.aws.shapes import pick
 from lab.providers.protocol import PropertyMap, secret
@@ -31,7 +32,7 @@ class User(AwsResource):
         name = {"NewUserName": inputs["name"]} if inputs["name"] != id else {}
         if path or name:
             client.update_user(UserName=id, **path, **name)
-        _retag(client, "user", {"UserName": inputs["name"]}, old, self.tag_list(inputs))
+        retag(client, "user", {"UserName": inputs["name"]}, old, self.tag_list(inputs))
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
         user = client.get_user(UserName=state.get("name", id))["User"]
@@ -39,7 +40,7 @@ class User(AwsResource):
             "arn": user["Arn"],
             "name": user["UserName"],
             "path": user["Path"],
-            "tags": self.own_tags(user.get("Tags", [])),
+            "tags": tagging.from_api(user.get("Tags")),
             "uniqueId": user["UserId"],
         }
 
@@ -145,49 +146,8 @@ class AccessKey(AwsResource):
         client.delete_access_key(UserName=state["user"], AccessKeyId=id)
 
 
-class Role(AwsResource):
-    token, what, service = "aws:iam/role:Role", "IAM Role", "iam"
-    named, longest_name = "name", 64
-    replace_on = ("name", "namePrefix", "path")
-    computed = ("arn", "createDate", "uniqueId", "tagsAll")
-    json_inputs = ("assumeRolePolicy",)
-
-    def make(self, client: Any, inputs: PropertyMap) -> str:
-        tags = {"Tags": self.tag_list(inputs)} if self.tag_list(inputs) else {}
-        options = pick(inputs, "path", "description", "maxSessionDuration", "permissionsBoundary")
-        client.create_role(
-            RoleName=inputs["name"], AssumeRolePolicyDocument=inputs["assumeRolePolicy"], **options, **tags
-        )
-        return str(inputs["name"])
-
-    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
-        client.update_assume_role_policy(RoleName=id, PolicyDocument=inputs["assumeRolePolicy"])
-        client.update_role(RoleName=id, **pick(inputs, "description", "maxSessionDuration"))
-        _retag(client, "role", {"RoleName": id}, old, self.tag_list(inputs))
-
-    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
-        role = client.get_role(RoleName=id)["Role"]
-        document = role["AssumeRolePolicyDocument"]
-        return {
-            "arn": role["Arn"],
-            "assumeRolePolicy": unquote(document) if isinstance(document, str) else json.dumps(document),
-            "createDate": role["CreateDate"].strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "description": role.get("Description"),
-            "maxSessionDuration": role.get("MaxSessionDuration", 3600),
-            "name": role["RoleName"],
-            "path": role["Path"],
-            "tags": self.own_tags(role.get("Tags", [])),
-            "uniqueId": role["RoleId"],
-        }
-
-    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        if state.get("forceDetachPolicies"):
-            for name in client.list_role_policies(RoleName=id)["PolicyNames"]:
-                client.delete_role_policy(RoleName=id, PolicyName=name)
-        client.delete_role(RoleName=id)
-
-
-def _retag(client: Any, kind: str, key: dict[str, str], old: PropertyMap, tags: list[dict[str, str]]) -> None:
+def retag(client: Any, kind: str, key: dict[str, str], old: PropertyMap, tags: list[dict[str, str]]) -> None:
+    """Change the tags of a user, role or instance profile; `key` names it."""
     lost = set(old.get("tagsAll") or {}) - {tag["Key"] for tag in tags}
     if lost:
         getattr(client, f"untag_{kind}")(TagKeys=sorted(lost), **key)
@@ -203,4 +163,4 @@ def _smtp_password(secret_key: str, region: str) -> str:
     return base64.b64encode(b"\x04" + signature).decode()
 
 
-TYPES: tuple[type[AwsResource], ...] = (User, UserPolicy, AccessKey, Role, RolePolicy)
+TYPES: tuple[type[AwsResource], ...] = (User, UserPolicy, AccessKey, RolePolicy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from lab.providers.aws import tagging
 from lab.providers.aws.api import AwsError
 from lab.providers.aws.base import AwsResource
 from lab.providers.protocol import PropertyMap, is_unknown
@@ -86,7 +87,7 @@ class Bucket(AwsResource):
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
         client.head_bucket(Bucket=id)
         region = client.get_bucket_location(Bucket=id).get("LocationConstraint") or "us-east-1"
-        tagging = self.found(id, lambda: client.get_bucket_tagging(Bucket=id))
+        tags = self.found(id, lambda: client.get_bucket_tagging(Bucket=id)["TagSet"])
         return {
             "arn": f"arn:aws:s3:::{id}",
             "bucket": id,
@@ -94,7 +95,7 @@ class Bucket(AwsResource):
             "bucketRegion": region,
             "bucketRegionalDomainName": f"{id}.s3.{region}.amazonaws.com",
             "hostedZoneId": _HOSTED_ZONES.get(region),
-            "tags": self.own_tags(tagging["TagSet"]) if tagging else None,
+            "tags": tagging.from_api(tags),
         }
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:

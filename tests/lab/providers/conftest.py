@@ -38,6 +38,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
 def moto_url() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
+    from lab import aws_patches
+
+    aws_patches.prepare()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

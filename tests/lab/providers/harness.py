@@ -134,6 +134,11 @@ class Provider:
     def delete(self, token: str, id: str, state: PropertyMap) -> None:
         self._stub.Delete(provider_pb2.DeleteRequest(urn=urn(token), id=id, properties=dump(state)))
 
+    def restated(self, token: str, stored: PropertyMap, without: str = "", **changed: Any) -> PropertyMap:
+        """The inputs to store when the program states something else; what the provider added is left out."""
+        news = {key: value for key, value in stored.items() if key not in ("tagsAll", without)}
+        return self.check(token, {**news, **changed}, stored)
+
     def made(self, token: str, inputs: PropertyMap) -> tuple[str, PropertyMap, PropertyMap]:
         """Check and create, as an `up` does: (id, state, stored inputs)."""
         stored = self.check(token, inputs)

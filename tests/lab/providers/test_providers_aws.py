@@ -187,11 +187,11 @@ class TestTags:
     @pytest.mark.parametrize("token", [USER, BUCKET])
     def test_they_change_in_place(self, cloud: Provider, token: str) -> None:
         made, state, stored = cloud.made(token, {"tags": {"a": "1", "b": "2"}})
-        now = {**stored, "tags": {"b": "3"}}
+        now = cloud.restated(token, stored, tags={"b": "3"})
         assert not cloud.diff(token, stored, now).replaces
         state = cloud.update(token, made, state, now)
         assert cloud.read(token, made, state, now)[1]["tags"] == {"b": "3"}
-        without = {key: value for key, value in now.items() if key != "tags"}
+        without = cloud.restated(token, now, without="tags")
         state = cloud.update(token, made, state, without)
         assert "tags" not in state
         assert state["tagsAll"] == {}

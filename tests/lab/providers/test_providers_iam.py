@@ -56,7 +56,7 @@ class TestUser:
             "creating IAM User (registry): operation error IAM: CreateUser, https response error"
         )
         assert "StatusCode: 409" in text
-        assert "api error EntityAlreadyExists" in text
+        assert ", EntityAlreadyExists: " in text
 
     def test_it_is_renamed_in_place(self, cloud: Provider, iam: Any) -> None:
         made, state, stored = cloud.made(USER, {"name": "registry"})
@@ -141,7 +141,7 @@ class TestAccessKey:
         cloud.delete(KEY, made, state)
 
     def test_an_unknown_user_is_an_error(self, cloud: Provider) -> None:
-        with pytest.raises(grpc.RpcError, match="api error NoSuchEntity"):
+        with pytest.raises(grpc.RpcError, match=", NoSuchEntity: "):
             cloud.made(KEY, {"user": "nobody"})
 
 

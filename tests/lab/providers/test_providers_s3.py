@@ -183,7 +183,8 @@ class TestBucket:
         made, state, inputs = cloud.read(BUCKET, id)
         assert made == "theirs"
         assert state["arn"] == "arn:aws:s3:::theirs"
-        assert inputs == {"bucket": "theirs", "region": region, "tags": {"a": "b"}}
+        tags = {"a": "b"}
+        assert inputs == {"bucket": "theirs", "region": region, "tags": tags, "tagsAll": tags}
         stated = cloud.check(BUCKET, {"bucket": "theirs", "region": region, "tags": {"a": "b"}}, inputs)
         assert not cloud.diff(BUCKET, inputs, stated).paths
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.providers.aws.base import settled
+from lab.providers.aws.compared import settled
 from lab.providers.aws.shapes import from_api, to_api
 
 pytestmark = pytest.mark.lab

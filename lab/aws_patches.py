@@ -1,0 +1,158 @@
+"""What moto lacks of EC2 once a program states everything about its machines, groups and disks.
+
+Each function names what AWS does and moto does not. `prepare` puts all of it in place, and with it the
+failures that a test can order (lab/aws_faults.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.ec2 import utils
+from moto.ec2.exceptions import DependencyViolationError, EC2ClientError
+from moto.ec2.models import iam_instance_profile
+from moto.ec2.models.iam_instance_profile import IamInstanceProfileAssociationBackend
+from moto.ec2.models.instances import InstanceBackend, Reservation
+from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupBackend, SecurityGroupRule
+from moto.ec2.responses import instances as instance_responses
+from moto.ec2.responses.instances import InstanceResponse
+from moto.iam.exceptions import NotFoundException
+
+from lab import aws_faults
+
+_GP3_THROUGHPUT = 125  # MiB/s, AWS's default
+
+
+def prepare() -> None:
+    """Change moto, before it serves its first request."""
+    _protect_from_termination()
+    _complete_machines()
+    _replace_profiles()
+    _tell_of_missing_profiles()
+    _modify_rules()
+    _keep_groups_in_use()
+    aws_faults.install()
+
+
+def _protect_from_termination() -> None:
+    """RunInstances takes DisableApiTermination."""
+    run = InstanceResponse.run_instances
+
+    def protected(self: InstanceResponse) -> Any:
+        answer = run(self)
+        reservation = answer.result
+        if isinstance(reservation, Reservation) and self._get_bool_param("DisableApiTermination", False):
+            for instance in reservation.instances:
+                instance.disable_api_termination = True
+        return answer
+
+    InstanceResponse.run_instances = protected  # type: ignore[method-assign]
+
+
+def _complete_machines() -> None:
+    """The disks of a new machine have the IOPS and throughput asked for; its interface goes when it goes."""
+    parse, run = InstanceResponse._parse_block_device_mapping, InstanceBackend.run_instances  # noqa: SLF001
+
+    def parsed(self: InstanceResponse) -> list[dict[str, Any]]:
+        asked = {
+            one.get("DeviceName"): one.get("Ebs", {}) for one in self._get_param("BlockDeviceMappings", [])
+        }
+        mappings = parse(self)
+        for mapping in mappings:
+            mapping["Ebs"]["Throughput"] = asked[mapping["DeviceName"]].get("Throughput")
+        return mappings
+
+    def completed(self: InstanceBackend, *arguments: Any, **named: Any) -> Reservation:
+        reservation = run(self, *arguments, **named)
+        given = {one.get("NetworkInterfaceId") for one in named.get("nics", [])}
+        for instance in reservation.instances:
+            for interface in instance.nics.values():
+                if interface.id not in given:
+                    interface.delete_on_termination = True
+            for mapping in named.get("block_device_mappings", []):
+                disk = instance.block_device_mapping.get(mapping["DeviceName"])
+                if disk is None:
+                    continue
+                volume = self.volumes[disk.volume_id]  # type: ignore[attr-defined]
+                volume.iops = mapping["Ebs"].get("Iops") or volume.iops
+                default = _GP3_THROUGHPUT if volume.volume_type == "gp3" else None
+                volume.throughput = mapping["Ebs"].get("Throughput") or default
+        return reservation
+
+    InstanceResponse._parse_block_device_mapping = parsed  # type: ignore[method-assign]  # noqa: SLF001
+    InstanceBackend.run_instances = completed  # type: ignore[method-assign]
+
+
+def _replace_profiles() -> None:
+    """A replaced association gives the machine the other profile."""
+    replace = IamInstanceProfileAssociationBackend.replace_iam_instance_profile_association
+
+    def replaced(self: IamInstanceProfileAssociationBackend, *arguments: Any, **named: Any) -> Any:
+        association = replace(self, *arguments, **named)
+        profile = {"Arn": association.iam_instance_profile.arn, "Id": association.association_id}
+        association.instance.iam_instance_profile = profile
+        return association
+
+    setattr(IamInstanceProfileAssociationBackend, replace.__name__, replaced)
+
+
+def _tell_of_missing_profiles() -> None:
+    """A profile that EC2 does not know, or not yet, is an invalid parameter of EC2, not an error of IAM."""
+    find = utils.filter_iam_instance_profiles
+
+    def found(*arguments: Any, **named: Any) -> Any:
+        try:
+            return find(*arguments, **named)
+        except NotFoundException as missing:
+            name = named.get("iam_instance_profile_name") or named.get("iam_instance_profile_arn")
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                f"Value ({name}) for parameter iamInstanceProfile.name is invalid. "
+                "Invalid IAM Instance Profile name",
+            ) from missing
+
+    for module in (iam_instance_profile, instance_responses):
+        setattr(module, find.__name__, found)
+
+
+def _modify_rules() -> None:
+    """ModifySecurityGroupRules replaces all of a rule: any source, and the description also by none."""
+    modify = SecurityGroupBackend.modify_security_group_rules
+
+    def modified(self: SecurityGroupBackend, group_id: str, rules: dict[str, dict[str, Any]]) -> None:
+        for rule in rules.values():
+            if rule.get("IpProtocol") == "-1":  # it has no ports, which moto wants
+                rule.setdefault("FromPort", -1)
+                rule.setdefault("ToPort", -1)
+        modify(self, group_id, rules)
+        group: SecurityGroup = self.get_security_group_by_name_or_id(group_id)  # type: ignore[assignment]
+        for rule_id, new in rules.items():
+            changed: SecurityGroupRule = group.get_rule(rule_id)  # type: ignore[assignment]
+            about = {"Description": new["Description"]} if "Description" in new else {}
+            if "ReferencedGroupId" in new:
+                changed.source_group = {"GroupId": new["ReferencedGroupId"], **about}
+            else:
+                given = {"CidrIp": new.get("CidrIpv4"), "CidrIpv6": new.get("CidrIpv6")}
+                changed.ip_range = {**{key: value for key, value in given.items() if value}, **about}
+
+    SecurityGroupBackend.modify_security_group_rules = modified  # type: ignore[method-assign]
+
+
+def _keep_groups_in_use() -> None:
+    """A group that an interface has, or that another group's rule names, is not deleted."""
+    delete = SecurityGroupBackend.delete_security_group
+
+    def deleted(self: Any, name: str | None = None, group_id: str | None = None) -> None:
+        groups = [group for groups in self.groups.values() for group in groups.values()]
+        others = [group for group in groups if group.id != group_id]
+        named = any(
+            rule.source_group.get("GroupId") == group_id
+            for group in others
+            for rule in [*group.ingress_rules, *group.egress_rules]
+        )
+        worn = any(group.id == group_id for one in self.enis.values() for group in one.group_set)
+        if group_id and (named or worn):
+            raise DependencyViolationError(f"resource {group_id} has a dependent object")
+        delete(self, name, group_id)
+
+    SecurityGroupBackend.delete_security_group = deleted  # type: ignore[method-assign]

@@ -1,0 +1,64 @@
+"""What is the same and what has drifted: stated values against those that AWS tells."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lab.providers.protocol import PropertyMap
+
+_NOTHING: tuple[Any, ...] = (None, False, "", [], {})
+_MAPS = ("tags", "tagsAll", "volumeTags")
+"""Maps of which AWS knows every key: one that was added by hand is drift as well."""
+
+
+def canonical(text: Any) -> Any:
+    """A JSON document without regard to spaces and the order of keys; anything else as it is."""
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (TypeError, ValueError):
+        return text
+
+
+def unordered(value: Any) -> Any:
+    """A list of strings in order: all of those among the inputs of the aws types here are sets."""
+    return sorted(value) if _is_set(value) else value
+
+
+def settled(stated: Any, real: Any) -> Any:
+    """`stated` where `real` is the same thing in AWS's words, else what is real.
+
+    AWS adds defaults to what was asked for and rewrites JSON documents; only what was stated is compared.
+    """
+    if isinstance(stated, dict) and isinstance(real, dict):
+        return {
+            key: settled(value, real[key]) for key, value in stated.items() if real.get(key) is not None
+        } | {key: value for key, value in stated.items() if value in _NOTHING and real.get(key) is None}
+    if _is_set(stated) and _is_set(real):
+        return stated if sorted(stated) == sorted(real) else real
+    if isinstance(stated, list) and isinstance(real, list) and len(stated) == len(real):
+        return [settled(*pair) for pair in zip(stated, real, strict=True)]
+    if isinstance(stated, str) and isinstance(real, str) and canonical(stated) == canonical(real):
+        return stated
+    return stated if stated in _NOTHING and real in _NOTHING else real
+
+
+def refreshed(known: PropertyMap, found: PropertyMap) -> PropertyMap:
+    """The known properties as they are found; those that are not looked at stay, those that are gone go."""
+    now = {
+        key: value if key not in found else found[key] if key in _MAPS else settled(value, found[key])
+        for key, value in known.items()
+    }
+    return {key: value for key, value in now.items() if value is not None or key not in found}
+
+
+def completed(stated: Any, found: Any) -> Any:
+    """What was stated, with what AWS added to it, at every depth of objects."""
+    if isinstance(stated, dict) and isinstance(found, dict):
+        both = {key: completed(value, found[key]) for key, value in stated.items() if key in found}
+        return {**{key: value for key, value in found.items() if value is not None}, **stated, **both}
+    return stated
+
+
+def _is_set(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

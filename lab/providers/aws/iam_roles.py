@@ -1,0 +1,141 @@
+"""IAM: roles, the managed policies on them, and the profiles that give them to machines."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from urllib.parse import unquote
+
+from lab.providers.aws import tagging
+from lab.providers.aws.base import AwsResource
+from lab.providers.aws.iam import retag
+from lab.providers.aws.shapes import pick
+from lab.providers.protocol import PropertyMap
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class Role(AwsResource):
+    token, what, service = "aws:iam/role:Role", "IAM Role", "iam"
+    named, longest_name = "name", 64
+    json_inputs = ("assumeRolePolicy",)
+    replace_on = ("name", "namePrefix", "path")
+    computed = ("arn", "createDate", "uniqueId", "tagsAll")
+
+    def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
+        inline = [name for name in ("inlinePolicies", "managedPolicyArns") if values.get(name)]
+        return [
+            (name, "deprecated in pulumi-aws: the lab's stand-in has only its own resource")
+            for name in inline
+        ]
+
+    def make(self, client: Any, inputs: PropertyMap) -> str:
+        tags = {"Tags": self.tag_list(inputs)} if self.tag_list(inputs) else {}
+        options = pick(inputs, "path", "description", "maxSessionDuration", "permissionsBoundary")
+        client.create_role(
+            RoleName=inputs["name"], AssumeRolePolicyDocument=inputs["assumeRolePolicy"], **options, **tags
+        )
+        return str(inputs["name"])
+
+    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
+        client.update_assume_role_policy(RoleName=id, PolicyDocument=inputs["assumeRolePolicy"])
+        client.update_role(RoleName=id, **pick(inputs, "description", "maxSessionDuration"))
+        retag(client, "role", {"RoleName": id}, old, self.tag_list(inputs))
+
+    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
+        role = client.get_role(RoleName=id)["Role"]
+        document = role["AssumeRolePolicyDocument"]
+        return {
+            "arn": role["Arn"],
+            "assumeRolePolicy": unquote(document) if isinstance(document, str) else json.dumps(document),
+            "createDate": role["CreateDate"].strftime(_TIME),
+            "description": role.get("Description"),
+            "maxSessionDuration": role.get("MaxSessionDuration", 3600),
+            "name": role["RoleName"],
+            "path": role["Path"],
+            "tags": tagging.from_api(role.get("Tags")),
+            "uniqueId": role["RoleId"],
+        }
+
+    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
+        # Out of its instance profiles it is taken in any case (deleteRole in internal/service/iam/role.go);
+        # policies that are still on it make AWS refuse.
+        for profile in client.list_instance_profiles_for_role(RoleName=id)["InstanceProfiles"]:
+            name = profile["InstanceProfileName"]
+            client.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=id)
+        if state.get("forceDetachPolicies"):
+            for name in client.list_role_policies(RoleName=id)["PolicyNames"]:
+                client.delete_role_policy(RoleName=id, PolicyName=name)
+            for one in client.list_attached_role_policies(RoleName=id)["AttachedPolicies"]:
+                client.detach_role_policy(RoleName=id, PolicyArn=one["PolicyArn"])
+        client.delete_role(RoleName=id)
+
+
+class RolePolicyAttachment(AwsResource):
+    """A managed policy on a role; the id says nothing but the role's name, as the real provider's."""
+
+    token = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+    what, service = "IAM Role Policy Attachment", "iam"
+    replace_on = ("policyArn", "role")
+
+    def make(self, client: Any, inputs: PropertyMap) -> str:
+        client.attach_role_policy(RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
+        return f"{inputs['role']}-{time.time_ns():026}"
+
+    def state_of(self, id: str) -> PropertyMap:
+        role, _, policy = id.partition("/")
+        return {"role": role, "policyArn": policy}
+
+    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
+        attached = client.list_attached_role_policies(RoleName=state["role"])["AttachedPolicies"]
+        if not any(one["PolicyArn"] == state["policyArn"] for one in attached):
+            return None
+        return {"role": state["role"], "policyArn": state["policyArn"]}
+
+    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
+        client.detach_role_policy(RoleName=state["role"], PolicyArn=state["policyArn"])
+
+
+class InstanceProfile(AwsResource):
+    token, what, service = "aws:iam/instanceProfile:InstanceProfile", "IAM Instance Profile", "iam"
+    named, longest_name = "name", 128
+    replace_on = ("name", "namePrefix", "path")
+    computed = ("arn", "createDate", "role", "uniqueId", "tagsAll")
+
+    def make(self, client: Any, inputs: PropertyMap) -> str:
+        tags = {"Tags": self.tag_list(inputs)} if self.tag_list(inputs) else {}
+        client.create_instance_profile(InstanceProfileName=inputs["name"], **pick(inputs, "path"), **tags)
+        return str(inputs["name"])
+
+    def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
+        if inputs.get("role"):
+            client.add_role_to_instance_profile(InstanceProfileName=id, RoleName=inputs["role"])
+
+    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
+        if old.get("role") != inputs.get("role"):
+            if old.get("role"):
+                client.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=old["role"])
+            self.finish(client, id, inputs)
+        retag(client, "instance_profile", {"InstanceProfileName": id}, old, self.tag_list(inputs))
+
+    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
+        profile = client.get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
+        roles = profile["Roles"]
+        return {
+            "arn": profile["Arn"],
+            "createDate": profile["CreateDate"].strftime(_TIME),
+            "name": profile["InstanceProfileName"],
+            "path": profile["Path"],
+            "role": roles[0]["RoleName"] if roles else None,
+            "tags": tagging.from_api(profile.get("Tags")),
+            "uniqueId": profile["InstanceProfileId"],
+        }
+
+    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
+        for role in client.get_instance_profile(InstanceProfileName=id)["InstanceProfile"]["Roles"]:
+            client.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=role["RoleName"])
+        client.delete_instance_profile(InstanceProfileName=id)
+
+
+TYPES: tuple[type[AwsResource], ...] = (Role, RolePolicyAttachment, InstanceProfile)

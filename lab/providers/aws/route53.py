@@ -1,0 +1,176 @@
+"""Route 53: zones and the names in them.  Route 53 is global, so nothing here has a region."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from lab.providers.aws import tagging
+from lab.providers.aws.base import AwsResource
+from lab.providers.protocol import PropertyMap
+
+
+class Zone(AwsResource):
+    token, what, service = "aws:route53/zone:Zone", "Route53 Hosted Zone", "route53"
+    replace_on = ("delegationSetId", "name")
+    computed = ("arn", "nameServers", "primaryNameServer", "tagsAll", "zoneId")
+
+    def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
+        return [("vpcs", "the lab's stand-in has public zones only")] if values.get("vpcs") else []
+
+    def _subject(self, inputs: PropertyMap) -> str:
+        return str(inputs["name"])
+
+    def make(self, client: Any, inputs: PropertyMap) -> str:
+        about = {"Comment": inputs.get("comment", "Managed by Pulumi"), "PrivateZone": False}
+        made = client.create_hosted_zone(
+            Name=inputs["name"], CallerReference=str(uuid.uuid4()), HostedZoneConfig=about
+        )
+        return str(made["HostedZone"]["Id"]).rpartition("/")[2]
+
+    def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
+        self._retag(client, id, {}, self.tag_map(inputs))
+
+    @staticmethod
+    def _retag(client: Any, id: str, old: tagging.Tags, new: tagging.Tags) -> None:
+        added = {"AddTags": tagging.to_api(new)} if new else {}
+        lost = {"RemoveTagKeys": sorted(old.keys() - new.keys())} if old.keys() - new.keys() else {}
+        if old != new:
+            client.change_tags_for_resource(ResourceType="hostedzone", ResourceId=id, **added, **lost)
+
+    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
+        if inputs.get("comment") != old.get("comment"):
+            comment = inputs.get("comment", "Managed by Pulumi")
+            client.update_hosted_zone_comment(Id=id, Comment=comment)
+        self._retag(client, id, old.get("tagsAll") or {}, self.tag_map(inputs))
+
+    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
+        answer = client.get_hosted_zone(Id=id)
+        zone, servers = answer["HostedZone"], answer.get("DelegationSet", {}).get("NameServers", [])
+        tags = client.list_tags_for_resource(ResourceType="hostedzone", ResourceId=id)["ResourceTagSet"]
+        return {
+            "arn": f"arn:aws:route53:::hostedzone/{id}",
+            "comment": zone.get("Config", {}).get("Comment", ""),
+            "name": zone["Name"].removesuffix("."),
+            "nameServers": sorted(servers),
+            "primaryNameServer": servers[0] if servers else None,
+            "tags": tagging.from_api(tags.get("Tags")),
+            "zoneId": id,
+        }
+
+    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
+        if state.get("forceDestroy"):
+            pages = client.get_paginator("list_resource_record_sets").paginate(HostedZoneId=id)
+            for record in [one for page in pages for one in page["ResourceRecordSets"]]:
+                if record["Type"] not in ("NS", "SOA") or record["Name"].rstrip(".") != state["name"]:
+                    _change(client, id, "DELETE", record)
+        client.delete_hosted_zone(Id=id)
+
+
+class Record(AwsResource):
+    """A name; its id is ZONE_NAME_TYPE, as the real provider's."""
+
+    token, what, service = "aws:route53/record:Record", "Route53 Record", "route53"
+    replace_on = ("name", "zoneId")
+    computed = ("fqdn", "allowOverwrite")
+    _lacking = (
+        "cidrRoutingPolicy",
+        "failoverRoutingPolicies",
+        "geolocationRoutingPolicies",
+        "geoproximityRoutingPolicy",
+        "latencyRoutingPolicies",
+        "multivalueAnswerRoutingPolicy",
+        "setIdentifier",
+        "weightedRoutingPolicies",
+    )
+
+    def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
+        found = [
+            (name, "the lab's stand-in has simple records only") for name in self._lacking if name in values
+        ]
+        stated = [name for name in ("records", "aliases") if values.get(name)]
+        if len(stated) != 1:
+            found.append(("records", "one of `aliases,records` must be specified"))
+        if values.get("records") and values.get("ttl") is None:
+            found.append(("ttl", "all of `records,ttl` must be specified"))
+        return found
+
+    def comparable(self, inputs: PropertyMap) -> PropertyMap:
+        name = str(inputs.get("name", "")).rstrip(".").lower()
+        return {**super().comparable(inputs), "name": name, "allowOverwrite": None}
+
+    def _record(self, client: Any, inputs: PropertyMap) -> dict[str, Any]:
+        zone = client.get_hosted_zone(Id=inputs["zoneId"])["HostedZone"]["Name"]
+        record: dict[str, Any] = {"Name": _expanded(inputs["name"], zone), "Type": inputs["type"]}
+        if aliases := inputs.get("aliases"):
+            target = aliases[0]
+            record["AliasTarget"] = {
+                "DNSName": target["name"],
+                "HostedZoneId": target["zoneId"],
+                "EvaluateTargetHealth": target.get("evaluateTargetHealth", False),
+            }
+            return record
+        quoted = inputs["type"] in ("TXT", "SPF")
+        values = [f'"{value}"' if quoted else value for value in inputs["records"]]
+        return {**record, "TTL": inputs["ttl"], "ResourceRecords": [{"Value": value} for value in values]}
+
+    def make(self, client: Any, inputs: PropertyMap) -> str:
+        action = "UPSERT" if inputs.get("allowOverwrite") else "CREATE"
+        _change(client, inputs["zoneId"], action, self._record(client, inputs))
+        return f"{inputs['zoneId']}_{inputs['name'].lower()}_{inputs['type']}"
+
+    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
+        if old["type"] != inputs["type"]:
+            _change(client, inputs["zoneId"], "DELETE", self._record(client, old))
+        _change(client, inputs["zoneId"], "UPSERT", self._record(client, inputs))
+
+    def state_of(self, id: str) -> PropertyMap:
+        zone, _, rest = id.partition("_")
+        name, _, kind = rest.rpartition("_")
+        return {"zoneId": zone, "name": name, "type": kind}
+
+    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
+        zone = client.get_hosted_zone(Id=state["zoneId"])["HostedZone"]["Name"]
+        name = _expanded(state["name"], zone)
+        answer = client.list_resource_record_sets(
+            HostedZoneId=state["zoneId"], StartRecordName=name, StartRecordType=state["type"], MaxItems="1"
+        )
+        found = next(iter(answer["ResourceRecordSets"]), None)
+        if found is None or (_clean(found["Name"]), found["Type"]) != (name, state["type"]):
+            return None
+        target = found.get("AliasTarget")
+        alias = target and {
+            "name": target["DNSName"].rstrip("."),
+            "zoneId": target["HostedZoneId"],
+            "evaluateTargetHealth": target["EvaluateTargetHealth"],
+        }
+        return {
+            "aliases": [alias] if alias else None,
+            "fqdn": name,
+            "name": state["name"],
+            "records": [one["Value"].strip('"') for one in found.get("ResourceRecords", [])] or None,
+            "ttl": found.get("TTL"),
+            "type": found["Type"],
+            "zoneId": state["zoneId"],
+        }
+
+    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
+        _change(client, state["zoneId"], "DELETE", self._record(client, state))
+
+
+def _change(client: Any, zone: str, action: str, record: dict[str, Any]) -> None:
+    batch = {"Comment": "Managed by Pulumi", "Changes": [{"Action": action, "ResourceRecordSet": record}]}
+    client.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=batch)
+
+
+def _expanded(name: str, zone: str) -> str:
+    """The whole name of a record, without the last dot; it may be stated without its zone."""
+    whole, zone = name.lower().rstrip("."), zone.rstrip(".")
+    return whole if whole == zone or whole.endswith(f".{zone}") else f"{whole}.{zone}".lstrip(".")
+
+
+def _clean(name: str) -> str:
+    return name.replace("\\052", "*").rstrip(".")
+
+
+TYPES: tuple[type[AwsResource], ...] = (Zone, Record)
