@@ -6,6 +6,8 @@ The stack's configuration (`Pulumi.<stack>.yaml`) names the sites, their nodes, 
 import pulumi
 
 import config
+from components.accounts import Providers
+from components.hosts import Hosts
 from components.kept_storage import verified
 from components.registry_secrets import RegistrySecrets
 from components.registry_storage import RegistryStorage
@@ -13,20 +15,24 @@ from components.site import PrimarySite, SecondarySite, Site
 
 deployment = config.load()
 
-# What all sites must agree on: the registry key is read from the primary, the other secrets are made.
-secrets = RegistrySecrets("registry", deployment)
+# One provider a region, and every node's server: one that exists, or one that is created here.
+providers = Providers(deployment)
+hosts = Hosts("hosts", deployment, providers)
 
-# Buckets, and for each site a key with the least rights: a secondary on shared storage cannot write.
-storage = RegistryStorage("registry", deployment)
+# What all sites must agree on: the registry key is read from the primary, the other secrets are made.
+secrets = RegistrySecrets("registry", deployment, hosts)
+
+# Buckets, and for each site the least rights: a secondary on shared storage cannot write.
+storage = RegistryStorage("registry", deployment, providers)
 
 # Sites that keep their storage must not in truth share it: found out before a node is touched.
-checked = verified(deployment)
+checked = verified(deployment, hosts)
 
 
 def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:
     """The settings of each of the site's nodes, applied and proven."""
     given = {**secrets.of(name), **storage.secrets_of(name)}
-    return kind(name, deployment, secrets=given, checked=checked, after=[storage, *after])
+    return kind(name, deployment, hosts=hosts, secrets=given, checked=checked, after=[storage, *after])
 
 
 # The primary first: every secondary proves itself against its registry. Then the secondaries, in parallel.

@@ -9,11 +9,14 @@ import pulumi
 from pulumi_command import remote
 
 from components import node
+from components.hosts import Hosts
 from omnibus import storage
 from omnibus.model import Deployment
 
 
-def verified(deployment: Deployment, opts: pulumi.ResourceOptions | None = None) -> pulumi.Output[bool]:
+def verified(
+    deployment: Deployment, hosts: Hosts, opts: pulumi.ResourceOptions | None = None
+) -> pulumi.Output[bool]:
     """True once it is known; the update fails before any node is touched if two sites share a storage.
 
     Opens one more SSH session to each site that keeps its storage, at the first `up` only.
@@ -27,20 +30,22 @@ def verified(deployment: Deployment, opts: pulumi.ResourceOptions | None = None)
         if s3 is not None:
             places[name] = storage.identity(s3)
         else:
-            places[name] = _read(deployment, name, opts)
+            places[name] = _read(deployment, name, hosts, opts)
     return pulumi.Output.all(**places).apply(_refuse_shared)
 
 
 def _read(
-    deployment: Deployment, site: str, opts: pulumi.ResourceOptions | None
+    deployment: Deployment, site: str, hosts: Hosts, opts: pulumi.ResourceOptions | None
 ) -> pulumi.Output[dict[str, Any] | None]:
     name = next(iter(deployment.sites[site].nodes_with("registry")))
+    reach = hosts.of(name)
     once = pulumi.ResourceOptions(
-        ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"]
+        depends_on=reach.ready,
+        ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],
     )
     command = remote.Command(
         f"{site}-kept-storage",
-        connection=node.connection(deployment, site, name),
+        connection=node.connection(deployment, site, name, reach),
         create=node.command_line(deployment, site, name, "inspect_storage"),
         stdin=node.stdin(node.order_of(deployment, site, name)),
         logging=remote.Logging.STDERR,

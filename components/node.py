@@ -11,8 +11,9 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
-from omnibus import settings
-from omnibus.model import Deployment, Ssh
+from components.hosts import Reach
+from omnibus import base, settings
+from omnibus.model import Deployment
 
 SCRIPTS = Path(__file__).parent / "scripts" / "node"
 RUBY = "/opt/gitlab/embedded/bin/ruby"
@@ -41,6 +42,7 @@ class Node(pulumi.ComponentResource):
         deployment: Deployment,
         site: str,
         *,
+        reach: Reach,
         secrets: Mapping[str, pulumi.Input[str]],
         checked: pulumi.Input[bool],
         after: Sequence[pulumi.Resource],
@@ -56,10 +58,13 @@ class Node(pulumi.ComponentResource):
             "secrets": {key: secrets[key] for key in settings.secret_names(deployment, site, name)},
             "storage": _storage(deployment, site, secrets),
             "storage_checked": checked,
+            "files": base.tls_files(deployment, site, deployment.sites[site].nodes[name]),
+            # Another server at the same address has none of this yet.
+            "server": reach.instance.id if reach.instance else None,
         }
         command = remote.Command(
             f"{name}-settings",
-            connection=connection(deployment, site, name),
+            connection=connection(deployment, site, name, reach),
             create=command_line(deployment, site, name, "apply"),
             delete=command_line(deployment, site, name, "undo"),
             stdin=stdin(order),
@@ -67,8 +72,14 @@ class Node(pulumi.ComponentResource):
             # sshd hands over no such variable, and the former result is of no use to the next run.
             add_previous_output_in_env=False,
             # Another address is another server: the former one is given back first.
-            triggers=[deployment.sites[site].nodes[name].host],
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=after),
+            triggers=[reach.host],
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=True,
+                depends_on=[*after, *reach.ready],
+                # With a server that goes all that is on it goes as well.
+                deleted_with=reach.instance,
+            ),
         )
         self.result: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
         self.proof = self.result["proof"]
@@ -92,6 +103,7 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
         "roles": sorted(deployment.sites[site].nodes[name].roles),
         "owner": f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}",
         "resource": f"{kind}/{name}",
+        "created": deployment.sites[site].aws is not None,
         "issuer": deployment.issuer,
         # Of a secondary only: a primary is not touched by it.
         "replication": kind == "secondary" and deployment.replication,
@@ -122,8 +134,9 @@ def _storage(
         "endpoint": s3.endpoint,
         "write": not deployment.read_only(site),
         "patience": 5 if deployment.sites[site].s3_keys else 60,
-        "access_key": secrets["s3_access_key"],
-        "secret_key": secrets["s3_secret_key"],
+        # None: the server's own credentials, from the instance metadata service.
+        "access_key": secrets.get("s3_access_key"),
+        "secret_key": secrets.get("s3_secret_key"),
     }
 
 
@@ -133,9 +146,8 @@ def command_line(deployment: Deployment, site: str, name: str, order: str) -> st
     return f"exec {'' if user == 'root' else 'sudo -n '}{RUBY} - {order}"
 
 
-def connection(deployment: Deployment, site: str, name: str) -> remote.ConnectionArgs:
+def connection(deployment: Deployment, site: str, name: str, reach: Reach) -> remote.ConnectionArgs:
     """How the node is reached; its host key is always pinned."""
-    node = deployment.sites[site].nodes[name]
     ssh = deployment.ssh_of(site, name)
     bastion = ssh.bastion
     limits: dict[str, Any] = {
@@ -149,15 +161,15 @@ def connection(deployment: Deployment, site: str, name: str) -> remote.Connectio
             port=bastion.port,
             user=bastion.user or ssh.user or "root",
             host_key=bastion.host_key,
-            private_key=_private_key(ssh),
+            private_key=reach.private_key,
             **limits,
         )
     return remote.ConnectionArgs(
-        host=node.host,
+        host=reach.host,
         port=ssh.port or 22,
         user=ssh.user or "root",
-        host_key=node.host_key,
-        private_key=_private_key(ssh),
+        host_key=reach.host_key,
+        private_key=reach.private_key,
         proxy=proxy,
         **limits,
     )
@@ -172,18 +184,3 @@ def attempts(seconds: int) -> int:
     while waited < seconds:
         count, waited, delay = count + 1, waited + delay, min(delay * 1.5, 5.0)
     return count
-
-
-def _private_key(ssh: Ssh) -> pulumi.Output[str] | None:
-    if ssh.private_key:
-        return pulumi.Output.secret(ssh.private_key.get_secret_value())
-    if ssh.private_key_file:
-        path = Path(ssh.private_key_file).expanduser()
-        try:
-            return pulumi.Output.secret(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise pulumi.RunError(
-                f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({error.strerror}); "
-                "no node could be reached. Name a file that exists, or leave it out to use the SSH agent."
-            ) from None
-    return None

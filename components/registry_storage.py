@@ -7,6 +7,7 @@ import json
 import pulumi
 import pulumi_aws as aws
 
+from components.accounts import Providers
 from omnibus import storage
 from omnibus.model import S3, Deployment
 
@@ -21,14 +22,11 @@ class RegistryBucket(pulumi.ComponentResource):
             "gitlabgeo:index:RegistryBucket", name, {"bucket": s3.bucket, "region": s3.region}, opts
         )
         keep = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
-        bucket = aws.s3.Bucket(
-            f"{name}-bucket", bucket=s3.bucket, region=s3.region, force_destroy=False, opts=keep
-        )
+        bucket = aws.s3.Bucket(f"{name}-bucket", bucket=s3.bucket, force_destroy=False, opts=keep)
         rest = pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[bucket])
         aws.s3.BucketPublicAccessBlock(
             f"{name}-public-access",
             bucket=bucket.bucket,
-            region=s3.region,
             block_public_acls=True,
             block_public_policy=True,
             ignore_public_acls=True,
@@ -38,21 +36,18 @@ class RegistryBucket(pulumi.ComponentResource):
         aws.s3.BucketOwnershipControls(
             f"{name}-ownership",
             bucket=bucket.bucket,
-            region=s3.region,
             rule={"object_ownership": "BucketOwnerEnforced"},
             opts=rest,
         )
         aws.s3.BucketVersioning(
             f"{name}-versioning",
             bucket=bucket.bucket,
-            region=s3.region,
             versioning_configuration={"status": "Enabled"},
             opts=rest,
         )
         aws.s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encryption",
             bucket=bucket.bucket,
-            region=s3.region,
             rules=[
                 {
                     "apply_server_side_encryption_by_default": {
@@ -67,7 +62,6 @@ class RegistryBucket(pulumi.ComponentResource):
         aws.s3.BucketLifecycleConfiguration(
             f"{name}-lifecycle",
             bucket=bucket.bucket,
-            region=s3.region,
             rules=[
                 {
                     "id": "abandoned-uploads",
@@ -81,7 +75,6 @@ class RegistryBucket(pulumi.ComponentResource):
         aws.s3.BucketPolicy(
             f"{name}-tls-only",
             bucket=bucket.bucket,
-            region=s3.region,
             policy=json.dumps(storage.tls_only(s3.bucket)),
             opts=rest,
         )
@@ -112,15 +105,23 @@ class StorageAccess(pulumi.ComponentResource):
 class RegistryStorage(pulumi.ComponentResource):
     """All sites' storage. `secrets_of(site)`: the keys its registry signs its S3 requests with."""
 
-    def __init__(self, name: str, deployment: Deployment, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        deployment: Deployment,
+        providers: Providers,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("gitlabgeo:index:RegistryStorage", name, {"mode": deployment.storage.mode}, opts)
-        here = pulumi.ResourceOptions(parent=self)
         self._secrets: dict[str, dict[str, pulumi.Input[str]]] = {}
         made: dict[str, RegistryBucket] = {}
         for site_name, site in deployment.sites.items():
             s3 = deployment.storage_of(site_name)
             if s3 is None:
                 continue
+            here = pulumi.ResourceOptions(parent=self)
+            if not s3.endpoint:
+                here.providers = [providers.of_storage(s3.region)]
             if s3.create and s3.bucket not in made:
                 made[s3.bucket] = RegistryBucket("shared" if deployment.shared else site_name, s3, here)
             if site.s3_keys:
@@ -129,10 +130,12 @@ class RegistryStorage(pulumi.ComponentResource):
                     "s3_secret_key": pulumi.Output.secret(site.s3_keys.secret_key.get_secret_value()),
                 }
                 continue
+            if deployment.instance_profile(site_name):
+                continue
             write = not deployment.read_only(site_name)
             self._secrets[site_name] = StorageAccess(site_name, s3, write=write, opts=here).secrets
         self.register_outputs({})
 
     def secrets_of(self, site: str) -> dict[str, pulumi.Input[str]]:
-        """Empty for a site whose registry keeps the storage it has."""
+        """Empty for a site that keeps its storage, and where the servers have credentials of their own."""
         return self._secrets.get(site, {})

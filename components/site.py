@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pulumi
 
+from components.hosts import Hosts
 from components.node import Node
 from omnibus.model import Deployment
 
@@ -21,6 +22,7 @@ class Site(pulumi.ComponentResource):
         name: str,
         deployment: Deployment,
         *,
+        hosts: Hosts,
         secrets: Mapping[str, pulumi.Input[str]],
         checked: pulumi.Input[bool],
         after: Sequence[pulumi.Resource],
@@ -42,7 +44,14 @@ class Site(pulumi.ComponentResource):
         for node in sorted(site.nodes, key=lambda n: n in last):
             before = [*after, *(done for n, done in nodes.items() if node in last and n not in last)]
             nodes[node] = Node(
-                node, deployment, name, secrets=secrets, checked=checked, after=before, opts=here
+                node,
+                deployment,
+                name,
+                reach=hosts.of(node),
+                secrets=secrets,
+                checked=checked,
+                after=before,
+                opts=here,
             )
         self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
             **{n: node.proof for n, node in nodes.items()}
@@ -54,7 +63,7 @@ class Site(pulumi.ComponentResource):
             "storage": f"s3://{s3.bucket}" if s3 else "kept as it was",
             "read_only": deployment.read_only(name),
             "key_fingerprint": next(iter(nodes.values())).fingerprint,
-            "nodes": {n: node.host for n, node in site.nodes.items()},
+            "nodes": {n: hosts.of(n).host for n in site.nodes},
         }
         self.register_outputs({"proof": self.proof})
 

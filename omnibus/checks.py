@@ -10,18 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from omnibus import versions
+from omnibus import machine_checks, versions
 from omnibus.model import S3, Deployment, Ssh
 from omnibus.problems import Problem
 
 
 def problems(d: Deployment) -> list[Problem]:
     """Every contradiction in a configuration whose single values are right."""
-    return [
-        p
-        for check in (_version, _primary, _names, _roles, _urls, _storage, _writers, _access, _ssh)
-        for p in check(d)
-    ]
+    checks = (_version, _primary, _names, _roles, _urls, _storage, _writers, _access, _ssh)
+    return [p for check in (*checks, machine_checks.problems) for p in check(d)]
 
 
 def _version(d: Deployment) -> Iterator[Problem]:
@@ -58,8 +55,8 @@ def _names(d: Deployment) -> Iterator[Problem]:
                     f"{site_name}-{len(site.nodes) + 1}",
                 )
             seen.setdefault(name, f"sites.{site_name}")
-            place = (node.host, d.ssh_of(site_name, name).port or 22)
-            if place in places:
+            place = (node.host or "", d.ssh_of(site_name, name).port or 22)
+            if node.host and place in places:
                 yield Problem(
                     f"{key}.host",
                     f"{node.host!r} port {place[1]} is {places[place]} already",

@@ -6,80 +6,28 @@ example (`Doc`). What two fields say together is checked in `checks.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import Field, SecretStr, StringConstraints
+
+from omnibus.fields import (
+    Address,
+    BucketName,
+    Cidr,
+    Closed,
+    Doc,
+    HostKey,
+    KmsKey,
+    Name,
+    Port,
+    Region,
+    Url,
+    User,
+)
+from omnibus.machines import Aws, NodeAws
 
 Role = Literal["rails", "sidekiq", "registry"]
 ALL_ROLES: frozenset[Role] = frozenset({"rails", "sidekiq", "registry"})
-
-
-@dataclass(frozen=True)
-class Doc:
-    """What a user is told when the field is wrong."""
-
-    consequence: str
-    example: str
-
-
-class Closed(BaseModel):
-    """Unknown keys and wrong types are refused: a typo must not become a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-_Name = StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")
-Name = Annotated[str, _Name, Doc("names become part of resource names and of files on the node", "london-1")]
-Address = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9:.][A-Za-z0-9:.-]*$"),
-    Doc("the node could not be reached", "10.10.0.11"),
-]
-HostKey = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40,}={0,3}( .*)?$"
-    ),
-    Doc(
-        "without the host's own key anybody at this address would be given the registry key",
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA… (from /etc/ssh/ssh_host_ed25519_key.pub on the node)",
-    ),
-]
-Port = Annotated[int, Field(ge=1, le=65535), Doc("no such port", "22")]
-User = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]*$"),
-    Doc("the SSH login would fail", "ubuntu"),
-]
-Url = Annotated[
-    str,
-    StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),
-    Doc(
-        "omnibus refuses a registry URL with a path, and a wrong URL would only show when images are missing",
-        "https://registry.london.example.com",
-    ),
-]
-BucketName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
-    Doc("S3 would refuse it: 3 to 63 lower-case letters, digits, dots and hyphens", "acme-gitlab-registry"),
-]
-Region = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$"),
-    Doc("the registry would look for its bucket in the wrong place", "eu-west-1"),
-]
-
-KmsKey = Annotated[
-    str,
-    # The whole ARN: a right to a key can be given by nothing less.
-    StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$"),
-    Doc(
-        "the right to use the key could not be given, and nothing could be written",
-        "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
-    ),
-]
 
 
 class Bastion(Closed):
@@ -121,16 +69,19 @@ class Ssh(Closed):
 
 
 class Node(Closed):
-    """One server of a site."""
+    """One server of a site. One that exists has `host` and `host_key`; `aws` is about one to be created."""
 
-    host: Address
-    host_key: HostKey
+    host: Annotated[Address | None, Doc("the node could not be reached", "10.10.0.11")] = None
+    host_key: HostKey | None = None
     roles: Annotated[
         list[Role],
         Field(min_length=1),
         Doc("the node would get the settings of another kind of server", "[rails, sidekiq, registry]"),
     ] = sorted(ALL_ROLES)
     ssh: Annotated[Ssh | None, Doc("the node could not be reached", "{port: 2222}")] = None
+    aws: Annotated[
+        NodeAws, Doc("the node's server would not be as meant", "{instance_type: c6i.4xlarge}")
+    ] = NodeAws()
 
     def has(self, role: Role) -> bool:
         return role in self.roles
@@ -215,6 +166,21 @@ class Site(Closed):
             "{london-1: {host: 10.10.0.11, host_key: ssh-ed25519 AAAA…}}",
         ),
     ]
+    aws: Annotated[
+        Aws | None,
+        Doc(
+            "the site's hosts are created (aws) or are there already (host and host_key of each node)",
+            "{region: eu-west-2, cidr: 10.110.0.0/16, admin_cidrs: [198.51.100.7/32]}",
+        ),
+    ] = None
+    peer_cidrs: Annotated[
+        list[Cidr],
+        Doc(
+            "created sites let this one in by the addresses its nodes are seen with from outside; "
+            "without them those in nodes.*.host",
+            "[203.0.113.20/32]",
+        ),
+    ] = Field(default_factory=list)
     ssh: Annotated[Ssh | None, Doc("the site's nodes could not be reached", "{user: ubuntu}")] = None
     storage: Annotated[
         Literal["keep"] | S3 | None,
@@ -236,6 +202,10 @@ class Site(Closed):
             "true",
         ),
     ] = None
+
+    @property
+    def https(self) -> bool:
+        return self.external_url.startswith("https:")
 
     def nodes_with(self, role: Role) -> dict[str, Node]:
         return {name: node for name, node in self.nodes.items() if node.has(role)}
@@ -289,6 +259,11 @@ class Deployment(Closed):
     def shared(self) -> bool:
         return self.storage.mode == "shared"
 
+    @property
+    def created(self) -> dict[str, Aws]:
+        """The sites whose hosts this stack creates."""
+        return {name: site.aws for name, site in self.sites.items() if site.aws}
+
     def storage_of(self, site: str) -> S3 | None:
         """The bucket under a site's registry; None where the registry keeps what it has."""
         if self.shared:
@@ -303,4 +278,12 @@ class Deployment(Closed):
     def ssh_of(self, site: str, node: str) -> Ssh:
         own = self.sites[site]
         base = (own.ssh or Ssh()).over(self.ssh)
-        return (own.nodes[node].ssh or Ssh()).over(base)
+        found = (own.nodes[node].ssh or Ssh()).over(base)
+        # GitLab's images are Ubuntu's, and nobody can have given root a key there.
+        user = found.user or ("ubuntu" if own.aws else "root")
+        return found.model_copy(update={"user": user})
+
+    def instance_profile(self, site: str) -> bool:
+        """Whether the site's registry signs its S3 requests with its servers' own, changing credentials."""
+        own = self.sites[site]
+        return own.aws is not None and own.s3_keys is None and self.storage_of(site) is not None

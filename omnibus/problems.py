@@ -11,7 +11,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from omnibus.model import Deployment, Doc
+from omnibus.fields import Doc
+from omnibus.model import Deployment
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,9 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
     s3 = d.storage_of(site_name)
     if s3 is None:
         return None
-    driver: dict[str, Value] = {
-        "bucket": s3.bucket,
-        "region": s3.region,
-        "accesskey": Secret("s3_access_key"),
-        "secretkey": Secret("s3_secret_key"),
-    }
+    driver: dict[str, Value] = {"bucket": s3.bucket, "region": s3.region}
+    if not d.instance_profile(site_name):
+        driver |= {"accesskey": Secret("s3_access_key"), "secretkey": Secret("s3_secret_key")}
     if s3.root_directory:
         driver["rootdirectory"] = "/" + s3.root_directory.strip("/")
     if s3.kms_key_id:

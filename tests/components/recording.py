@@ -18,6 +18,9 @@ ADOPTED = {
     "fingerprint": "ab12",
 }
 
+CALLS: list[str] = []
+"""The functions that were called since the list was last emptied."""
+
 KEPT: dict[str, list[str]] = {}
 """Command's name → where a kept storage is found to be."""
 
@@ -31,6 +34,11 @@ class Registration:
     parent: str
     inputs: dict[str, Any]
     request: resource_pb2.RegisterResourceRequest
+
+    @property
+    def provider(self) -> str:
+        """The name of the provider that makes it."""
+        return self.request.provider.split("::")[-2]
 
     def plain(self, key: str) -> Any:
         """An input without its wrapping."""
@@ -69,7 +77,14 @@ class _Mocks(mocks.Mocks):
             result = {"proof": {"asked": "yes"}, "fingerprint": "ab12"}
             extra = {"stdout": json.dumps({"registry-key": ADOPTED}.get(args.name, {**read, **result}))}
         elif args.typ.startswith("pulumi-python:dynamic"):
-            extra = {"value": f"generated-{args.name}"}
+            made = {"private_key": f"generated-{args.name}", "public_key": f"ssh-ed25519 {args.name}"}
+            extra = {"value": f"generated-{args.name}"} if "length" in args.inputs else made
+        elif args.typ.endswith("Eip"):
+            extra = {"publicIp": f"address-of-{args.name}", "allocationId": f"allocation-of-{args.name}"}
+        elif args.typ.endswith("KeyPair"):
+            extra = {"keyName": args.name}
+        elif args.typ.endswith(("Role", "InstanceProfile")):
+            extra = {"name": args.name}
         elif args.typ.endswith("AccessKey"):
             extra = {"secret": f"secret-of-{args.name}"}
         elif args.typ.endswith("User"):
@@ -77,7 +92,13 @@ class _Mocks(mocks.Mocks):
         return f"id-of-{args.name}", {**args.inputs, **extra}
 
     def call(self, args: mocks.MockCallArgs) -> Any:
-        raise AssertionError(f"the program calls {args.token}: a preview would need the cloud")
+        CALLS.append(args.token)
+        if args.token == "aws:ec2/getAmiIds:getAmiIds":
+            names, kinds = (f["values"] for f in args.args["filters"])
+            return {"ids": [] if "GitLab EE 99.9.9" in names else [f"ami-of-{kinds[0]}", "ami-older"]}
+        if args.token == "aws:route53/getZone:getZone":
+            return {"zoneId": f"zone-{args.args['name']}"}
+        raise AssertionError(f"the program calls {args.token}")
 
 
 def record(raw: dict[str, Any], *, preview: bool = False) -> dict[str, Registration]:
@@ -97,4 +118,4 @@ def record(raw: dict[str, Any], *, preview: bool = False) -> dict[str, Registrat
     return monitor.recorded
 
 
-__all__ = ["ADOPTED", "KEPT", "Registration", "pulumi", "record"]
+__all__ = ["ADOPTED", "CALLS", "KEPT", "Registration", "pulumi", "record"]

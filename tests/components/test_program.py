@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from components.node import program
-from tests.components.recording import ADOPTED, KEPT, Registration, record
+from tests.components.recording import ADOPTED, CALLS, KEPT, Registration, record
 from tests.configurations import HOST_KEY, SHARED, changed, per_site
 
 pytestmark = pytest.mark.components
@@ -154,8 +154,9 @@ def test_a_secondary_can_only_read_the_shared_bucket(shared: dict[str, Registrat
 
 def test_storage_per_site_is_a_bucket_in_each_region(replicated: dict[str, Registration]) -> None:
     """Each site writes its own, in its own region, with its own http_secret."""
-    assert replicated["london-bucket"].plain("region") == "eu-west-1"
-    assert replicated["tokyo-bucket"].plain("region") == "ap-northeast-1"
+    for site, region in (("london", "eu-west-1"), ("tokyo", "ap-northeast-1")):
+        assert replicated[f"{site}-bucket"].provider == f"storage-{region}"
+        assert replicated[f"storage-{region}"].plain("region") == region
     told = {site: order(replicated[f"{site}-1-settings"]) for site in ("london", "tokyo")}
     assert told["tokyo"]["storage"]["write"] is True
     assert told["london"]["secrets"]["http_secret"] != told["tokyo"]["secrets"]["http_secret"]
@@ -220,8 +221,10 @@ def test_root_needs_no_sudo_and_a_bastion_is_passed_through() -> None:
 
 def test_a_preview_needs_neither_hosts_nor_cloud(shared: dict[str, Registration]) -> None:
     """No function is called, and the settings are known before anything exists."""
+    CALLS.clear()
     recorded = record(SHARED, preview=True)
     assert recorded["tokyo-1"].inputs["settings"] == shared["tokyo-1"].inputs["settings"]
+    assert CALLS == []
 
 
 def test_a_moved_primary_keeps_its_resources() -> None:

@@ -12,7 +12,7 @@ import config
 from config import parse
 from omnibus.model import Deployment
 from omnibus.problems import report
-from tests.configurations import HOST_KEY, SHARED, Change, changed, deployment, per_site
+from tests.configurations import CREATED, HOST_KEY, SHARED, Change, changed, deployment, per_site
 
 pytestmark = pytest.mark.unit
 
@@ -37,6 +37,7 @@ def drop(*path: str) -> Change:
 
 LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
 TOKYO_NODE = (*TOKYO, "nodes", "tokyo-1")
+AWS = (*TOKYO, "aws")
 KEYS = {"access_key": "AKIAEXAMPLE", "secret_key": "s3cr3t-value"}
 
 WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
@@ -75,6 +76,25 @@ WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
     ("a read-only secondary that must copy", per_site(), put(*TOKYO, "read_only", to=True), "sites.tokyo.read_only"),
     ("keys for storage that is kept", changed(per_site(), put(*TOKYO, "storage", to="keep")), put(*TOKYO, "s3_keys", to=KEYS), "sites.tokyo.s3_keys"),
     ("an S3 server that is not AWS, without keys", changed(SHARED, put("storage", "s3", "create", to=False)), put("storage", "s3", "endpoint", to="https://minio.example.com"), "sites.london.s3_keys"),
+    ("an existing site without addresses", SHARED, drop(*TOKYO_NODE, "host"), "sites.tokyo.nodes.tokyo-1.host"),
+    ("a server's size for a host that exists", SHARED, put(*TOKYO_NODE, "aws", to={"volume_gb": 50}), "sites.tokyo.nodes.tokyo-1.aws"),
+    ("an address for a host that is created", CREATED, put(*TOKYO_NODE, "host", to="10.20.0.11"), "sites.tokyo.nodes.tokyo-1.host"),
+    ("networks that overlap", CREATED, put(*AWS, "cidr", to="10.110.128.0/20"), "sites.tokyo.aws.cidr"),
+    ("a network with host bits", CREATED, put(*AWS, "cidr", to="10.120.0.1/16"), "sites.tokyo.aws.cidr"),
+    ("a network that AWS refuses", CREATED, put(*AWS, "cidr", to="10.0.0.0/8"), "sites.tokyo.aws.cidr"),
+    ("neither a network nor one that exists", CREATED, drop(*AWS, "cidr"), "sites.tokyo.aws.cidr"),
+    ("a network and one that exists", CREATED, put(*AWS, "vpc_id", to="vpc-0123456789abcdef0"), "sites.tokyo.aws.cidr"),
+    ("SSH for everybody", CREATED, put(*AWS, "admin_cidrs", to=["0.0.0.0/0"]), "sites.tokyo.aws.admin_cidrs"),
+    ("SSH for half of everybody", CREATED, put(*AWS, "admin_cidrs", to=["128.0.0.0/1"]), "sites.tokyo.aws.admin_cidrs"),
+    ("SSH for nobody", CREATED, put(*AWS, "admin_cidrs", to=[]), "sites.tokyo.aws.admin_cidrs"),
+    ("an instance type that is none", CREATED, put(*AWS, "instance_type", to="big"), "sites.tokyo.aws.instance_type"),
+    ("a region that is none for hosts", CREATED, put(*AWS, "region", to="tokyo"), "sites.tokyo.aws.region"),
+    ("a disk that GitLab does not fit on", CREATED, put(*AWS, "volume_gb", to=8), "sites.tokyo.aws.volume_gb"),
+    ("Let's Encrypt shut out", CREATED, put(*AWS, "client_cidrs", to=["198.51.100.0/24"]), "sites.tokyo.aws.client_cidrs"),
+    ("half a certificate", CREATED, put(*AWS, "tls", to={"certificate": "-----BEGIN CERTIFICATE-----"}), "sites.tokyo.aws.tls.private_key"),
+    ("a certificate for a site without TLS", changed(CREATED, put(*TOKYO, "external_url", to="http://gitlab.tokyo.example.com")), put(*AWS, "tls", to={"letsencrypt_email": "ops@example.com"}), "sites.tokyo.aws.tls"),
+    ("a zone that does not hold the names", CREATED, put(*AWS, "hosted_zone", to="example.org"), "sites.tokyo.aws.hosted_zone"),
+    ("addresses of a created site said again", CREATED, put(*TOKYO, "peer_cidrs", to=["203.0.113.1/32"]), "sites.tokyo.peer_cidrs"),
     ("two keys for SSH", SHARED, put("ssh", to={"private_key": "x", "private_key_file": "y"}), "ssh.private_key_file"),
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from omnibus import settings, storage, versions
+from omnibus import parts, settings, storage, versions
 from tests.configurations import HOST_KEY, SHARED, changed, deployment, per_site
 
 pytestmark = pytest.mark.unit
@@ -77,7 +77,7 @@ def test_how_the_administrators_registry_redirects_caches_and_deletes_stays(
     own: str, kept: dict[str, Any]
 ) -> None:
     """Evaluated by real Ruby: of their storage all but the driver is kept, and the driver is ours alone."""
-    shown = str(settings.Storage({"s3": {"bucket": "ours"}}))
+    shown = str(parts.Storage({"s3": {"bucket": "ours"}}))
     code = f"require 'json'; registry = {{ 'storage' => {own} }}; {shown}; puts registry['storage'].to_json"
     out = subprocess.run(["ruby", "-e", code], capture_output=True, text=True, check=True).stdout
     assert json.loads(out) == {**kept, "s3": {"bucket": "ours"}}

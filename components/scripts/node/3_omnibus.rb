@@ -30,6 +30,13 @@ module Omnibus
                                                               remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
   end
 
+  def self.hup(order, service)
+    ok, output = run([CTL, 'hup', service], 60)
+    return if ok
+
+    raise Failure.new("gitlab-ctl hup #{service} failed", cause: reason(output), remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
+  end
+
   # [success, output]. A run of our own time-out: gitlab-ctl waits for another reconfigure without limit.
   def self.run(command, seconds)
     output = +''
@@ -106,6 +113,20 @@ module Omnibus
 
   def self.yaml(path)
     YAML.safe_load(File.read(path), permitted_classes: [Symbol, Date, Time], aliases: true)
+  end
+
+  # As the cookbooks make it (registry/libraries/registry.rb): RSA-4096, self-signed, ten years.
+  def self.make_pair
+    key = OpenSSL::PKey::RSA.new(4096)
+    certificate = OpenSSL::X509::Certificate.new
+    certificate.version = 2
+    certificate.serial = OpenSSL::BN.rand(159)
+    certificate.subject = certificate.issuer = OpenSSL::X509::Name.parse('/C=USA/O=GitLab/OU=Container/CN=Registry')
+    certificate.public_key = key.public_key
+    certificate.not_before = Time.now
+    certificate.not_after = Time.now + (10 * 365 * 24 * 60 * 60)
+    certificate.sign(key, OpenSSL::Digest.new('SHA256'))
+    [key.to_pem, certificate.to_pem]
   end
 
   # SHA-256 of the certificate's DER, as `openssl x509 -fingerprint -sha256` prints it, lower case without colons.

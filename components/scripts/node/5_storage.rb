@@ -1,3 +1,22 @@
+# The credentials of the server itself, as the registry's AWS SDK finds them: from the instance metadata service, with
+# a token (version 2), at the address that the SDK's own variable may say.
+module InstanceProfile
+  def self.credentials
+    base = ENV.fetch('AWS_EC2_METADATA_SERVICE_ENDPOINT', 'http://169.254.169.254').chomp('/')
+    _, token, = Http.call('put', "#{base}/latest/api/token", headers: { 'X-aws-ec2-metadata-token-ttl-seconds' => '300' }, seconds: 5)
+    read = ->(path) { Http.call('get', "#{base}/latest/meta-data/iam/security-credentials/#{path}", headers: { 'X-aws-ec2-metadata-token' => token.strip }, seconds: 5) }
+    status, role, = read.call('')
+    return [status, role] unless status == 200
+
+    status, found, = read.call(role.lines.first.to_s.strip)
+    return [status, found] unless status == 200
+
+    found = JSON.parse(found)
+    Report.learn(found.slice('SecretAccessKey', 'Token'))
+    [200, { 'access_key' => found['AccessKeyId'], 'secret_key' => found['SecretAccessKey'], 'token' => found['Token'] }]
+  end
+end
+
 # S3 as the registry uses it: requests signed with the keys the registry is to have (AWS Signature Version 4).
 class S3
   def initialize(access)
@@ -52,6 +71,7 @@ class S3
     hash = Digest::SHA256.hexdigest(body)
     host = uri.port == uri.default_port ? uri.hostname : "#{uri.hostname}:#{uri.port}"
     signed = { 'host' => host, 'x-amz-content-sha256' => hash, 'x-amz-date' => time }
+    signed['x-amz-security-token'] = @access['token'] if @access['token']
     headers = signed.merge('authorization' => authorization(method, uri.path, query, signed, hash, time))
     uri.query = query unless query.empty?
     status, text, = Http.call(method, uri.to_s, headers: headers, body: method == 'PUT' ? body : nil)
@@ -165,7 +185,7 @@ module Storage
   # The rights that go with the keys, tried; a write that must be refused is tried too. Says what it found.
   def self.prove(order)
     access = order['storage'] or return {}
-    s3 = S3.new(access)
+    s3 = S3.new(access['access_key'] ? access : access.merge(of_the_server(order)))
     expect(order, s3, 'read', 200) { s3.read }
     if access['write']
       expect(order, s3, 'write', 200) { s3.write }
@@ -175,6 +195,19 @@ module Storage
     expect(order, s3, 'delete an object', 403) { s3.delete }
     { "storage #{s3.where} can be read with this site's key" => 'yes',
       "storage #{s3.where} refuses a write and a delete with it" => '403' }
+  end
+
+  # A role that was given to a server a moment ago is not known to it at once.
+  def self.of_the_server(order)
+    answer = Http.until(order['storage']['patience']) do
+      code, found = InstanceProfile.credentials
+      { ok: code == 200, code: code, found: found }
+    end
+    return answer[:found] if answer[:code] == 200
+
+    raise Failure.new('the server has no credentials of its own',
+                      cause: "the instance metadata service answered #{[answer[:code], answer[:found].to_s.lines.first.to_s.strip[0, 200]].join(' ')}",
+                      remedy: 'check that the instance has its instance profile and that its metadata service is on, then `pulumi up` again')
   end
 
   def self.expect(order, s3, what, status)

@@ -8,6 +8,7 @@ class Main
     @order = order
     Report.learn(order['secrets'])
     Report.learn((order['storage'] || {}).slice('access_key', 'secret_key'))
+    Report.learn(order['files'])
   end
 
   def run(command)
@@ -38,10 +39,11 @@ class Main
     end
   end
 
-  # The key pair in use. Touches nothing.
+  # The key pair in use; for a server that is new, one like those that omnibus makes. Touches nothing.
   def adopt
     registry = Omnibus.registry_secrets
     key, certificate = registry.values_at('internal_key', 'internal_certificate')
+    key, certificate = Omnibus.make_pair if @order['created'] && !key && !certificate
     unless key && certificate && Omnibus.pair?(key, certificate)
       raise Failure.new('no registry key pair to take over', cause: "#{Omnibus::SECRETS_JSON} has no matching internal_key and internal_certificate",
                                                              remedy: 'set registry_external_url there, run `gitlab-ctl reconfigure`, then `pulumi up` again')
@@ -101,11 +103,17 @@ class Main
     end
     with, added = Include.add(gitlab_rb, @state['newline_added'])
     state = { 'owner' => @order['owner'], 'resource' => @order['resource'], 'newline_added' => added,
-              'before' => @state['before'] || Omnibus.registry_secrets }
-    contents = { Include::SETTINGS => @order['settings'].b, SECRETS => JSON.pretty_generate(@order['secrets']).b,
+              'before' => @state['before'] || Omnibus.registry_secrets, 'files' => @order['files'].keys }
+    contents = { **site_files, Include::SETTINGS => @order['settings'].b, SECRETS => JSON.pretty_generate(@order['secrets']).b,
                  STATE => JSON.pretty_generate(state).b, Omnibus::GITLAB_RB => with }
     check_syntax(contents)
     contents
+  end
+
+  # Certificates that were given for this site, or nil for one that no longer is.
+  def site_files
+    given = @order['files'].transform_values(&:b)
+    (@state['files'] || []).to_h { |path| [path, nil] }.merge(given)
   end
 
   def check_syntax(contents)
@@ -121,11 +129,12 @@ class Main
   def change(contents, restart:)
     before = rendered_files
     section = Omnibus.registry_secrets
-    modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600 }
+    modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600, **@order['files'].transform_values { 0o600 } }
     transaction = Change.make(contents, modes, section)
     begin
       Omnibus.reconfigure(@order)
       restart ? restart_all : restart_if_only_the_certificate_changed(before)
+      reload_nginx_for_new_certificates(contents)
       yield
     rescue StandardError => e
       raise Failure.from(e).with_state(take_back(transaction))
@@ -161,6 +170,11 @@ class Main
     services.slice(*@order['roles']).each_value { |service| Omnibus.restart(@order, service) }
   end
 
+  # A certificate at the same path is no change of nginx' settings, so omnibus leaves nginx as it is.
+  def reload_nginx_for_new_certificates(contents)
+    Omnibus.hup(@order, 'nginx') if @order['files'].keys.any? { |path| contents.key?(path) }
+  end
+
   # A changed config.yml has restarted the registry already; a changed certificate restarts nothing.
   def restart_if_only_the_certificate_changed(before)
     return unless registry?
@@ -188,7 +202,7 @@ class Main
     was = Storage.identity(Omnibus.registry_config) if registry?
     before = rendered_files
     section = Omnibus.registry_secrets
-    contents = { Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
+    contents = { **(@state['files'] || []).to_h { |path| [path, nil] }, Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
                  Omnibus::GITLAB_RB => Include.remove(gitlab_rb, @state['newline_added']) }
     transaction = Change.make(contents, {}, section)
     begin

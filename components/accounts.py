@@ -1,0 +1,104 @@
+"""The AWS side of a stack: one explicit provider a region, and what is looked up before anything is made."""
+
+from __future__ import annotations
+
+import re
+
+import pulumi
+import pulumi_aws as aws
+
+from omnibus.machines import Aws, architecture
+from omnibus.model import Deployment
+from omnibus.problems import Problem, report
+
+GITLAB = "782774275127"
+"""The account that GitLab publishes its images from (docs.gitlab.com, "Amazon Machine Images")."""
+
+
+class Providers:
+    """Each has its region and puts the stack's tags on all that it makes."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._of_storage: dict[str, aws.Provider] = {}
+        self._of_site = {name: self._make(f"{name}-aws", name, a) for name, a in deployment.created.items()}
+
+    def of_site(self, site: str) -> aws.Provider:
+        """For the hosts of a site that is created."""
+        return self._of_site[site]
+
+    def of_storage(self, region: str) -> aws.Provider:
+        """For the buckets of a region, and the users that may read them."""
+        if region not in self._of_storage:
+            tags = aws.ProviderDefaultTagsArgs(tags=_tags())
+            self._of_storage[region] = aws.Provider(f"storage-{region}", region=region, default_tags=tags)
+        return self._of_storage[region]
+
+    def _make(self, name: str, site: str, of: Aws) -> aws.Provider:
+        role = "primary" if site == self._deployment.primary else "secondary"
+        tags = {**_tags(), "gitlab-geo-site": site, "gitlab-geo-role": role, **of.tags}
+        return aws.Provider(name, region=of.region, default_tags=aws.ProviderDefaultTagsArgs(tags=tags))
+
+
+def _tags() -> dict[str, str]:
+    return {"pulumi-project": pulumi.get_project(), "pulumi-stack": pulumi.get_stack()}
+
+
+def image_names(version: str) -> list[str]:
+    """What GitLab calls its images of a version: `GitLab EE 18.5.1`, and `GitLab EE 18.5.1 (ARM64)`.
+
+    Source: omnibus-gitlab, support/packer/ee.pkr.hcl and ee-arm64.pkr.hcl.
+    """
+    plain = re.sub(r"-.*", "", version)
+    return (
+        [f"GitLab EE {plain}.*"] if plain.count(".") < 2 else [f"GitLab EE {plain}", f"GitLab EE {plain} *"]
+    )
+
+
+class Account:
+    """`image(site, instance_type)`, `zone(site)`. Raises pulumi.RunError with all images that are missing."""
+
+    def __init__(self, deployment: Deployment, providers: Providers) -> None:
+        self._images: dict[tuple[str, str], str] = {}
+        self._zones: dict[str, pulumi.Output[str]] = {}
+        problems: list[Problem] = []
+        for name, of in deployment.created.items():
+            opts = pulumi.InvokeOptions(provider=providers.of_site(name))
+            nodes = deployment.sites[name].nodes.values()
+            wanted = {architecture(of.instance_type_of(n.aws)) for n in nodes if not (n.aws.ami or of.ami)}
+            for kind in sorted(wanted):
+                found = _newest_image(deployment.gitlab_version, kind, opts)
+                if found is None:
+                    problems.append(_no_image(deployment.gitlab_version, name, of, kind))
+                else:
+                    self._images[name, kind] = found
+            if of.hosted_zone:
+                zone = aws.route53.get_zone_output(name=of.hosted_zone, private_zone=False, opts=opts)
+                self._zones[name] = zone.zone_id
+        if problems:
+            raise pulumi.RunError(report(f"Pulumi.{pulumi.get_stack()}.yaml", problems))
+
+    def image(self, site: str, instance_type: str) -> str:
+        return self._images[site, architecture(instance_type)]
+
+    def zone(self, site: str) -> pulumi.Output[str] | None:
+        return self._zones.get(site)
+
+
+def _newest_image(version: str, kind: str, opts: pulumi.InvokeOptions) -> str | None:
+    filters = [
+        aws.ec2.GetAmiIdsFilterArgs(name="name", values=image_names(version)),
+        aws.ec2.GetAmiIdsFilterArgs(name="architecture", values=[kind]),
+    ]
+    # Newest first; an image of an older release is deprecated after two years, and is still the right one.
+    found = aws.ec2.get_ami_ids(owners=[GITLAB], filters=filters, include_deprecated=True, opts=opts).ids
+    return found[0] if found else None
+
+
+def _no_image(version: str, site: str, of: Aws, kind: str) -> Problem:
+    return Problem(
+        f"sites.{site}.aws.region",
+        f"{of.region!r} has no image of GitLab EE {version} for {kind}",
+        "no server could be started there",
+        "a region and gitlab_version that GitLab has published, or an image of your own in aws.ami",
+    )

@@ -1,0 +1,102 @@
+"""Every node's server: one that exists, as the configuration gives it, or one that this stack creates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_aws as aws
+
+from components.accounts import Account, Providers
+from components.created_site import CreatedSite
+from components.generated import GeneratedSshKey, public_key
+from components.network import SiteNetwork
+from omnibus.model import Deployment, Ssh
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How a server is reached, and what must be there before it can be; `instance` where it is created."""
+
+    host: pulumi.Input[str]
+    host_key: pulumi.Input[str]
+    private_key: pulumi.Input[str] | None
+    instance: aws.ec2.Instance | None = None
+    ready: Sequence[pulumi.Resource] = ()
+
+
+class Hosts(pulumi.ComponentResource):
+    """`of(node)`: how it is reached."""
+
+    def __init__(
+        self,
+        name: str,
+        deployment: Deployment,
+        providers: Providers,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("gitlabgeo:index:Hosts", name, {}, opts)
+        self._reach: dict[str, Reach] = {}
+        self.private_key: pulumi.Output[str] | None = None
+        for site in deployment.sites:
+            if site not in deployment.created:
+                self._given(deployment, site)
+        if deployment.created:
+            self._create(deployment, providers)
+        self.register_outputs({})
+
+    def of(self, node: str) -> Reach:
+        return self._reach[node]
+
+    def _given(self, deployment: Deployment, site: str) -> None:
+        for name, node in deployment.sites[site].nodes.items():
+            key = private_key(deployment.ssh_of(site, name))
+            secret = None if key is None else pulumi.Output.secret(key)
+            self._reach[name] = Reach(node.host or "", node.host_key or "", secret)
+
+    def _create(self, deployment: Deployment, providers: Providers) -> None:
+        account = Account(deployment, providers)
+        here = {
+            site: pulumi.ResourceOptions(parent=self, providers=[providers.of_site(site)])
+            for site in deployment.created
+        }
+        networks = {
+            site: SiteNetwork(site, of, list(deployment.sites[site].nodes), here[site])
+            for site, of in deployment.created.items()
+        }
+        for site in deployment.created:
+            node = next(iter(deployment.sites[site].nodes))
+            private, public = self._login(deployment.ssh_of(site, node))
+            made = CreatedSite(
+                site, deployment, networks=networks, account=account, public_key=public, opts=here[site]
+            )
+            for name, host in made.hosts.items():
+                ready = [*host.ready, *made.names]
+                self._reach[name] = Reach(host.address, host.host_key, private, host.instance, ready)
+
+    def _login(self, ssh: Ssh) -> tuple[pulumi.Output[str], pulumi.Input[str]]:
+        """The key pair that a site's servers are logged into with: the given one, or one for the stack."""
+        given = private_key(ssh)
+        if given:
+            return pulumi.Output.secret(given), public_key(given)
+        if self.private_key is None:
+            self._made = GeneratedSshKey("login-key", pulumi.ResourceOptions(parent=self))
+            self.private_key = self._made.private_key
+        return self.private_key, self._made.public_key
+
+
+def private_key(ssh: Ssh) -> str | None:
+    """The private key that is given; None leaves it to the SSH agent."""
+    if ssh.private_key:
+        return ssh.private_key.get_secret_value()
+    if not ssh.private_key_file:
+        return None
+    try:
+        return Path(ssh.private_key_file).expanduser().read_text(encoding="utf-8")
+    except OSError as error:
+        raise pulumi.RunError(
+            f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({error.strerror}); "
+            "no node could be reached. Name a file that exists, or leave it out to use the SSH agent."
+        ) from None

@@ -1,0 +1,54 @@
+"""GitLab's own settings on hosts that this program creates: address, certificates, Geo role and name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from omnibus.machines import Tls
+from omnibus.model import Deployment, Node
+from omnibus.parts import Setting
+
+TLS_CERTIFICATE = "/etc/gitlab/geo-registry/site.crt"
+TLS_KEY = "/etc/gitlab/geo-registry/site.key"
+
+
+def settings(d: Deployment, site_name: str, node: Node) -> Iterator[Setting]:
+    """Nothing for a site whose hosts exist: there all of this is the administrator's."""
+    site = d.sites[site_name]
+    if not site.aws:
+        return
+    yield Setting("external_url", (), site.external_url.rstrip("/"))
+    yield Setting("gitlab_rails", ("geo_node_name",), site_name)
+    if not node.has("rails"):
+        # Its database, Redis and web server are another node's; a Geo role would start its own.
+        yield Setting("nginx", ("enable",), False)
+        yield Setting("letsencrypt", ("enable",), False)
+        return
+    yield Setting("roles", (), [f"geo_{'primary' if site_name == d.primary else 'secondary'}_role"])
+    if site.https:
+        yield from _certificates(site.aws.tls, node)
+    else:
+        yield Setting("letsencrypt", ("enable",), False)
+
+
+def _certificates(tls: Tls, node: Node) -> Iterator[Setting]:
+    if tls.certificate:
+        yield Setting("letsencrypt", ("enable",), False)
+        for nginx in ("nginx", "registry_nginx") if node.has("registry") else ("nginx",):
+            yield Setting(nginx, ("ssl_certificate",), TLS_CERTIFICATE)
+            yield Setting(nginx, ("ssl_certificate_key",), TLS_KEY)
+    else:
+        # Said, not left to omnibus' guess, which looks for files of an earlier run. It covers the registry's
+        # name too (cookbook letsencrypt, recipes/http_authorization.rb).
+        yield Setting("letsencrypt", ("enable",), True)
+        if tls.letsencrypt_email:
+            yield Setting("letsencrypt", ("contact_emails",), [tls.letsencrypt_email])
+    yield Setting("nginx", ("redirect_http_to_https",), True)
+
+
+def tls_files(d: Deployment, site_name: str, node: Node) -> dict[str, str]:
+    """path → content of the certificate that was given for a created site; {} where none was."""
+    aws = d.sites[site_name].aws
+    if not aws or not aws.tls.certificate or not aws.tls.private_key or not node.has("rails"):
+        return {}
+    return {TLS_CERTIFICATE: aws.tls.certificate, TLS_KEY: aws.tls.private_key.get_secret_value()}

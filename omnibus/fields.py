@@ -1,0 +1,79 @@
+"""The kinds of values a configuration is made of; what each refusal says is in its `Doc`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+
+@dataclass(frozen=True)
+class Doc:
+    """What a user is told when the field is wrong."""
+
+    consequence: str
+    example: str
+
+
+class Closed(BaseModel):
+    """Unknown keys and wrong types are refused: a typo must not become a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+_Name = StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")
+Name = Annotated[str, _Name, Doc("names become part of resource names and of files on the node", "london-1")]
+Address = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9:.][A-Za-z0-9:.-]*$"),
+    Doc("the node could not be reached", "10.10.0.11"),
+]
+HostKey = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]{40,}={0,3}( .*)?$"
+    ),
+    Doc(
+        "without the host's own key anybody at this address would be given the registry key",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA… (from /etc/ssh/ssh_host_ed25519_key.pub on the node)",
+    ),
+]
+Port = Annotated[int, Field(ge=1, le=65535), Doc("no such port", "22")]
+User = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]*$"),
+    Doc("the SSH login would fail", "ubuntu"),
+]
+Url = Annotated[
+    str,
+    StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),
+    Doc(
+        "omnibus refuses a registry URL with a path, and a wrong URL would only show when images are missing",
+        "https://registry.london.example.com",
+    ),
+]
+BucketName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
+    Doc("S3 would refuse it: 3 to 63 lower-case letters, digits, dots and hyphens", "acme-gitlab-registry"),
+]
+Region = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$"),
+    Doc("the registry would look for its bucket in the wrong place", "eu-west-1"),
+]
+KmsKey = Annotated[
+    str,
+    # The whole ARN: a right to a key can be given by nothing less.
+    StringConstraints(pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$"),
+    Doc(
+        "the right to use the key could not be given, and nothing could be written",
+        "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    ),
+]
+Cidr = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"),
+    Doc("AWS would refuse the range, or a whole network be let in instead of one address", "198.51.100.7/32"),
+]

@@ -1,0 +1,193 @@
+"""Contradictions about hosts: those that exist have an address, created ones a network of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network, ip_network
+from urllib.parse import urlsplit
+
+from omnibus.machines import Aws, NodeAws
+from omnibus.model import Deployment
+from omnibus.problems import Problem
+
+WORLD = "0.0.0.0/0"
+# Half of the Internet is as open as all of it.
+_WIDEST_FOR_ADMINS = 8
+
+
+def problems(d: Deployment) -> Iterator[Problem]:
+    """Every contradiction in what is said about hosts and their networks."""
+    for check in (_given, _created, _ranges, _overlaps, _who, _tls, _names):
+        yield from check(d)
+
+
+def _given(d: Deployment) -> Iterator[Problem]:
+    for name, site in d.sites.items():
+        if site.aws:
+            continue
+        for node_name, node in site.nodes.items():
+            key = f"sites.{name}.nodes.{node_name}"
+            if not node.host:
+                yield Problem(
+                    f"{key}.host",
+                    "missing",
+                    "the node could not be reached; only a site with `aws:` gets its hosts created",
+                    "10.10.0.11",
+                )
+            if not node.host_key:
+                yield Problem(
+                    f"{key}.host_key",
+                    "missing",
+                    "without the host's own key anybody at this address would be given the registry key",
+                    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5… (from /etc/ssh/ssh_host_ed25519_key.pub on the node)",
+                )
+            if node.aws != NodeAws():
+                yield Problem(
+                    f"{key}.aws",
+                    "given for a host that exists",
+                    "nothing would be created, and the setting would be ignored",
+                    f"sites.{name}.aws: {{region: …}}, or no nodes.*.aws",
+                )
+
+
+def _created(d: Deployment) -> Iterator[Problem]:
+    for name, site in d.sites.items():
+        if not site.aws:
+            continue
+        for node_name, node in site.nodes.items():
+            for key in ("host", "host_key"):
+                if getattr(node, key):
+                    yield Problem(
+                        f"sites.{name}.nodes.{node_name}.{key}",
+                        "given in a site whose hosts are created",
+                        "the server would be created beside it, and this one never be used",
+                        f"remove it, or remove sites.{name}.aws",
+                    )
+        if site.peer_cidrs:
+            yield Problem(
+                f"sites.{name}.peer_cidrs",
+                "given for a site whose hosts are created",
+                "their addresses are known, and these would let in others",
+                "remove it",
+            )
+        given = bool(site.aws.vpc_id), bool(site.aws.subnet_id)
+        if any(given) == bool(site.aws.cidr) or any(given) != all(given):
+            yield Problem(
+                f"sites.{name}.aws.cidr",
+                f"{site.aws.cidr or 'missing'}, vpc_id {site.aws.vpc_id}, subnet_id {site.aws.subnet_id}",
+                "a site has either a network of its own (cidr) or one that exists (vpc_id and subnet_id)",
+                "10.110.0.0/16",
+            )
+
+
+def _ranges(d: Deployment) -> Iterator[Problem]:
+    for key, text, least, most in _all_ranges(d):
+        try:
+            bad = not least <= ip_network(text).prefixlen <= most
+        except ValueError:
+            bad = True
+        if bad:
+            yield Problem(
+                key,
+                f"{text!r} is no network of /{least} to /{most} with its host bits zero",
+                "AWS would refuse it",
+                "10.110.0.0/16" if least else "198.51.100.7/32",
+            )
+
+
+def _all_ranges(d: Deployment) -> Iterator[tuple[str, str, int, int]]:
+    for name, site in d.sites.items():
+        yield from ((f"sites.{name}.peer_cidrs", text, 8, 32) for text in site.peer_cidrs)
+    for name, aws in d.created.items():
+        at = f"sites.{name}.aws"
+        yield from (
+            (f"{at}.{k}", text, 0, 32) for k in ("admin_cidrs", "client_cidrs") for text in getattr(aws, k)
+        )
+        if aws.cidr:
+            yield f"{at}.cidr", aws.cidr, 16, 24
+
+
+def _network(text: str | None) -> IPv4Network | None:
+    try:
+        return IPv4Network(text) if text else None
+    except ValueError:
+        return None
+
+
+def _overlaps(d: Deployment) -> Iterator[Problem]:
+    seen: dict[str, IPv4Network] = {}
+    for name, aws in d.created.items():
+        own = _network(aws.cidr)
+        if own is None:
+            continue
+        for other, theirs in seen.items():
+            if own.overlaps(theirs):
+                yield Problem(
+                    f"sites.{name}.aws.cidr",
+                    f"{own} overlaps with {theirs} of {other}",
+                    "the two networks could never be joined, and an address would mean two servers",
+                    "10.120.0.0/16",
+                )
+        seen[name] = own
+
+
+def _who(d: Deployment) -> Iterator[Problem]:
+    for name, aws in d.created.items():
+        for text in aws.admin_cidrs:
+            network = _network(text)
+            if network and network.prefixlen < _WIDEST_FOR_ADMINS:
+                yield Problem(
+                    f"sites.{name}.aws.admin_cidrs",
+                    f"{text} lets the whole Internet try to log in by SSH",
+                    "port 22 of a server with everybody's code is attacked within minutes",
+                    "[198.51.100.7/32], the address that you and your CI come from",
+                )
+
+
+def _tls(d: Deployment) -> Iterator[Problem]:
+    for name, aws in d.created.items():
+        key, site = f"sites.{name}.aws.tls", d.sites[name]
+        halves = bool(aws.tls.certificate), bool(aws.tls.private_key)
+        if any(halves) != all(halves):
+            yield Problem(
+                f"{key}.{'private_key' if halves[0] else 'certificate'}",
+                "missing",
+                "nginx would not start with one half of a pair",
+                "both, or neither (Let's Encrypt)",
+            )
+        if not site.https and aws.tls != type(aws.tls)():
+            yield Problem(
+                key, f"given, and {site.external_url} is not https", "nothing would use it", "remove it"
+            )
+        if any(halves) and aws.tls.letsencrypt_email:
+            yield Problem(
+                f"{key}.letsencrypt_email",
+                "given beside a certificate",
+                "nothing would use it",
+                "remove one of them",
+            )
+        if site.https and not any(halves) and WORLD not in aws.client_cidrs:
+            yield Problem(
+                f"sites.{name}.aws.client_cidrs",
+                f"{aws.client_cidrs} shuts out Let's Encrypt",
+                "it looks at port 80 from addresses of its choice; without that there is no certificate, and "
+                "the first reconfigure fails",
+                f"[{WORLD}], or tls.certificate and tls.private_key",
+            )
+
+
+def _names(d: Deployment) -> Iterator[Problem]:
+    for name, aws in d.created.items():
+        for key in ("external_url", "registry_url") if aws.hosted_zone else ():
+            host = urlsplit(getattr(d.sites[name], key)).hostname or ""
+            if not _in_zone(host, aws):
+                yield Problem(
+                    f"sites.{name}.aws.hosted_zone",
+                    f"{aws.hosted_zone!r} does not hold {host}",
+                    "a record made there would be found by nobody",
+                    host.partition(".")[2] or "example.com",
+                )
+
+
+def _in_zone(host: str, aws: Aws) -> bool:
+    return host == aws.hosted_zone or host.endswith(f".{aws.hosted_zone}")

@@ -1,0 +1,207 @@
+"""Hosts that are created: what is declared, under whom, by which provider, and who may reach it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from tests.components.recording import Registration, record
+from tests.components.test_program import depends_on, order
+from tests.configurations import CREATED, SHARED, changed
+
+pytestmark = pytest.mark.components
+
+
+@pytest.fixture(scope="module")
+def created() -> dict[str, Registration]:
+    return record(CREATED)
+
+
+def rules(recorded: dict[str, Registration], site: str) -> dict[str, Registration]:
+    return {n: r for n, r in recorded.items() if r.parent == f"{site}-firewall" and r.type.endswith("Rule")}
+
+
+def test_each_site_has_its_own_network_provider_and_servers(created: dict[str, Registration]) -> None:
+    """hosts → site → network, firewall, server; all of it by the provider of the site's region."""
+    assert created["tokyo-aws"].plain("region") == "ap-northeast-1"
+    parents = {
+        "tokyo-hosts": "hosts",
+        "tokyo-network": "hosts",
+        "tokyo-firewall": "tokyo-hosts",
+        "tokyo-1-host": "tokyo-hosts",
+        "tokyo-1-server": "tokyo-1-host",
+        "tokyo-vpc": "tokyo-network",
+        "tokyo-1-address": "tokyo-network",
+    }
+    for name, parent in parents.items():
+        assert created[name].parent == parent
+        if created[name].type.startswith("aws:"):
+            assert created[name].provider == "tokyo-aws"
+    tags = json.loads(created["tokyo-aws"].plain("defaultTags"))["tags"]
+    assert tags["gitlab-geo-site"] == "tokyo"
+    assert tags["gitlab-geo-role"] == "secondary"
+    assert tags["pulumi-stack"] == "dev"
+
+
+def test_a_server_is_as_configured_and_never_replaced_by_accident(created: dict[str, Registration]) -> None:
+    """Its disk is encrypted, its metadata need a token, and neither a newer image nor a destroy takes it."""
+    server = created["tokyo-1-server"]
+    assert server.plain("instanceType") == "m7g.xlarge"
+    assert server.plain("ami") == "ami-of-arm64"
+    disk = server.plain("rootBlockDevice")
+    assert (disk["volumeType"], disk["volumeSize"], disk["encrypted"]) == ("gp3", 300, True)
+    assert server.plain("metadataOptions")["httpTokens"] == "required"
+    assert {"ami", "userData"} <= set(server.request.ignoreChanges)
+    assert server.plain("disableApiTermination") is True
+    assert server.request.protect
+    assert created["london-1-server"].plain("ami") == "ami-of-x86_64"
+    open_to_it = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].update(termination_protection=False))
+    assert not record(open_to_it)["tokyo-1-server"].request.protect
+
+
+def test_user_data_hold_the_host_key_and_no_other_secret(created: dict[str, Registration]) -> None:
+    """The key that the first connection is verified with; GitLab's own first boot, which would guess, is left out."""
+    text = created["tokyo-1-server"].plain("userData")
+    assert text.startswith("#cloud-config\n")
+    told = json.loads(text.removeprefix("#cloud-config\n"))
+    assert told["ssh_keys"] == {
+        "ed25519_private": "generated-tokyo-1-host-key",
+        "ed25519_public": "ssh-ed25519 tokyo-1-host-key",
+    }
+    assert text.count("generated-") == 1
+    assert told["bootcmd"] == [["rm", "-f", "/var/lib/cloud/scripts/per-instance/gitlab"]]
+    connection = created["tokyo-1-settings"].plain("connection")
+    assert connection["hostKey"] == told["ssh_keys"]["ed25519_public"]
+
+
+def test_nothing_is_open_that_the_configuration_does_not_say(created: dict[str, Registration]) -> None:
+    """SSH for administrators, the web for users, the peers' addresses for Geo, and what it may reach."""
+    found = {
+        name: (r.plain("fromPort"), r.plain("toPort"), r.plain("cidrIpv4"))
+        for name, r in rules(created, "london").items()
+    }
+    assert all(low == high for low, high, _ in found.values())
+    inward = {(p, c) for n, (p, _, c) in found.items() if "-ingress-" in n}
+    outward = {(p, c) for n, (p, _, c) in found.items() if "-egress-" in n}
+    own, peer = "address-of-london-1-address/32", "address-of-tokyo-1-address/32"
+    assert inward == {
+        (22, "198.51.100.7/32"), (80, "0.0.0.0/0"), (443, "0.0.0.0/0"), (443, own), (443, peer), (5432, peer),
+    }  # fmt: skip
+    assert outward == {(80, "0.0.0.0/0"), (443, "0.0.0.0/0"), (5050, peer)}
+    assert ("5432-from" in "".join(rules(created, "tokyo"))) is False
+    closed = created["london-default-closed"]
+    assert (closed.plain("ingress"), closed.plain("egress")) == ([], [])
+
+
+def test_only_users_that_are_named_reach_the_web_ports() -> None:
+    """Without client_cidrs there is nothing but administrators and peers."""
+    raw = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].pop("client_cidrs"))
+    raw["sites"]["tokyo"] |= {
+        "external_url": "http://gitlab.tokyo.example.com",
+        "registry_url": "http://registry.tokyo.example.com",
+    }
+    inward = [r for n, r in rules(record(raw), "tokyo").items() if "-ingress-" in n]
+    assert {r.plain("cidrIpv4") for r in inward} == {
+        "198.51.100.7/32", "address-of-london-1-address/32", "address-of-tokyo-1-address/32",
+    }  # fmt: skip
+
+
+def test_the_registry_gets_its_storage_from_the_server(created: dict[str, Registration]) -> None:
+    """No key anywhere: the role of a secondary can only read, that of the primary may write."""
+    assert not any(r.type.endswith("AccessKey") for r in created.values())
+    for site, write in (("london", True), ("tokyo", False)):
+        policy = created[f"{site}-servers-rights"].plain("policy")
+        assert ("s3:PutObject" in policy) is write
+        told = order(created[f"{site}-1-settings"])
+        assert told["storage"]["access_key"] is None
+        assert "accesskey" not in told["settings"]
+        assert not any("s3" in name for name in told["secrets"])
+        assert created[f"{site}-1-server"].plain("iamInstanceProfile") == f"{site}-servers-profile"
+
+
+def test_the_work_on_a_server_waits_for_it_and_goes_with_it(created: dict[str, Registration]) -> None:
+    """Settings come after address, rules and names; a server that is destroyed is not tidied up first."""
+    command = created["london-1-settings"]
+    assert {"london-1-address-of-server", "london-route-outside"} <= depends_on(command)
+    assert "london-name-gitlab.london.example.com" in depends_on(command)
+    assert set(rules(created, "london")) <= depends_on(command)
+    assert command.request.deletedWith.endswith("london-1-server")
+    told = order(command)
+    assert (told["created"], told["server"]) == (True, "id-of-london-1-server")
+    settings = told["settings"]
+    assert "external_url 'https://gitlab.london.example.com'" in settings
+    assert "roles ['geo_primary_role']" in settings
+    assert "gitlab_rails['geo_node_name'] = 'london'" in settings
+    assert "letsencrypt['enable'] = true" in settings
+
+
+def test_names_are_made_in_the_zone_that_is_given(created: dict[str, Registration]) -> None:
+    """Both host names, to the address of the node that answers for them; no zone, no names."""
+    record_ = created["london-name-registry.london.example.com"]
+    assert (record_.plain("zoneId"), record_.plain("type")) == ("zone-example.com", "A")
+    assert record_.plain("records") == ["address-of-london-1-address"]
+    assert not any(name.startswith("tokyo-name") for name in created)
+
+
+def test_a_server_is_replaced_on_purpose_by_a_number(created: dict[str, Registration]) -> None:
+    """A new server from the newest image at the same address with the same host key; the old one goes."""
+    raw = changed(CREATED, lambda r: r["sites"]["tokyo"]["nodes"]["tokyo-1"]["aws"].update(replace=1))
+    recorded = record(raw)
+    assert "tokyo-1-server" not in recorded
+    assert recorded["tokyo-1-address-of-server"].plain("instanceId") == "id-of-tokyo-1-server-1"
+    assert recorded["tokyo-1-address-of-server"].request.deleteBeforeReplace
+    stack = {"gitlab-geo-registry-dev"}
+    assert set(created) - stack - {"tokyo-1-server"} == set(recorded) - stack - {"tokyo-1-server-1"}
+
+
+def test_an_existing_primary_and_a_created_secondary() -> None:
+    """Mixed: only the secondary is created; it lets the primary in by its address, or by those that are said."""
+    raw = changed(SHARED, lambda r: r["sites"].update(tokyo=CREATED["sites"]["tokyo"]))
+    recorded = record(raw)
+    assert recorded["london-1-settings"].plain("connection")["host"] == "10.10.0.11"
+    assert recorded["tokyo-1-settings"].plain("connection")["host"] == "address-of-tokyo-1-address"
+    assert recorded["tokyo-1-settings"].plain("connection")["user"] == "ubuntu"
+    assert any(r.type.endswith("AccessKey") for r in recorded.values())
+    ranges = {r.plain("cidrIpv4") for r in rules(recorded, "tokyo").values()}
+    assert "10.10.0.11/32" in ranges
+    raw["sites"]["london"]["peer_cidrs"] = ["203.0.113.20/32"]
+    ranges = {r.plain("cidrIpv4") for r in rules(record(raw), "tokyo").values()}
+    assert "203.0.113.20/32" in ranges and "10.10.0.11/32" not in ranges
+
+
+def test_several_nodes_of_a_site_reach_each_other(created: dict[str, Registration]) -> None:
+    """By the group itself, and only where there are several; a node without Rails gets no Geo role."""
+    assert not any(n.endswith("-within") for n in rules(created, "tokyo"))
+    raw = changed(CREATED, lambda _: None)
+    raw["sites"]["tokyo"]["nodes"]["tokyo-2"] = {"roles": ["sidekiq"]}
+    recorded = record(raw)
+    within = recorded["tokyo-ingress-ingress-within"]
+    assert "referencedSecurityGroupId" in within.inputs and "cidrIpv4" not in within.inputs
+    settings = order(recorded["tokyo-2-settings"])["settings"]
+    assert "roles " not in settings
+    assert "nginx['enable'] = false" in settings
+
+
+def test_a_region_without_the_image_is_refused_with_all_else_that_is_missing() -> None:
+    """By key, with what would be right, before anything is made."""
+    raw = changed(CREATED, lambda r: r.update(gitlab_version="99.9.9"))
+    with pytest.raises(pulumi.RunError) as refused:
+        record(raw)
+    for text in ("sites.london.aws.region", "sites.tokyo.aws.region", "arm64", "nothing was touched"):
+        assert text in str(refused.value)
+
+
+def test_given_certificates_reach_the_server_as_files(created: dict[str, Registration]) -> None:
+    """As secrets, on the path that nginx is told."""
+    assert order(created["tokyo-1-settings"])["files"] == {}
+    tls: dict[str, Any] = {"certificate": "-----BEGIN CERTIFICATE-----\nC", "private_key": "K"}
+    raw = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].update(tls=tls))
+    told = order(record(raw)["tokyo-1-settings"])
+    assert told["files"] == {
+        "/etc/gitlab/geo-registry/site.crt": tls["certificate"],
+        "/etc/gitlab/geo-registry/site.key": "K",
+    }
+    assert "registry_nginx['ssl_certificate_key'] = '/etc/gitlab/geo-registry/site.key'" in told["settings"]
