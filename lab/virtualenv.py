@@ -16,7 +16,7 @@ STAMP = "setup-stamp"
 
 # pulumi_aws is by far the largest package and only a few of its services are ever imported, so installing
 # it without byte code and compiling the rest ourselves saves ten seconds and 200 MB.
-NOT_COMPILED = r"/pulumi_aws/(?!s3/|iam/|[^/]*$)"
+NOT_COMPILED = r"/pulumi_aws/(?!s3/|iam/|ec2/|vpc/|kms/|route53/|[^/]*$)"
 
 
 def ensure_venv(root: Path, log: Path) -> Path:
