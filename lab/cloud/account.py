@@ -87,7 +87,10 @@ def _taken() -> set[str | None]:
 
 
 def _move_elastic_ips() -> None:
-    """Have an Elastic IP leave the interface it was at, also when that one's instance is terminated."""
+    """Have an Elastic IP leave the interface it was at, also when that one's instance is terminated.
+
+    And when another one takes its place: an interface has one.
+    """
     associate, terminate = ElasticAddressBackend.associate_address, Instance.terminate
 
     def associated(self: ElasticAddressBackend, *arguments: Any, **named: Any) -> ElasticAddress:
@@ -96,6 +99,9 @@ def _move_elastic_ips() -> None:
         left = former[address.public_ip]
         if left is not None and left is not address.eni:
             left.public_ip = None
+        for other in self.addresses:
+            if other is not address and other.eni is not None and other.eni is address.eni:
+                other.eni = other.instance = other.association_id = None
         return address
 
     def terminated(self: Instance) -> Any:

@@ -133,7 +133,7 @@ def fetch(host: Instance, url: str, *options: str, seconds: float = 2) -> str:
 def serve(host: Instance, port: int) -> None:
     """Something on the host that answers TCP connections to a port, and says who connects."""
     script = (
-        f"require 'socket'; server = TCPServer.new('0.0.0.0', {port}); fork && exit!; $stdout.reopen('/dev/null');"
+        f"require 'socket'; server = TCPServer.new('0.0.0.0', {port}); fork && exit!(0); $stdout.reopen('/dev/null');"
         "$stderr.reopen('/dev/null'); Process.setsid;"
         "loop { one = server.accept; one.write(one.peeraddr(false)[3]); one.close }"
     )
