@@ -34,6 +34,7 @@ def table(api: Api) -> dict[str, Function]:
     """The functions by token."""
     functions = {
         "aws:ec2/getAmi:getAmi": _ami,
+        "aws:ec2/getAmiIds:getAmiIds": _ami_ids,
         "aws:ec2/getInstanceTypeOffering:getInstanceTypeOffering": _offering,
         "aws:ec2/getSubnet:getSubnet": _subnet,
         "aws:ec2/getVpc:getVpc": _vpc,
@@ -70,6 +71,16 @@ def _zones(arguments: PropertyMap, api: Api) -> PropertyMap:
         "zoneIds": [zone["ZoneId"] for zone in sorted(zones, key=lambda zone: str(zone["ZoneName"]))],
         "groupNames": sorted({zone.get("GroupName") or region for zone in zones}),
     }
+
+
+def _ami_ids(arguments: PropertyMap, api: Api) -> PropertyMap:
+    """The ids of all images that fit, the newest first unless sortAscending; none is no error."""
+    asked: dict[str, Any] = {"Owners": arguments["owners"], "Filters": _filters(arguments)}
+    with api.errors("ec2", "reading EC2 AMIs"):
+        images = api.client("ec2", arguments["region"]).describe_images(**asked)["Images"]
+    images = [image for image in images if re.search(arguments.get("nameRegex") or "", image["Name"])]
+    images.sort(key=lambda image: str(image["CreationDate"]), reverse=not arguments.get("sortAscending"))
+    return {**arguments, "id": arguments["region"], "ids": [image["ImageId"] for image in images]}
 
 
 def _ami(arguments: PropertyMap, api: Api) -> PropertyMap:

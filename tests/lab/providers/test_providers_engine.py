@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import engine
-from lab.progress import SetupError
-from lab.providers import install
 from tests.lab.providers.harness import Sshd
+from tests.lab.providers.stacks import Stack
 
 pytestmark = pytest.mark.lab
 
@@ -58,16 +52,12 @@ pulumi.export("account", aws.get_caller_identity().account_id)
 """
 
 
-class Stack:
-    """A project in a folder of its own, with its own PULUMI_HOME and state."""
+class Remote(Stack):
+    """A stack whose commands run on the tests' SSH server."""
 
-    def __init__(self, folder: Path, sshd: Sshd, engine_folder: Path) -> None:
-        self.folder, self.work = folder / "project", folder / "work"
-        for made in (self.folder, self.work, folder / "state"):
-            made.mkdir()
-        install(folder / "pulumi")
-        (self.folder / "Pulumi.yaml").write_text("name: stand-ins\nruntime: python\n")
-        (self.folder / "__main__.py").write_text(PROGRAM)
+    def __init__(self, folder: Path, sshd: Sshd) -> None:
+        self.work = folder / "work"
+        self.work.mkdir()
         keys = {
             "host": "host",
             "port": "port",
@@ -76,60 +66,22 @@ class Stack:
             "hostKey": "host_key",
         }
         connection = {python: sshd.connection()[name] for name, python in keys.items()}
-        self.environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{engine_folder}:{os.environ['PATH']}",
-            "PULUMI_HOME": str(folder / "pulumi"),
-            "PULUMI_BACKEND_URL": f"file://{folder}/state",
-            "PULUMI_CONFIG_PASSPHRASE": "lab",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
-            "CONNECTION": json.dumps(connection),
-            "WORK": str(self.work),
-            "SETTING": "first-secret",
-        }
-        self.run("stack", "init", "dev")
-
-    def run(self, *arguments: str, check: bool = True) -> str:
-        command = ["pulumi", *arguments, "--non-interactive"]
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=120,
-            check=False,
+        super().__init__(
+            folder,
+            PROGRAM,
+            CONNECTION=json.dumps(connection),
+            WORK=str(self.work),
+            SETTING="first-secret",
         )
-        assert done.returncode == 0 or not check, done.stdout
-        return done.stdout
-
-    def up(self) -> str:
-        return self.run("up", "--yes", "--skip-preview", "--suppress-progress")
-
-    def outputs(self) -> dict[str, Any]:
-        outputs: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets"))
-        return outputs
-
-    def state(self) -> str:
-        return self.run("stack", "export")
 
 
 @pytest.fixture
-def stack(tmp_path: Path, sshd: Sshd, moto: str, monkeypatch: pytest.MonkeyPatch) -> Stack:
+def stack(tmp_path: Path, sshd: Sshd, moto: str, monkeypatch: pytest.MonkeyPatch) -> Remote:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    try:
-        folder = engine.bin_dir()
-    except SetupError as missing:
-        pytest.skip(str(missing))
-    if shutil.which("pulumi-language-python", path=str(folder)) is None:
-        pytest.skip(f"no Python language host beside the engine in {folder}")
-    return Stack(tmp_path, sshd, folder)
+    return Remote(tmp_path, sshd)
 
 
-def test_a_stacks_whole_life(stack: Stack, s3: Any) -> None:
+def test_a_stacks_whole_life(stack: Remote, s3: Any) -> None:
     """Preview, up, no-op up, a changed secret, drift and refresh, destroy: as with the real providers."""
     preview = stack.run("preview", "--diff")
     assert "[secret]" in preview
