@@ -6,16 +6,23 @@ failures that a test can order (lab/aws_faults.py).
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+from botocore.awsrequest import AWSRequest
+from moto import settings
+from moto.core.responses import ActionResult
 from moto.ec2 import utils
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError
 from moto.ec2.models import iam_instance_profile
+from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
 from moto.ec2.models.iam_instance_profile import IamInstanceProfileAssociationBackend
 from moto.ec2.models.instances import InstanceBackend, Reservation
 from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupBackend, SecurityGroupRule
 from moto.ec2.responses import instances as instance_responses
 from moto.ec2.responses.instances import InstanceResponse
+from moto.ec2.responses.monitoring import Monitoring
+from moto.iam.access_control import IAMRequestBase
 from moto.iam.exceptions import NotFoundException
 
 from lab import aws_faults
@@ -31,6 +38,11 @@ def prepare() -> None:
     _tell_of_missing_profiles()
     _modify_rules()
     _keep_groups_in_use()
+    _want_gateways()
+    _know_images_and_types()
+    _change_user_data()
+    _monitor()
+    _check_rest_signatures()
     aws_faults.install()
 
 
@@ -156,3 +168,62 @@ def _keep_groups_in_use() -> None:
         delete(self, name, group_id)
 
     SecurityGroupBackend.delete_security_group = deleted  # type: ignore[method-assign]
+
+
+def _want_gateways() -> None:
+    """An Elastic IP goes to a machine only in a network that has an internet gateway by then."""
+    associate = ElasticAddressBackend.associate_address
+
+    def associated(self: Any, instance: Any = None, eni: Any = None, *arguments: Any, **named: Any) -> Any:
+        network = eni.subnet.vpc_id if eni else instance.vpc_id if instance else None
+        if network and not any(one.vpc and one.vpc.id == network for one in self.internet_gateways.values()):
+            problem = f"Network {network} is not attached to any internet gateway"
+            raise EC2ClientError("Gateway.NotAttached", problem)
+        return associate(self, instance, eni, *arguments, **named)
+
+    ElasticAddressBackend.associate_address = associated  # type: ignore[method-assign]
+
+
+def _know_images_and_types() -> None:
+    """A machine is refused whose image does not exist in the region, or whose type nowhere exists."""
+    settings.ENABLE_AMI_VALIDATION = settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+
+
+def _change_user_data() -> None:
+    """ModifyInstanceAttribute takes user data; moto has it decoded already and decodes it once more."""
+    parse = instance_responses.parse_user_data  # type: ignore[attr-defined]
+
+    def parsed(value: Any) -> Any:
+        return parse(base64.b64encode(value).decode() if isinstance(value, bytes) else value)
+
+    instance_responses.parse_user_data = parsed  # type: ignore[attr-defined]
+
+
+def _monitor() -> None:
+    """MonitorInstances and UnmonitorInstances."""
+
+    def switched(state: str) -> Any:
+        def answered(self: Monitoring) -> ActionResult:
+            machines = [self.ec2_backend.get_instance(id) for id in self._get_param("InstanceIds", [])]  # noqa: A001
+            for machine in machines:
+                machine.monitoring_state = state
+            told = [{"InstanceId": machine.id, "Monitoring": {"State": state}} for machine in machines]
+            return ActionResult({"InstanceMonitorings": told})
+
+        return answered
+
+    for name, state in (("monitor_instances", "enabled"), ("unmonitor_instances", "disabled")):
+        setattr(Monitoring, name, switched(state))
+
+
+def _check_rest_signatures() -> None:
+    """The signature of Route 53's REST requests: moto takes the headers for a body where there is none."""
+    made = IAMRequestBase._create_aws_request  # noqa: SLF001
+
+    def created(self: IAMRequestBase) -> AWSRequest:
+        request = made(self)
+        if self._service == "route53":
+            request.data = self._body or b""
+        return request
+
+    IAMRequestBase._create_aws_request = created  # type: ignore[method-assign]  # noqa: SLF001

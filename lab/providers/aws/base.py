@@ -23,6 +23,8 @@ class AwsResource(Resource):
     """The type token, as "aws:s3/bucket:Bucket"."""
     what = ""
     """What the real provider's errors call it, as "S3 Bucket"."""
+    making, dropping = "creating", "deleting"
+    """What the real provider's errors call a creation and a deletion."""
     service = ""
     named: str | None = None
     """The input that is made up from the resource's name when not given."""
@@ -101,16 +103,16 @@ class AwsResource(Resource):
 
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
         subject = self._subject(inputs)
-        doing = f"creating {self.what} ({subject})" if subject else f"creating {self.what}"
+        doing = f"{self.making} {self.what} ({subject})" if subject else f"{self.making} {self.what}"
         client = self._client(inputs)
         with self.api.errors(self.service, doing):
             made = self.make(client, inputs)
         try:
-            with self.api.errors(self.service, f"creating {self.what} ({made})"):
+            with self.api.errors(self.service, f"{self.making} {self.what} ({made})"):
                 self.finish(client, made, inputs)
             return made, self._outputs(made, inputs)
         except Exception as problem:
-            raise HalfMade(made, inputs, str(problem)) from problem
+            raise HalfMade(made, self._remembered(made, inputs), str(problem)) from problem
 
     def update(self, call: Call, id: str, old: PropertyMap, inputs: PropertyMap) -> PropertyMap:
         with self.api.errors(self.service, f"updating {self.what} ({id})"):
@@ -119,7 +121,7 @@ class AwsResource(Resource):
 
     def delete(self, call: Call, id: str, state: PropertyMap) -> None:
         try:
-            with self.api.errors(self.service, f"deleting {self.what} ({id})"):
+            with self.api.errors(self.service, f"{self.dropping} {self.what} ({id})"):
                 self.drop(self._client(state), id, state)
         except AwsError as problem:
             if not problem.gone:
@@ -153,6 +155,13 @@ class AwsResource(Resource):
         kept = {key: value for key, value in known.items() if key not in found}  # what AWS tells only once
         own = {key: inputs[key] for key in ("tags", "tagsAll") if key in inputs}
         return {**kept, **completed(inputs, found), **own}
+
+    def _remembered(self, id: str, inputs: PropertyMap) -> PropertyMap:
+        """The outputs as far as they can be had after a failure; inputs count as done, as in Terraform."""
+        try:
+            return self._outputs(id, inputs)
+        except (AwsError, RuntimeError):
+            return inputs
 
     def _look(self, id: str, state: PropertyMap) -> PropertyMap | None:
         client = self._client(state)

@@ -47,6 +47,7 @@ def by(**values: str) -> list[dict[str, Any]]:
 
 class KeyPair(Ec2Resource):
     token, what, kind = "aws:ec2/keyPair:KeyPair", "EC2 Key Pair", "key-pair"
+    making = "importing"
     named, longest_name = "keyName", 255
     replace_on = ("keyName", "keyNamePrefix", "publicKey", "region")
     computed = ("arn", "fingerprint", "keyPairId", "keyType", "tagsAll")

@@ -25,6 +25,7 @@ _LIVING = ("pending", "running", "stopping", "stopped")
 
 class Instance(Ec2Resource):
     token, what, kind = "aws:ec2/instance:Instance", "EC2 Instance", "instance"
+    dropping = "terminating"
     replace_on = (
         "ami",
         "associatePublicIpAddress",

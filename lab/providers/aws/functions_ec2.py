@@ -12,7 +12,11 @@ from lab.providers.protocol import PropertyMap
 from lab.providers.resource import Function
 
 _NOTHING = "Your query returned no results. Please change your search criteria and try again."
-
+_UNSAFE = (
+    'Most Recent Image Not Filtered: "most_recent" is set to "true" and results are not filtered by owner '
+    "or image ID. With this configuration, a third party may introduce a new image which will be returned by "
+    "this data source. Filter by owner or image ID to avoid this possibility."
+)
 _TOLD = (
     "Architecture",
     "CreationDate",
@@ -86,6 +90,9 @@ def _ami_ids(arguments: PropertyMap, api: Api) -> PropertyMap:
 def _ami(arguments: PropertyMap, api: Api) -> PropertyMap:
     """The one image that fits, or with mostRecent the newest; raises RuntimeError for none or several."""
     asked: dict[str, Any] = {"Owners": arguments.get("owners") or [], "Filters": _filters(arguments)}
+    sure = {one["Name"] for one in asked["Filters"]} & {"image-id", "owner-id"} or asked["Owners"]
+    if arguments.get("mostRecent") and not sure and not arguments.get("allowUnsafeFilter"):
+        raise RuntimeError(_UNSAFE)
     with api.errors("ec2", "reading EC2 AMIs"):
         images = api.client("ec2", arguments["region"]).describe_images(**asked)["Images"]
     fitting = [image for image in images if re.search(arguments.get("nameRegex") or "", image["Name"])]

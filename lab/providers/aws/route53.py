@@ -12,14 +12,12 @@ from lab.providers.protocol import PropertyMap
 
 class Zone(AwsResource):
     token, what, service = "aws:route53/zone:Zone", "Route53 Hosted Zone", "route53"
+    named, longest_name = "name", 255
     replace_on = ("delegationSetId", "name")
     computed = ("arn", "nameServers", "primaryNameServer", "tagsAll", "zoneId")
 
     def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
         return [("vpcs", "the lab's stand-in has public zones only")] if values.get("vpcs") else []
-
-    def _subject(self, inputs: PropertyMap) -> str:
-        return str(inputs["name"])
 
     def make(self, client: Any, inputs: PropertyMap) -> str:
         about = {"Comment": inputs.get("comment", "Managed by Pulumi"), "PrivateZone": False}

@@ -81,7 +81,7 @@ class Bucket(AwsResource):
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
         if self.tag_list(inputs):
             client.put_bucket_tagging(Bucket=id, Tagging={"TagSet": self.tag_list(inputs)})
-        elif old.get("tags"):
+        elif old.get("tagsAll"):
             client.delete_bucket_tagging(Bucket=id)
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:

@@ -39,8 +39,10 @@ def moto_url() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     from lab import aws_patches
+    from lab.cloud import account
 
     aws_patches.prepare()
+    account._agree_on_groups()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
