@@ -9,6 +9,7 @@ import config
 from components.accounts import Providers
 from components.hosts import Hosts
 from components.kept_storage import verified
+from components.next_steps import todo
 from components.registry_secrets import RegistrySecrets
 from components.registry_storage import RegistryStorage
 from components.site import PrimarySite, SecondarySite, Site
@@ -40,5 +41,8 @@ primary = site(PrimarySite, deployment.primary, [])
 secondaries = [site(SecondarySite, name, [primary]) for name in deployment.secondaries]
 
 sites = {s.name: s for s in [primary, *secondaries]}
+if hosts.login_key is not None:
+    pulumi.export("login_key", hosts.login_key)
 pulumi.export("sites", {name: s.overview for name, s in sites.items()})
+pulumi.export("next_steps", todo(deployment, hosts))
 pulumi.export("proof", {name: s.proof for name, s in sites.items()})

@@ -28,7 +28,7 @@ class Reach:
 
 
 class Hosts(pulumi.ComponentResource):
-    """`of(node)`: how it is reached."""
+    """`of(node)`: how it is reached; `login_key`: the key made for the servers, where none was given."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Hosts(pulumi.ComponentResource):
     ) -> None:
         super().__init__("gitlabgeo:index:Hosts", name, {}, opts)
         self._reach: dict[str, Reach] = {}
-        self.private_key: pulumi.Output[str] | None = None
+        self.login_key: pulumi.Output[str] | None = None
         for site in deployment.sites:
             if site not in deployment.created:
                 self._given(deployment, site)
@@ -81,10 +81,10 @@ class Hosts(pulumi.ComponentResource):
         given = private_key(ssh)
         if given:
             return pulumi.Output.secret(given), public_key(given)
-        if self.private_key is None:
+        if self.login_key is None:
             self._made = GeneratedSshKey("login-key", pulumi.ResourceOptions(parent=self))
-            self.private_key = self._made.private_key
-        return self.private_key, self._made.public_key
+            self.login_key = self._made.private_key
+        return self.login_key, self._made.public_key
 
 
 def private_key(ssh: Ssh) -> str | None:

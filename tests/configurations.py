@@ -30,6 +30,38 @@ SHARED: dict[str, Any] = {
     "storage": {"mode": "shared", "s3": {"bucket": "acme-registry", "region": "eu-west-1"}},
 }
 
+CREATED: dict[str, Any] = {
+    "gitlab_version": "18.5.1",
+    "primary": "london",
+    "sites": {
+        "london": {
+            "external_url": "https://gitlab.london.example.com",
+            "registry_url": "https://registry.london.example.com",
+            "aws": {
+                "region": "eu-west-2",
+                "cidr": "10.110.0.0/16",
+                "admin_cidrs": ["198.51.100.7/32"],
+                "client_cidrs": ["0.0.0.0/0"],
+                "hosted_zone": "example.com",
+            },
+            "nodes": {"london-1": {}},
+        },
+        "tokyo": {
+            "external_url": "https://gitlab.tokyo.example.com",
+            "registry_url": "https://registry.tokyo.example.com:5050",
+            "aws": {
+                "region": "ap-northeast-1",
+                "cidr": "10.120.0.0/16",
+                "admin_cidrs": ["198.51.100.7/32"],
+                "client_cidrs": ["0.0.0.0/0"],
+                "instance_type": "m7g.xlarge",
+            },
+            "nodes": {"tokyo-1": {"aws": {"volume_gb": 300}}},
+        },
+    },
+    "storage": {"mode": "shared", "s3": {"bucket": "acme-registry", "region": "eu-west-2"}},
+}
+
 Change = Callable[[dict[str, Any]], object]
 
 

@@ -6,11 +6,14 @@ import base64
 import hashlib
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
@@ -169,6 +172,64 @@ def test_a_token_is_signed_as_rails_signs_it(ruby: Program) -> None:
     assert claims["access"] == [{"type": "repository", "name": "a/b", "actions": ["pull"]}]
     assert (claims["iss"], claims["aud"]) == ("omnibus-gitlab-issuer", "container_registry")
     assert claims["exp"] - claims["iat"] == 300
+
+
+class Metadata(BaseHTTPRequestHandler):
+    """An instance metadata service, version 2: what shows no token is refused."""
+
+    def do_PUT(self) -> None:
+        self.answer(200 if self.headers.get("X-aws-ec2-metadata-token-ttl-seconds") else 400, "a-token")
+
+    def do_GET(self) -> None:
+        known = {"": "tokyo-servers", "tokyo-servers": json.dumps(CREDENTIALS)}
+        name = self.path.removeprefix("/latest/meta-data/iam/security-credentials/")
+        allowed = self.headers.get("X-aws-ec2-metadata-token") == "a-token"
+        self.answer(200 if allowed and name in known else 401, known.get(name, ""))
+
+    def answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing on the screen."""
+
+
+CREDENTIALS = {
+    "AccessKeyId": "ASIAEXAMPLE",
+    "SecretAccessKey": "s3cr3t-of-the-server",
+    "Token": "t0ken-of-the-server",
+}
+
+
+def test_a_servers_own_credentials_are_fetched_with_a_token_and_hidden(ruby: Program) -> None:
+    """From where the AWS SDKs look; what is fetched is blotted out of whatever is shown."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    at = f"http://127.0.0.1:{server.server_port}"
+    ask = "->(at) { ENV['AWS_EC2_METADATA_SERVICE_ENDPOINT'] = at; InstanceProfile.credentials }"
+    found = {
+        "access_key": "ASIAEXAMPLE",
+        "secret_key": "s3cr3t-of-the-server",
+        "token": "t0ken-of-the-server",
+    }
+    assert ruby.call(ask, at) == [200, found]
+    assert ruby.call("->(t) { Report.hide(t) }", "token t0ken-of-the-server") == "token [secret]"
+    server.shutdown()
+    server.server_close()
+    assert ruby.call(ask, at)[0] == 0
+
+
+def test_a_new_server_is_given_a_pair_as_omnibus_makes_it(ruby: Program) -> None:
+    """RSA-4096, self-signed, CN=Registry, ten years; both halves belong together."""
+    key, pem = ruby.call("-> { Omnibus.make_pair }")
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    assert certificate.subject == certificate.issuer
+    assert "CN=Registry" in certificate.subject.rfc4514_string()
+    assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == 3650
+    public = certificate.public_key()
+    assert isinstance(public, rsa.RSAPublicKey) and public.key_size == 4096
+    assert ruby.call("->(k, c) { Omnibus.pair?(k, c) }", key, pem) is True
 
 
 def test_secrets_are_blotted_out_of_whatever_is_shown(ruby: Program) -> None:

@@ -121,7 +121,7 @@ module Omnibus
     certificate = OpenSSL::X509::Certificate.new
     certificate.version = 2
     certificate.serial = OpenSSL::BN.rand(159)
-    certificate.subject = certificate.issuer = OpenSSL::X509::Name.parse('/C=USA/O=GitLab/OU=Container/CN=Registry')
+    certificate.subject = certificate.issuer = OpenSSL::X509::Name.parse('/CN=Registry')
     certificate.public_key = key.public_key
     certificate.not_before = Time.now
     certificate.not_after = Time.now + (10 * 365 * 24 * 60 * 60)
