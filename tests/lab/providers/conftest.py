@@ -53,14 +53,25 @@ def moto_url() -> Iterator[str]:
 @pytest.fixture
 def moto(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty AWS account at this URL, and an environment that leads there."""
-    urllib3.request("POST", f"{moto_url}/moto-api/reset")
+    return _emptied(moto_url, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def shared_moto(moto_url: str) -> Iterator[str]:
+    """The same once for a whole module, whose tests do not get into each other's way."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield _emptied(moto_url, patch)
+
+
+def _emptied(url: str, patch: pytest.MonkeyPatch) -> str:
+    urllib3.request("POST", f"{url}/moto-api/reset")
     for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    return moto_url
+        patch.delenv(name)
+    patch.setenv("AWS_ENDPOINT_URL", url)
+    patch.setenv("AWS_ACCESS_KEY_ID", "test")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    patch.setenv("AWS_REGION", "eu-west-1")
+    return url
 
 
 @pytest.fixture

@@ -17,7 +17,14 @@ from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import (
+    engine_pb2,
+    engine_pb2_grpc,
+    plugin_pb2,
+    provider_pb2,
+    provider_pb2_grpc,
+    status_pb2,
+)
 
 from lab.providers.plugin import start
 from lab.providers.protocol import PropertyMap, dump, load
@@ -42,6 +49,7 @@ class Diff:
 
     paths: dict[str, str] = field(default_factory=dict)
     replaces: list[str] = field(default_factory=list)
+    deleted_first: bool = False
 
 
 class Provider:
@@ -107,7 +115,7 @@ class Provider:
         kinds = provider_pb2.PropertyDiff.Kind
         paths = {path: kinds.Name(detail.kind) for path, detail in answer.detailedDiff.items()}
         assert (answer.changes == answer.DIFF_SOME) == bool(paths)
-        return Diff(paths, list(answer.replaces))
+        return Diff(paths, list(answer.replaces), answer.deleteBeforeReplace)
 
     def create(self, token: str, inputs: PropertyMap, *, preview: bool = False) -> tuple[str, PropertyMap]:
         request = provider_pb2.CreateRequest(urn=urn(token), properties=dump(inputs), preview=preview)
@@ -154,6 +162,18 @@ def error(refused: grpc.RpcError) -> str:
     """The error line the engine would show."""
     assert isinstance(refused, grpc.Call)
     return refused.details() or ""
+
+
+def remembered(refused: grpc.RpcError) -> provider_pb2.ErrorResourceInitFailed:
+    """What the engine would keep of a creation that failed; empty when it is nothing."""
+    assert isinstance(refused, grpc.Call)
+    kept = provider_pb2.ErrorResourceInitFailed()
+    for key, value in refused.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            assert isinstance(value, bytes)
+            for detail in status_pb2.Status.FromString(value).details:
+                detail.Unpack(kept)
+    return kept
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -10,8 +11,9 @@ import grpc
 import pytest
 import urllib3
 
+from lab.providers.aws import __main__ as aws
 from lab.providers.protocol import PropertyMap
-from tests.lab.providers.harness import Provider, error
+from tests.lab.providers.harness import Provider, error, serving
 
 pytestmark = pytest.mark.lab
 VPC, SUBNET, GROUP = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/securityGroup:SecurityGroup"
@@ -25,12 +27,19 @@ EIP, ASSOCIATION = "aws:ec2/eip:Eip", "aws:ec2/eipAssociation:EipAssociation"
 TRUST = '{"Version": "2012-10-17", "Statement": []}'
 
 
-@pytest.fixture
-def ec2(moto: str) -> Any:
+@pytest.fixture(scope="module")
+def ec2(shared_moto: str) -> Any:
     return boto3.client("ec2", region_name="eu-west-1")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def cloud(shared_moto: str) -> Iterator[Provider]:
+    with serving(aws.servicer()) as provider:
+        provider.configure()
+        yield provider
+
+
+@pytest.fixture(scope="module")
 def place(cloud: Provider) -> PropertyMap:
     """The inputs that every machine needs, in a network of its own."""
     vpc = cloud.made(VPC, {"cidrBlock": "10.0.0.0/16"})[0]
@@ -226,7 +235,7 @@ class TestCreation:
             assert error(refused.value).startswith("creating EC2 Instance: operation error EC2: RunInstances")
 
     def test_a_profile_that_ec2_does_not_know_yet_is_waited_for(
-        self, cloud: Provider, moto: str, place: PropertyMap
+        self, cloud: Provider, shared_moto: str, place: PropertyMap
     ) -> None:
         role = cloud.made(ROLE, {"assumeRolePolicy": TRUST})[0]
         profile = cloud.made(PROFILE, {"role": role})[0]
@@ -234,7 +243,7 @@ class TestCreation:
             "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         )
         fault = {"action": "RunInstances", "code": "InvalidParameterValue", "message": message, "times": 2}
-        urllib3.request("POST", f"{moto}/moto-api/lab/faults", json=fault)
+        urllib3.request("POST", f"{shared_moto}/moto-api/lab/faults", json=fault)
         _, state, _ = cloud.made(INSTANCE, {**place, "iamInstanceProfile": profile})
         assert state["iamInstanceProfile"] == profile
 
