@@ -72,9 +72,13 @@ class Authority:
     def issue(self, names: Sequence[str]) -> Certificate:
         """A server certificate for these DNS names; the first is its common name."""
         key = ec.generate_private_key(ec.SECP256R1())
+        return Certificate(self.certify(names, key.public_key()), _pem(key))
+
+    def certify(self, names: Sequence[str], public_key: ec.EllipticCurvePublicKey) -> bytes:
+        """The same for somebody else's key: the certificate, PEM."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         certificate = (
-            self._builder(subject, key.public_key())
+            self._builder(subject, public_key)
             .add_extension(
                 x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
             )
@@ -84,7 +88,7 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        return Certificate(certificate.public_bytes(serialization.Encoding.PEM), _pem(key))
+        return certificate.public_bytes(serialization.Encoding.PEM)
 
     def write_trust(self, certs_dir: Path) -> None:
         """Fill a host's /etc/ssl/certs: the system's bundle plus ours, and ours as an OpenSSL hash link.

@@ -30,7 +30,7 @@ from werkzeug.serving import run_simple
 
 from lab import aws_patches
 from lab.authority import Authority
-from lab.cloud import account
+from lab.cloud import account, lets_encrypt
 from lab.cloud.hypervisor import Hypervisor
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -121,10 +121,15 @@ def refuse_anonymous(environ: WSGIEnvironment) -> None:
         raise Refused("AccessDenied")
 
 
-def checked(moto: WSGIApplication, hypervisor: Hypervisor) -> WSGIApplication:
-    """Moto behind `sign_by_header`; what is not signed at all is refused. The hypervisor hears of changes."""
+def checked(moto: WSGIApplication, hypervisor: Hypervisor, authority: Authority) -> WSGIApplication:
+    """Moto behind `sign_by_header`; what is not signed at all is refused. The hypervisor hears of changes.
+
+    Let's Encrypt is here as well: it is behind the same TLS front.
+    """
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("HTTP_HOST") == lets_encrypt.HOST:
+            return lets_encrypt.answer(authority, environ, start_response)
         if environ["PATH_INFO"] == SETTLE:
             return _answer(start_response, "200 OK", "application/json", json.dumps(hypervisor.settle()))
         try:
@@ -202,9 +207,10 @@ def main(address: str, port: int, lab_dir: Path) -> None:
     judge_deletes()
     hide_deleted_folders()
     moto = DomainDispatcherApplication(create_backend_app)
-    hypervisor = Hypervisor(lab_dir, Authority.load(AUTHORITY))
+    authority = Authority.load(AUTHORITY)
+    hypervisor = Hypervisor(lab_dir, authority)
     hypervisor.start()
-    application = checked(moto, hypervisor)
+    application = checked(moto, hypervisor, authority)
     run_simple(address, port, application, threaded=True, request_handler=MotoRequestHandler)
 
 

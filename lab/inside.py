@@ -153,7 +153,7 @@ def main() -> NoReturn:
         env = build(lab_dir, options["sites"], progress)
     except Exception as error:  # noqa: BLE001 - whatever it was, process 1 must end with a message
         Console(stderr=True).print(f"lab: could not start: {error}", markup=False, soft_wrap=True)
-        _collect_logs(lab_dir, LAYOUTS[options["sites"]])
+        _collect_logs(lab_dir)
         os._exit(1)
     begun.set()
     try:
@@ -162,15 +162,15 @@ def main() -> NoReturn:
         print(f"lab: {options['command'][0]}: {error.strerror}", file=sys.stderr)
         status = 127
     if status or options["keep_state"]:
-        _collect_logs(lab_dir, LAYOUTS[options["sites"]])
+        _collect_logs(lab_dir)
     os._exit(status)
 
 
-def _collect_logs(lab_dir: Path, layout: Layout) -> None:
+def _collect_logs(lab_dir: Path) -> None:
     """Copy the hosts' logs to where they can still be read when the hosts are gone, owned by the user."""
-    for _, node in layout.nodes():
-        source, target = lab_dir / "hosts" / node.name / "var/log", lab_dir / "logs" / node.name
-        subprocess.run(["cp", "--recursive", str(source), str(target)], check=False, capture_output=True)
+    for host in (lab_dir / "hosts").glob("*"):
+        command = ["cp", "--recursive", str(host / "var/log"), str(lab_dir / "logs" / host.name)]
+        subprocess.run(command, check=False, capture_output=True)
 
 
 if __name__ == "__main__":

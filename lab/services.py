@@ -92,7 +92,7 @@ def http_status(url: str, address: str | None = None) -> int:
 
 def start_dns(layout: Layout, log: Path) -> None:
     """Answer for the sites, every *.amazonaws.com and the hosts; any other name does not exist."""
-    names = {"amazonaws.com": SERVICES_ADDRESS}
+    names = {"amazonaws.com": SERVICES_ADDRESS, "letsencrypt.org": SERVICES_ADDRESS}
     for site in layout.sites:
         names |= {site.gitlab_host: site.nodes[0].address, site.registry_host: site.nodes[0].address}
     names |= {node.name: node.address for _, node in layout.nodes()}
@@ -112,8 +112,14 @@ def start_dns(layout: Layout, log: Path) -> None:
 
 
 def start_front(authority: Authority, directory: Path, log: Path) -> None:
-    """TLS for AWS: hosts reach "S3" by its real names, virtual-host style, without any regionendpoint."""
-    names = ["s3.amazonaws.com", "*.s3.amazonaws.com", "iam.amazonaws.com", "sts.amazonaws.com"]
+    """TLS for AWS and Let's Encrypt: hosts reach "S3" by its real names, without any regionendpoint."""
+    names = [
+        "acme-v02.api.letsencrypt.org",
+        "s3.amazonaws.com",
+        "*.s3.amazonaws.com",
+        "iam.amazonaws.com",
+        "sts.amazonaws.com",
+    ]
     for region in REGIONS:
         names += [f"s3.{region}.amazonaws.com", f"*.s3.{region}.amazonaws.com", f"sts.{region}.amazonaws.com"]
     issued = authority.issue(names)

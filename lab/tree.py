@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from lab.authority import Authority
+from lab.cloud.addresses import METADATA
 from lab.sites import SERVICES_ADDRESS, Node, Site, host_key, host_private_key
 
 PACKAGE = Path(__file__).parent
@@ -67,7 +68,7 @@ FROM_MACHINE = (
     *(f"pam.d/common-{name}" for name in ("auth", "account", "session", "password")),
     "pam.d/common-session-noninteractive",
 )
-SERVICES = ("registry", "puma", "sidekiq", "nginx")
+SERVICES = ("postgresql", "registry", "puma", "sidekiq", "nginx")
 
 
 def write(path: Path, text: str | bytes, mode: int = 0o644, owner: int = 0) -> None:
@@ -96,7 +97,9 @@ def make_image(host: Path, authority: Authority, *, gitlab: bool) -> None:
     """
     _system(host, "ubuntu", authority)
     write(host / "etc/ssh/sshd_config", SSHD_CONFIG.format(port=22).replace(HOST_KEY, ""))
-    write(host / "etc/sudoers", SUDOERS, 0o440)
+    # Where an AWS SDK finds the metadata service, which is link-local on EC2: for whatever root runs as well.
+    write(host / "etc/environment", f"AWS_EC2_METADATA_SERVICE_ENDPOINT=http://{METADATA}\n")
+    write(host / "etc/sudoers", "Defaults env_file=/etc/environment\n" + SUDOERS, 0o440)
     (host / "home/ubuntu").mkdir()
     os.chown(host / "home/ubuntu", 1000, 1000)
     _setuid(host)

@@ -28,6 +28,7 @@ from lab.cloud.account import profile_role
 from lab.cloud.addresses import METADATA, METADATA_PORT
 
 LIFETIME = 6 * 3600
+TTL = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 CLONE_NEWNET = 0x40000000
 FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -74,16 +75,19 @@ class Service:
             server_version, sys_version = "EC2ws", ""
 
             def do_PUT(self) -> None:
-                self._send(*service.put(self.path, dict(self.headers)))
+                # SDKs take a token only together with its time to live.
+                self._send(*service.put(self.path, dict(self.headers)), {TTL: self.headers.get(TTL, "")})
 
             def do_GET(self) -> None:
                 self._send(*service.get(self.path, dict(self.headers)))
 
-            def _send(self, status: int, text: str) -> None:
+            def _send(self, status: int, text: str, more: dict[str, str] | None = None) -> None:
                 body = text.encode() if status == 200 else _error(status)
                 self.send_response(status)
                 self.send_header("Content-Type", "text/plain" if status == 200 else "text/html")
                 self.send_header("Content-Length", str(len(body)))
+                for name, value in (more or {}).items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -102,7 +106,7 @@ class Service:
             return 404, ""
         if instance.metadata_options.http_endpoint == "disabled" or "x-forwarded-for" in given:
             return 403, ""
-        seconds = given.get("x-aws-ec2-metadata-token-ttl-seconds", "")
+        seconds = given.get(TTL.lower(), "")
         if not seconds.isdigit() or not 1 <= int(seconds) <= LIFETIME:
             return 400, ""
         token = secrets.token_urlsafe(40)

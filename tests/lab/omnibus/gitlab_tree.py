@@ -29,10 +29,12 @@ GITLAB_YML = f"{DATA}/gitlab-rails/etc/gitlab.yml"
 SECRETS = "/etc/gitlab/gitlab-secrets.json"
 
 SITE = """\
+letsencrypt['enable'] = false
 external_url 'https://gitlab.london.example.com'
 registry_external_url 'https://registry.london.example.com'
 """
 ELSEWHERE = """\
+letsencrypt['enable'] = false
 external_url 'https://gitlab.london.example.com'
 registry['enable'] = false
 gitlab_rails['registry_enabled'] = true

@@ -64,7 +64,7 @@ def test_nested_hashes_come_into_being_and_symbols_are_text(host: GitLabTree) ->
 def test_an_assignment_only_makes_a_local_variable(host: GitLabTree) -> None:
     """`registry_external_url = 'x'` is Ruby without effect; a call is meant."""
     host.reconfigure(
-        "external_url 'https://gitlab.london.example.com'\nregistry_external_url = 'https://registry.x'"
+        "external_url 'http://gitlab.london.example.com'\nregistry_external_url = 'https://registry.x'"
     )
     assert not host.exists(CONFIG_YML)
 

@@ -39,7 +39,14 @@ class SiteDatabase
   end
 
   def read_only?
-    !File.writable?(Lab.path(DIRECTORY))
+    !File.writable?(Lab.path(DIRECTORY)) || File.exist?(Lab.path("#{DIRECTORY}/standby.signal"))
+  end
+
+  # {'name', 'url'} of the site that is the primary, as `gitlab-ctl set-geo-primary-node` states it.
+  def primary_node=(node)
+    raise Errno::EROFS, DIRECTORY if read_only?
+
+    @document.update { |data| data['geo_nodes'] = [node.merge('primary' => true)] }
   end
 
   # [{'id', 'path'}]

@@ -1,10 +1,11 @@
 # frozen_string_literal: true
 
 require 'uri'
+require_relative 'lab'
 
 # A stand-in for the parse_variables of omnibus' libraries (gitlab/libraries/gitlab_rails.rb and registry.rb): what
 # follows from the settings that gitlab.rb states, and what makes a reconfigure fail. Kept for external_url, roles,
-# registry and Geo. Not kept: Let's Encrypt, which would switch a registry on by itself.
+# Let's Encrypt (letsencrypt/libraries), registry and Geo.
 class Derived
   DATA = '/var/opt/gitlab'
   RAILS = {
@@ -38,8 +39,10 @@ class Derived
   def apply
     roles
     external_url
+    lets_encrypt
     RAILS.each { |key, value| @rails[key] = value if @rails[key].nil? }
     registry_external_url
+    registry_beside_gitlab
     registry if @registry['enable']
     notifications if @registry['notifications']
   end
@@ -64,6 +67,44 @@ class Derived
     certificate(@settings['nginx'], uri)
   end
 
+  # On by itself where the URL is https and no certificate is there. A certificate, and be it the self-signed one that
+  # a failed attempt has left, keeps it off from then on; unless it was on by itself and successful before.
+  def lets_encrypt
+    settings, nginx = @settings.values_at('letsencrypt', 'nginx')
+    return unless settings['enable'].nil?
+
+    settings['enable'] = @rails['gitlab_https'] == true && nginx['enable'] != false && nginx['listen_https'] != false &&
+                         (settings['auto_enabled'] || certificate_files(nginx).none? { |file| File.exist?(file) })
+    settings['auto_enabled'] = settings['enable'] == true
+  end
+
+  def certificate_files(nginx)
+    nginx.values_at('ssl_certificate', 'ssl_certificate_key').map { |file| Lab.path(file) }
+  end
+
+  # Let's Encrypt also certifies the registry's name, and brings a registry where none was asked for.
+  def registry_beside_gitlab
+    return unless @settings['letsencrypt']['enable'] && @settings['registry_external_url'].nil? && @registry['enable'].nil?
+
+    uri = URI(@settings['external_url'])
+    @registry['enable'] = true
+    @settings['registry_nginx'].merge!('listen_port' => '5050', 'redirect_http_to_https' => false, 'https' => true)
+    registry_address(uri)
+    certificate(@settings['registry_nginx'], uri)
+    @rails['registry_port'] ||= 5050
+  end
+
+  def alternative_name(uri)
+    settings, nginx = @settings.values_at('letsencrypt', 'registry_nginx')
+    return if !settings['enable'] || uri.scheme != 'https' || File.exist?(Lab.path(nginx['ssl_certificate']))
+
+    host = URI(@settings['external_url']).host
+    settings['alt_names'] ||= [host]
+    settings['alt_names'] |= [uri.host]
+    nginx.merge!('ssl_certificate' => "/etc/gitlab/ssl/#{host}.crt", 'ssl_certificate_key' => "/etc/gitlab/ssl/#{host}.key")
+    nginx['redirect_http_to_https'] = true unless nginx.key?('redirect_http_to_https')
+  end
+
   def registry_external_url
     return unless @settings['registry_external_url']
 
@@ -74,6 +115,7 @@ class Derived
     raise "Unsupported GitLab Registry external URL path: #{uri.path}" unless ['', '/'].include?(uri.path)
 
     certificate(@settings['registry_nginx'], uri)
+    alternative_name(uri)
     # Old versions of Docker fail where a standard port is named.
     @rails['registry_port'] = uri.port unless [80, 443].include?(uri.port)
   end

@@ -99,6 +99,10 @@ class GitlabRb
     @values[name.to_s] = value
   end
 
+  def values_at(*names)
+    names.map { |name| self[name] }
+  end
+
   def to_h
     @values.reject { |_, value| value.nil? || (value.is_a?(Hash) && value.empty?) }
   end

@@ -4,6 +4,7 @@ Encoding.default_external = Encoding::UTF_8
 require_relative 'databases'
 require_relative 'http_server'
 require_relative 'rails_config'
+require_relative 'replica'
 require_relative 'registry_token'
 
 # A stand-in for GitLab's Rails, as far as its registry and Geo ask it: the token service, the endpoint for the
@@ -18,11 +19,16 @@ class Puma
   EVENTS = '/api/v4/container_registry_event/events'
 
   def initialize
-    @registry = RailsConfig.new.registry
+    config = RailsConfig.new
+    @registry = config.registry
+    @secondary = config.secondary?
+    @db_key_base = config.db_key_base
     @database = SiteDatabase.new
   end
 
   def call(request)
+    return [500, { 'message' => '500 Internal Server Error' }] if trouble && !HEALTH.include?(request.path)
+
     case [request.method, request.path]
     when ['GET', '/jwt/auth'] then token(request)
     when ['POST', EVENTS] then events(request)
@@ -32,6 +38,13 @@ class Puma
   end
 
   private
+
+  # A secondary's database has no tables of its own, and encrypted columns are the primary's.
+  def trouble
+    return "PG::UndefinedTable: ERROR:  relation does not exist" if @secondary && !@database.read_only?
+
+    'OpenSSL::Cipher::CipherError' unless Replica.readable?(@db_key_base)
+  end
 
   # -- app/controllers/jwt_controller.rb, app/services/auth/container_registry_authentication_service.rb
 

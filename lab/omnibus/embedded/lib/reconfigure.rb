@@ -1,6 +1,9 @@
 # frozen_string_literal: true
 
 require_relative 'gitlab_rb'
+require_relative 'lets_encrypt'
+require_relative 'postgresql'
+require_relative 'rails_config'
 require_relative 'secrets'
 require_relative 'derived'
 require_relative 'rendered'
@@ -69,11 +72,13 @@ class Reconfigure
     @rendered = Rendered.new(@settings)
     begin
       rails
+      postgresql
       # Here, so that a run that is killed leaves some files new and some old.
       sleep Lab.settings['reconfigure_seconds']
       registry
       nginx
       services
+      lets_encrypt if lets_encrypt?
     ensure
       restarts
     end
@@ -90,6 +95,15 @@ class Reconfigure
     @resources.file(rails['registry_key_path'], key, owner: 'git', mode: 0o600, sensitive: true) if rails['registry_enabled']
     @resources.file("#{RAILS_ETC}/gitlab.yml", @rendered.gitlab_yml,
                     group: 'git', mode: 0o640, restart: %w[puma sidekiq])
+    @resources.file(RailsConfig::SECRETS, @rendered.secrets_yml, owner: 'git', mode: 0o600, sensitive: true,
+                                                                 restart: %w[puma sidekiq])
+  end
+
+  def postgresql
+    @postgresql = Postgresql.config(@settings)
+    return @resources.delete(Postgresql::CONFIG) unless @postgresql
+
+    @resources.file(Postgresql::CONFIG, @postgresql, owner: 'git', mode: 0o600, restart: %w[postgresql])
   end
 
   def registry
@@ -113,15 +127,38 @@ class Reconfigure
   def nginx
     return unless enabled?('nginx')
 
+    self_sign if lets_encrypt?
     conf = "#{DATA}/nginx/conf"
     @resources.directory(conf)
     @resources.file("#{conf}/nginx.conf", @rendered.nginx_conf, restart: %w[nginx])
     @resources.file("#{conf}/gitlab-http.conf", @rendered.nginx_rails, restart: %w[nginx]) if @settings['external_url']
-    if @settings['registry']['enable'] && @settings['registry_external_url']
+    if @settings['registry']['enable'] && @settings['registry_nginx']['listen_port']
       @resources.file("#{conf}/gitlab-registry.conf", @rendered.nginx_registry, restart: %w[nginx])
     else
       @resources.delete("#{conf}/gitlab-registry.conf", restart: %w[nginx])
     end
+  end
+
+  def self_sign
+    @settings['nginx']['redirect_http_to_https'] = true if @settings['nginx']['redirect_http_to_https'].nil?
+    @lets_encrypt = LetsEncrypt.new(@settings)
+    @resources.restart('nginx') if @lets_encrypt.self_sign
+  end
+
+  def lets_encrypt?
+    @settings['letsencrypt']['enable'] && @settings['gitlab_rails']['gitlab_https'] && enabled?('nginx')
+  end
+
+  # Only where nginx can answer for us. What it is to read anew it reads at once, not at the end.
+  def lets_encrypt
+    return unless Lab::ROOT.empty?
+
+    if @resources.restarts.delete('nginx') && !@started.include?('nginx')
+      @runit.command('restart', 'nginx')
+    end
+    @runit.listening(80)
+    @runit.command('hup', 'nginx') if @lets_encrypt.request
+    Secrets.remember_lets_encrypt if @settings['letsencrypt']['auto_enabled']
   end
 
   def services
@@ -140,6 +177,8 @@ class Reconfigure
   end
 
   def enabled?(name)
+    return Replica.here? || !@postgresql.nil? if name == 'postgresql'
+
     name == 'registry' ? @settings['registry']['enable'] : @settings[name]['enable'] != false
   end
 

@@ -71,7 +71,13 @@ class Rendered
           registry_replication:
             enabled: #{@rails['geo_registry_replication_enabled']}
             primary_api_url: #{@rails['geo_registry_replication_primary_api_url']}
+        lab:
+          secondary_role: #{@settings['geo_secondary_role']['enable'] == true}
     YAML
+  end
+
+  def secrets_yml
+    "production:\n  db_key_base: #{@rails['db_key_base']}\n"
   end
 
   def nginx_conf
@@ -101,7 +107,8 @@ class Rendered
 
   # Docker's client needs the address it asked for in the Location of an upload, and no buffering of layers.
   def nginx_registry
-    server(@settings['registry_nginx'], @rails['registry_host'], @registry['registry_http_addr'],
+    nginx = @settings['registry_nginx']
+    server(nginx, @rails['registry_host'], @registry['registry_http_addr'], redirect: nginx['redirect_http_to_https'],
            extra: 'client_max_body_size 0; proxy_buffering off; proxy_request_buffering off;')
   end
 
@@ -116,10 +123,17 @@ class Rendered
     @registry['notifications'] ? "notifications:\n  endpoints: #{@registry['notifications'].to_json}\n" : ''
   end
 
+  # What comes to port 80 is sent on, but for the proofs that Let's Encrypt asks for.
+  def plain_server(host, port)
+    proofs = "location /.well-known/acme-challenge/ { root #{Derived::DATA}/nginx/www; } " if @settings['letsencrypt']['enable']
+    port = port.to_i == 443 ? '' : ":#{port}"
+    "server { listen *:80; server_name #{host}; #{proofs}location / { return 301 https://#{host}#{port}$request_uri; } }\n"
+  end
+
   def server(nginx, host, upstream, extra: '', redirect: false)
     tls = nginx['https']
     ssl = "\n  ssl_certificate #{nginx['ssl_certificate']};\n  ssl_certificate_key #{nginx['ssl_certificate_key']};" if tls
-    plain = "server { listen *:80; server_name #{host}; return 301 https://#{host}$request_uri; }\n" if tls && redirect
+    plain = plain_server(host, nginx['listen_port']) if tls && redirect
     <<~CONF
       #{plain}server {
         listen *:#{nginx['listen_port']}#{' ssl' if tls};

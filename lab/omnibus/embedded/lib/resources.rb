@@ -33,6 +33,11 @@ class Resources
     write(full, text, owner, group, mode) unless before == text && attributes?(full, owner, group, mode)
   end
 
+  # For what is no file of chef's.
+  def restart(service)
+    @restarts |= [service]
+  end
+
   def delete(path, restart: [])
     full = Lab.path(path)
     return unless File.exist?(full)

@@ -1,17 +1,19 @@
 # frozen_string_literal: true
 
 require 'fileutils'
+require 'socket'
 require_relative 'lab'
 
 # runit as omnibus uses it, real runit: a run script for each service, `sv` to command it. In a test's folder there is
 # no runit; what would have been commanded is added to sv.log there.
 class Runit
-  SERVICES = %w[registry puma sidekiq nginx].freeze
+  SERVICES = %w[postgresql registry puma sidekiq nginx].freeze
   LIB = '/opt/gitlab/embedded/lib'
   RUBY = '/opt/gitlab/embedded/bin/ruby --disable-gems'
   RUN = {
     'registry' => 'cd /var/opt/gitlab/registry && exec chpst -P -e /opt/gitlab/etc/registry/env ' \
                   '-U registry:registry -u registry:registry /opt/gitlab/embedded/bin/registry serve ./config.yml',
+    'postgresql' => "exec chpst -P -u git:git #{RUBY} #{LIB}/postgresql.rb",
     'puma' => "exec chpst -P -u git:git #{RUBY} #{LIB}/puma.rb",
     'sidekiq' => "exec chpst -P -u git:git #{RUBY} #{LIB}/sidekiq.rb",
     'nginx' => 'exec chpst -P nginx -p /var/opt/gitlab/nginx -c conf/nginx.conf'
@@ -33,9 +35,8 @@ class Runit
   end
 
   def disable(name)
-    return if File.exist?(down(name))
+    return if File.exist?(down(name)) || !Dir.exist?(directory(name))
 
-    FileUtils.mkdir_p(directory(name))
     FileUtils.touch(down(name))
     command('stop', name)
   end
@@ -53,6 +54,15 @@ class Runit
     output = IO.popen({ 'SVDIR' => '/opt/gitlab/service' }, sv, err: %i[child out], &:read)
     puts output.gsub('/opt/gitlab/service/', '')
     $?.success?
+  end
+
+  # Wait until something on this host accepts connections to a port; nothing happens if that takes too long.
+  def listening(port, seconds: 5)
+    (seconds * 50).to_i.times do
+      return TCPSocket.new('127.0.0.1', port).close
+    rescue SystemCallError
+      sleep 0.02
+    end
   end
 
   def directory(name)

@@ -3,6 +3,7 @@
 require 'json'
 require 'openssl'
 require 'securerandom'
+require_relative 'lab'
 
 # A stand-in for omnibus' SecretsHelper (package/libraries/helpers/secrets_helper.rb). Kept: gitlab.rb wins over
 # gitlab-secrets.json, what is missing is generated, all of it is written back by every reconfigure, also by one that
@@ -21,6 +22,17 @@ class Secrets
     @key_bits = key_bits
     # Malformed JSON is an error here, and so ends the reconfigure.
     @known = File.exist?(path) ? JSON.parse(File.read(path)) : {}
+  end
+
+  PATH = '/etc/gitlab/gitlab-secrets.json'
+
+  # Let's Encrypt was switched on by nobody and has worked: from now on it stays on.
+  def self.remember_lets_encrypt
+    path = Lab.path(PATH)
+    known = JSON.parse(File.read(path))
+    return if known.dig('letsencrypt', 'auto_enabled')
+
+    File.write(path, JSON.pretty_generate(known.merge('letsencrypt' => { 'auto_enabled' => true })))
   end
 
   def apply(settings)

@@ -1,0 +1,156 @@
+"""Database replication by hand, as an administrator does it after the hosts are there."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from lab import registry
+from lab.cloud.instance import Instance
+from lab.services import http_status
+from tests.lab.account import EVERYBODY, Account, Network, allow
+from tests.lab.test_instances_tls import record
+
+PASSWORD = "replicator"
+SECRETS = "/etc/gitlab/gitlab-secrets.json"
+DATABASE = "/var/opt/gitlab/postgresql/gitlab.json"
+REPLICATE = "gitlab-ctl replicate-geo-database --slot-name=tokyo"
+
+
+@pytest.fixture(scope="module")
+def network(account: Account) -> Network:
+    return account.network()
+
+
+@pytest.fixture(scope="module")
+def group(account: Account, network: Network) -> str:
+    return account.group(network, "site", *(allow("tcp", port, EVERYBODY) for port in (80, 443)))
+
+
+@pytest.fixture(scope="module")
+def sites(account: Account, network: Network, group: str) -> dict[str, Instance]:
+    """london and tokyo with their roles and no replication yet."""
+    for name in ("london", "tokyo"):
+        account.launch(network, name, group)
+    made = account.lab.instances()
+    for name, host in made.items():
+        for part in ("gitlab", "registry"):
+            record(account, "UPSERT", f"{part}.{name}.example.com", host.address)
+    for host in made.values():
+        host.wait_ready()
+    for name, role in (("london", "primary"), ("tokyo", "secondary")):
+        reconfigure(made[name], settings(name, role))
+    return made
+
+
+def settings(name: str, role: str) -> str:
+    return f"""
+external_url 'https://gitlab.{name}.example.com'
+registry_external_url 'https://registry.{name}.example.com'
+roles(['geo_{role}_role'])
+gitlab_rails['geo_node_name'] = '{name}'
+gitlab_rails['initial_root_password'] = 'not-asked-for-here'
+registry['database'] = {{ 'enabled' => false }}
+"""
+
+
+def reconfigure(host: Instance, text: str) -> None:
+    host.write("/etc/gitlab/gitlab.rb", text)
+    host.run("gitlab-ctl reconfigure")
+    host.wait_ready()
+
+
+def replicate(host: Instance, primary: Instance, *options: str, answers: str = "replicate\n") -> str:
+    """Run the command with these answers; what it said, or "replicated"."""
+    line = f"{REPLICATE} --host={primary.address} {' '.join(options)}"
+    done: subprocess.CompletedProcess[str] = host.run(line, input=f"{answers}{PASSWORD}\n", check=False)
+    if done.returncode == 0 and "* Starting PostgreSQL and all GitLab services" in done.stdout:
+        return "replicated"
+    return done.stdout + done.stderr
+
+
+def test_before_replication(account: Account, sites: dict[str, Instance]) -> None:
+    """The secondary's Rails has no database to answer from, its registry runs; the primary's has both."""
+    lab = account.lab
+    sites["london"].run("gitlab-ctl set-geo-primary-node")
+    assert lab.http_status("https://gitlab.tokyo.example.com/jwt/auth?service=container_registry") == 500
+    assert lab.http_status("https://registry.tokyo.example.com/v2/") == 401
+    digest = lab.push("london", "group/app:1")
+    assert lab.pull("london", "group/app:1") == digest
+    with pytest.raises(registry.SkopeoError):
+        lab.pull("tokyo", "group/app:1")
+
+
+def test_options_and_questions(sites: dict[str, Instance]) -> None:
+    """Host and slot must be given, "replicate" must be said; on the primary it is refused."""
+    london, tokyo = sites["london"], sites["tokyo"]
+    assert "missing argument: host" in tokyo.run(REPLICATE, check=False).stdout
+    without = f"gitlab-ctl replicate-geo-database --host={london.address}"
+    assert "missing argument: --slot-name" in tokyo.run(without, check=False).stdout
+    assert "invalid option: --slot" not in replicate(tokyo, london, answers="no\n")
+    assert "instead of `replicate` or `no`" in replicate(tokyo, london, answers="yes\n")
+    assert "override with --force" in replicate(london, tokyo)
+
+
+def test_the_primary_must_let_it_in(
+    account: Account, sites: dict[str, Instance], group: str, network: Network
+) -> None:
+    """By its security group, its listen address, its list of addresses, and the password."""
+    london, tokyo = sites["london"], sites["tokyo"]
+    hashed = london.run("gitlab-ctl pg-password-md5 gitlab_replicator", input=f"{PASSWORD}\n{PASSWORD}\n")
+    listening = (
+        settings("london", "primary")
+        + f"""
+postgresql['listen_address'] = '0.0.0.0'
+postgresql['sql_replication_password'] = '{hashed.stdout.split()[-1]}'
+"""
+    )
+    opened = [allow("tcp", 5432, f"{tokyo.address}/32")]
+    account.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=opened)
+    account.lab.instances()
+    assert "Connection refused" in replicate(tokyo, london, "--no-wait", answers="")
+    reconfigure(london, listening + "postgresql['md5_auth_cidr_addresses'] = ['192.0.2.0/24']\n")
+    assert "no pg_hba.conf entry for replication connection" in replicate(
+        tokyo, london, "--no-wait", answers=""
+    )
+    reconfigure(london, listening + f"postgresql['md5_auth_cidr_addresses'] = ['{tokyo.address}/32']\n")
+    assert "password authentication failed" in replicate(tokyo, london, "--no-wait", answers="wrong\n")
+    account.ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=opened)
+    account.lab.instances()
+    assert "Initial replication failed!" in replicate(tokyo, london, "--no-wait", answers="")
+    account.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=opened)
+    account.lab.instances()
+    assert replicate(tokyo, london) == "replicated"
+
+
+def test_the_primarys_secrets_are_needed(account: Account, sites: dict[str, Instance]) -> None:
+    """Rails cannot read what the primary has encrypted, until it has gitlab-secrets.json."""
+    london, tokyo = sites["london"], sites["tokyo"]
+    tokyo.wait_ready()
+    url = "https://gitlab.tokyo.example.com/jwt/auth?service=container_registry&scope=registry:catalog:*"
+    assert http_status(url) == 500
+    tokyo.write(SECRETS, london.read(SECRETS))
+    tokyo.run("gitlab-ctl reconfigure")
+    tokyo.wait_ready()
+    account.lab.wait(lambda: http_status(url) == 200, 5, "Rails")
+
+
+def test_the_replica_follows_and_is_read_only(account: Account, sites: dict[str, Instance]) -> None:
+    """For as long as it reaches the primary, also after a reboot; Geo's worker copies images by it."""
+    lab, tokyo = account.lab, sites["tokyo"]
+    geo = """
+gitlab_rails['geo_registry_replication_enabled'] = true
+gitlab_rails['geo_registry_replication_primary_api_url'] = 'https://registry.london.example.com'
+"""
+    reconfigure(tokyo, settings("tokyo", "secondary") + geo)
+    digest = lab.push("london", "group/app:2", seed=b"two")
+    lab.wait(lambda: lab.tags("tokyo", "group/app").get("2") == digest, 20, "the image")
+    assert tokyo.read(DATABASE) == sites["london"].read(DATABASE)
+    assert '"geo_nodes"' in tokyo.read(DATABASE).decode()
+    lab.push("tokyo", "group/other:1")
+    assert "group/other" not in tokyo.read(DATABASE).decode()
+    account.ec2.reboot_instances(InstanceIds=[tokyo.id])
+    lab.instances()["tokyo"].wait_ready()
+    lab.push("london", "group/third:1", seed=b"three")
+    lab.wait(lambda: b"group/third" in tokyo.read(DATABASE), 5, "the replica")

@@ -1,0 +1,177 @@
+"""Certificates on created hosts: Let's Encrypt as omnibus uses it, and certificates that are given."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+
+import pytest
+from cryptography import x509
+
+from lab.authority import Authority
+from lab.aws_server import AUTHORITY
+from lab.cloud.instance import Instance
+from tests.lab.account import EVERYBODY, SSH, Account, Network, allow
+
+GITLAB, REGISTRY = "gitlab.london.example.com", "registry.london.example.com"
+PORTS = [allow("tcp", port, EVERYBODY) for port in (443, 5050)]
+HTTP = allow("tcp", 80, EVERYBODY)
+
+
+@pytest.fixture(scope="module")
+def network(account: Account) -> Network:
+    return account.network()
+
+
+@pytest.fixture(scope="module")
+def group(account: Account, network: Network) -> str:
+    """Everything that a site needs but port 80."""
+    return account.group(network, "site", SSH, *PORTS)
+
+
+@pytest.fixture(scope="module")
+def host(account: Account, network: Network, group: str) -> Instance:
+    account.launch(network, "london", group)
+    made = account.lab.instances()["london"]
+    made.wait_ready()
+    return made
+
+
+@pytest.fixture
+def image(host: Instance) -> Instance:
+    """The host with the gitlab.rb and the certificates of its image."""
+    host.run("rm -rf /etc/gitlab/ssl /etc/gitlab/gitlab-secrets.json; mkdir -p /etc/gitlab/ssl")
+    host.write("/etc/gitlab/gitlab.rb", "")
+    return host
+
+
+def record(account: Account, action: str, name: str, address: str) -> None:
+    """Change an A record of the account's zone."""
+    route53 = account.lab.route53()
+    zone = route53.list_hosted_zones_by_name(DNSName="example.com")["HostedZones"][0]["Id"]
+    records = {"Name": name, "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": address}]}
+    changes = {"Changes": [{"Action": action, "ResourceRecordSet": records}]}
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch=changes)
+    account.lab.instances()
+
+
+@pytest.fixture(scope="module")
+def names(account: Account, host: Instance) -> None:
+    for name in (GITLAB, REGISTRY):
+        record(account, "UPSERT", name, host.address)
+
+
+@pytest.fixture
+def port_80(account: Account, group: str) -> None:
+    """Open from now on."""
+    opened = account.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
+    if not any(rule.get("FromPort") == 80 for rule in opened):
+        account.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[HTTP])
+        account.lab.instances()
+
+
+def reconfigure(host: Instance, text: str) -> subprocess.CompletedProcess[str]:
+    """Reconfigure with this gitlab.rb."""
+    host.write("/etc/gitlab/gitlab.rb", text)
+    return host.run("gitlab-ctl reconfigure", check=False)
+
+
+def shown(name: str, port: int = 443) -> x509.Certificate:
+    """The certificate that a server shows, whether it is trusted or not."""
+    return x509.load_pem_x509_certificate(ssl.get_server_certificate((name, port), timeout=3).encode())
+
+
+def names_of(certificate: x509.Certificate) -> list[str]:
+    extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return extension.value.get_values_for_type(x509.DNSName)
+
+
+def test_route_53_answers_first(account: Account, host: Instance, names: None) -> None:
+    """A record wins over the lab's own name while it is there, on hosts as on the workstation."""
+    asked = f"getent ahostsv4 {GITLAB} | head -1"
+    assert host.run(asked).stdout.startswith(f"{host.address} ")
+    here = subprocess.run(asked, shell=True, capture_output=True, text=True, check=True).stdout  # noqa: S602
+    assert here.startswith(f"{host.address} ")
+    record(account, "UPSERT", "new.example.com", "192.0.2.9")
+    assert host.run("getent hosts new.example.com").stdout.startswith("192.0.2.9")
+    record(account, "DELETE", "new.example.com", "192.0.2.9")
+    assert host.run("getent hosts new.example.com", check=False).returncode == 2
+    record(account, "DELETE", GITLAB, host.address)
+    former = host.run(asked, check=False).stdout
+    sites = {site.gitlab_host: site.nodes[0].address for site in account.lab.layout.sites}
+    assert former.startswith(sites.get(GITLAB, ""))
+    assert host.address not in former
+    record(account, "UPSERT", GITLAB, host.address)
+
+
+def test_no_certificate_while_port_80_is_closed(image: Instance, names: None) -> None:
+    """The reconfigure fails as the real one; what stays is a self-signed certificate, and by default for good."""
+    text = f"external_url 'https://{GITLAB}'\n"
+    done = reconfigure(image, text)
+    assert done.returncode == 1
+    assert f"letsencrypt_certificate[{GITLAB}] (letsencrypt::http_authorization" in done.stdout
+    assert "Validation failed, unable to request certificate" in done.stdout
+    assert "Timeout during connect (likely firewall problem)" in done.stdout
+    certificate = shown(GITLAB)
+    assert certificate.issuer == certificate.subject
+    # Nobody switched it on: the file that the attempt has left keeps it off.
+    assert reconfigure(image, text).returncode == 0
+    assert reconfigure(image, text + "letsencrypt['enable'] = true\n").returncode == 1
+
+
+def test_no_certificate_for_a_name_that_is_not_ours(account: Account, image: Instance, port_80: None) -> None:
+    """One of all names is enough to fail."""
+    text = f"external_url 'https://{GITLAB}'\nregistry_external_url 'https://registry.nowhere.example.com'\n"
+    done = reconfigure(image, text)
+    assert done.returncode == 1
+    assert "DNS problem: NXDOMAIN looking up A for registry.nowhere.example.com" in done.stdout
+
+
+def test_one_certificate_for_both_names(
+    account: Account, image: Instance, names: None, port_80: None
+) -> None:
+    """It is trusted, lasts, and is not asked for again; plain HTTP is sent to HTTPS."""
+    text = f"external_url 'https://{GITLAB}'\nregistry_external_url 'https://{REGISTRY}'\n"
+    done = reconfigure(image, text)
+    assert done.returncode == 0, done.stdout
+    assert sorted(names_of(shown(GITLAB))) == [GITLAB, REGISTRY]
+    image.wait_ready()
+    assert account.lab.http_status(f"https://{GITLAB}/-/readiness") == 200
+    assert account.lab.http_status(f"https://{REGISTRY}/v2/") == 401
+    assert account.lab.http_status(f"http://{GITLAB}/") == 301
+    assert account.lab.http_status(f"http://{REGISTRY}/") == 301
+    serial = shown(REGISTRY).serial_number
+    assert reconfigure(image, text).returncode == 0
+    assert shown(REGISTRY).serial_number == serial
+
+
+def test_lets_encrypt_brings_a_registry(
+    account: Account, image: Instance, names: None, port_80: None
+) -> None:
+    """Beside GitLab on port 5050, if nothing is said about registries."""
+    assert reconfigure(image, f"external_url 'https://{GITLAB}'\n").returncode == 0
+    account.lab.wait(lambda: account.lab.http_status(f"https://{GITLAB}:5050/v2/") == 401, 5, "the registry")
+
+
+def test_given_certificates(account: Account, image: Instance, names: None, port_80: None) -> None:
+    """By the default paths or others; Let's Encrypt is not asked. The registry may be on a port of its own."""
+    authority = Authority.load(AUTHORITY)
+    for name, file in ((GITLAB, f"ssl/{GITLAB}"), (REGISTRY, "own")):
+        issued = authority.issue([name])
+        image.write(f"/etc/gitlab/{file}.crt", issued.certificate)
+        image.write(f"/etc/gitlab/{file}.key", issued.key, 0o600)
+    text = f"""
+external_url 'https://{GITLAB}'
+registry_external_url 'https://{REGISTRY}:5050'
+registry_nginx['ssl_certificate'] = '/etc/gitlab/own.crt'
+registry_nginx['ssl_certificate_key'] = '/etc/gitlab/own.key'
+"""
+    assert reconfigure(image, text).returncode == 0
+    account.lab.wait(
+        lambda: account.lab.http_status(f"https://{REGISTRY}:5050/v2/") == 401, 5, "the registry"
+    )
+    assert names_of(shown(REGISTRY, 5050)) == [REGISTRY]
+    assert names_of(shown(GITLAB)) == [GITLAB]
+    assert account.lab.http_status(f"http://{GITLAB}/") == 0
+    assert reconfigure(image, text + "nginx['redirect_http_to_https'] = true\n").returncode == 0
+    assert account.lab.http_status(f"http://{GITLAB}/") == 301
