@@ -24,6 +24,8 @@ from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.responses.monitoring import Monitoring
 from moto.iam.access_control import IAMRequestBase
 from moto.iam.exceptions import NotFoundException
+from moto.route53.exceptions import ResourceRecordAlreadyExists
+from moto.route53.models import Route53Backend
 
 from lab import aws_faults
 
@@ -42,6 +44,7 @@ def prepare() -> None:
     _know_images_and_types()
     _change_user_data()
     _monitor()
+    _refuse_second_records()
     _check_rest_signatures()
     aws_faults.install()
 
@@ -214,6 +217,21 @@ def _monitor() -> None:
 
     for name, state in (("monitor_instances", "enabled"), ("unmonitor_instances", "disabled")):
         setattr(Monitoring, name, switched(state))
+
+
+def _refuse_second_records() -> None:
+    """Route 53's CREATE refuses a name that has a record of that type, also when the values are others."""
+    change = Route53Backend.change_resource_record_sets
+
+    def changed(self: Route53Backend, zoneid: str, change_list: list[dict[str, Any]]) -> None:
+        there = {(one.name.strip("."), one.type) for one in self.get_hosted_zone(zoneid).rrsets}
+        for record in [one["ResourceRecordSet"] for one in change_list if one["Action"] == "CREATE"]:
+            name, kind = record["Name"].strip("."), record["Type"]
+            if (name, kind) in there and "SetIdentifier" not in record:
+                raise ResourceRecordAlreadyExists(name=f"{name}.", _type=kind)
+        change(self, zoneid, change_list)
+
+    Route53Backend.change_resource_record_sets = changed  # type: ignore[method-assign]
 
 
 def _check_rest_signatures() -> None:

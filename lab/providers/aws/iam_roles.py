@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from lab.providers.aws import tagging
 from lab.providers.aws.base import AwsResource
+from lab.providers.aws.compared import canonical
 from lab.providers.aws.iam import retag
 from lab.providers.aws.shapes import pick
 from lab.providers.protocol import PropertyMap
@@ -39,8 +40,10 @@ class Role(AwsResource):
         return str(inputs["name"])
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
-        client.update_assume_role_policy(RoleName=id, PolicyDocument=inputs["assumeRolePolicy"])
-        client.update_role(RoleName=id, **pick(inputs, "description", "maxSessionDuration"))
+        if canonical(old.get("assumeRolePolicy")) != canonical(inputs["assumeRolePolicy"]):
+            client.update_assume_role_policy(RoleName=id, PolicyDocument=inputs["assumeRolePolicy"])
+        if any(old.get(name) != inputs.get(name) for name in ("description", "maxSessionDuration")):
+            client.update_role(RoleName=id, **pick(inputs, "description", "maxSessionDuration"))
         retag(client, "role", {"RoleName": id}, old, self.tag_list(inputs))
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:

@@ -130,11 +130,8 @@ class Record(AwsResource):
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
         zone = client.get_hosted_zone(Id=state["zoneId"])["HostedZone"]["Name"]
         name = _expanded(state["name"], zone)
-        answer = client.list_resource_record_sets(
-            HostedZoneId=state["zoneId"], StartRecordName=name, StartRecordType=state["type"], MaxItems="1"
-        )
-        found = next(iter(answer["ResourceRecordSets"]), None)
-        if found is None or (_clean(found["Name"]), found["Type"]) != (name, state["type"]):
+        found = _found(client, state["zoneId"], name, state["type"])
+        if found is None:
             return None
         target = found.get("AliasTarget")
         alias = target and {
@@ -153,7 +150,20 @@ class Record(AwsResource):
         }
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        _change(client, state["zoneId"], "DELETE", self._record(client, state))
+        # As it is, for AWS deletes only what is told with all its values.
+        zone = client.get_hosted_zone(Id=state["zoneId"])["HostedZone"]["Name"]
+        name = _expanded(state["name"], zone)
+        if found := _found(client, state["zoneId"], name, state["type"]):
+            _change(client, state["zoneId"], "DELETE", found)
+
+
+def _found(client: Any, zone: str, name: str, kind: str) -> dict[str, Any] | None:
+    answer = client.list_resource_record_sets(
+        HostedZoneId=zone, StartRecordName=name, StartRecordType=kind, MaxItems="1"
+    )
+    found: dict[str, Any] = next(iter(answer["ResourceRecordSets"]), {})
+    there = (_clean(found.get("Name", "")), found.get("Type")) == (name, kind)
+    return found if there else None
 
 
 def _change(client: Any, zone: str, action: str, record: dict[str, Any]) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 import grpc
 import pytest
 
-from lab.providers.protocol import UNKNOWN, is_secret, plain
+from lab.providers.protocol import UNKNOWN, PropertyMap, is_secret, plain
 from tests.lab.providers.harness import Provider, error
 
 pytestmark = pytest.mark.lab
 USER, ROLE = "aws:iam/user:User", "aws:iam/role:Role"
 USER_POLICY, ROLE_POLICY = "aws:iam/userPolicy:UserPolicy", "aws:iam/rolePolicy:RolePolicy"
 KEY = "aws:iam/accessKey:AccessKey"
+ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+PROFILE = "aws:iam/instanceProfile:InstanceProfile"
 
 
 def policy(*actions: str) -> str:
@@ -160,3 +162,52 @@ class TestRole:
     def test_a_trust_policy_that_is_no_json_is_refused(self, cloud: Provider) -> None:
         failures, _ = cloud.failures(ROLE, {"assumeRolePolicy": "no"})
         assert "invalid JSON" in failures["assumeRolePolicy"]
+
+
+class TestMachineRole:
+    """Roles that machines get through instance profiles."""
+
+    @pytest.fixture
+    def role(self, cloud: Provider) -> tuple[str, PropertyMap, PropertyMap]:
+        return cloud.made(ROLE, {"assumeRolePolicy": TRUST})
+
+    def test_one_with_policies_on_it_is_not_deleted(
+        self, cloud: Provider, role: tuple[str, PropertyMap, PropertyMap], iam: Any
+    ) -> None:
+        made, state, stored = role
+        managed = iam.create_policy(PolicyName="reading", PolicyDocument=policy("s3:GetObject"))["Policy"][
+            "Arn"
+        ]
+        attachment, attached, _ = cloud.made(ATTACHMENT, {"role": made, "policyArn": managed})
+        assert attachment.startswith(f"{made}-")
+        with pytest.raises(grpc.RpcError, match=f"deleting IAM Role .{made}.*DeleteConflict"):
+            cloud.delete(ROLE, made, state)
+        cloud.delete(ATTACHMENT, attachment, attached)
+        cloud.made("aws:iam/rolePolicy:RolePolicy", {"role": made, "policy": policy("s3:GetObject")})
+        with pytest.raises(grpc.RpcError, match="DeleteConflict"):
+            cloud.delete(ROLE, made, state)
+        cloud.delete(ROLE, made, {**state, "forceDetachPolicies": True})
+        assert cloud.read(ROLE, made, state, stored)[0] == ""
+
+    def test_a_policy_taken_off_by_hand_is_gone(
+        self, cloud: Provider, role: tuple[str, PropertyMap, PropertyMap], iam: Any
+    ) -> None:
+        managed = iam.create_policy(PolicyName="reading", PolicyDocument=policy("s3:GetObject"))["Policy"][
+            "Arn"
+        ]
+        made, state, stored = cloud.made(ATTACHMENT, {"role": role[0], "policyArn": managed})
+        iam.detach_role_policy(RoleName=role[0], PolicyArn=managed)
+        assert cloud.read(ATTACHMENT, made, state, stored)[0] == ""
+
+    def test_a_profile_changes_its_role_in_place_and_leaves_it_when_the_role_goes(
+        self, cloud: Provider, role: tuple[str, PropertyMap, PropertyMap], iam: Any
+    ) -> None:
+        made, state, stored = cloud.made(PROFILE, {"role": role[0], "tags": {"a": "b"}})
+        other, other_state, _ = cloud.made(ROLE, {"assumeRolePolicy": TRUST})
+        changed = cloud.restated(PROFILE, stored, role=other, tags={"c": "d"})
+        assert not cloud.diff(PROFILE, stored, changed).replaces
+        state = cloud.update(PROFILE, made, state, changed)
+        assert cloud.read(PROFILE, made, state, changed) == (made, state, changed)
+        cloud.delete(ROLE, other, other_state)
+        assert iam.get_instance_profile(InstanceProfileName=made)["InstanceProfile"]["Roles"] == []
+        assert "role" not in cloud.read(PROFILE, made, state, changed)[2]
