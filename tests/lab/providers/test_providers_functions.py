@@ -36,6 +36,14 @@ def test_an_image_is_found_by_owner_and_name(cloud: Provider) -> None:
     assert found["rootDeviceName"].startswith("/dev/")
 
 
+def test_all_ids_of_images_that_fit_are_told_the_newest_first(cloud: Provider) -> None:
+    token, owners = "aws:ec2/getAmiIds:getAmiIds", ["099720109477"]
+    ids = cloud.invoke(token, owners=owners)["ids"]
+    assert ids[0] == cloud.invoke(AMI, owners=owners, mostRecent=True)["id"]
+    assert cloud.invoke(token, owners=owners, sortAscending=True)["ids"] == ids[::-1]
+    assert cloud.invoke(token, owners=owners, nameRegex="^no such image$")["ids"] == []
+
+
 def test_the_newest_image_of_anybody_is_refused(cloud: Provider) -> None:
     """A stranger may take any name: pulumi-aws 7 wants an owner or an image id."""
     with pytest.raises(grpc.RpcError, match="Most Recent Image Not Filtered"):

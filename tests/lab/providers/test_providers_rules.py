@@ -158,6 +158,23 @@ def test_the_networks_default_group_is_emptied_and_stays(cloud: Provider, vpc: s
     assert cloud.read(DEFAULT, made, state, stored)[0] == made
 
 
+def test_rules_added_to_it_by_hand_are_seen_where_none_are_stated(
+    cloud: Provider, vpc: str, ec2: Any
+) -> None:
+    """An empty list is a statement, no list is none (both are optional and computed in the real provider)."""
+    made, state, stored = cloud.made(DEFAULT, {"vpcId": vpc, "ingress": [], "egress": []})
+    opened = [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    ec2.authorize_security_group_ingress(GroupId=made, IpPermissions=opened)
+    silent = {key: value for key, value in stored.items() if key not in ("ingress", "egress")}
+    assert cloud.read(DEFAULT, made, state, silent)[2] == silent
+    _, now, inputs = cloud.read(DEFAULT, made, state, stored)
+    assert inputs["ingress"][0]["cidrBlocks"] == ["0.0.0.0/0"]
+    assert cloud.diff(DEFAULT, inputs, stored).paths == {"ingress[0]": "DELETE"}
+    state = cloud.update(DEFAULT, made, now, stored)
+    assert not ec2.describe_security_groups(GroupIds=[made])["SecurityGroups"][0]["IpPermissions"]
+    assert cloud.read(DEFAULT, made, state, stored) == (made, state, stored)
+
+
 def test_a_group_in_use_is_not_deleted(cloud: Provider, vpc: str, group: str) -> None:
     other, state, _ = cloud.made(GROUP, {"vpcId": vpc, "name": "named"})
     about = {**{key: value for key, value in WEB.items() if key != "cidrIpv4"}}
