@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -18,7 +17,8 @@ from google.protobuf import any_pb2, empty_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2_grpc, status_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 
-from lab.providers.protocol import PropertyMap, differences, dump, has_secret, load, plain, secret, top
+from lab.providers.answers import diff, rewrap
+from lab.providers.protocol import dump, load, plain
 from lab.providers.resource import Call, Configure, Function, HalfMade, Invalid, Resource, Severity
 
 _UNKNOWN = 2  # gRPC's number of StatusCode.UNKNOWN
@@ -111,7 +111,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return pb.CheckResponse(inputs=request.news)
 
     def DiffConfig(self, request: pb.DiffRequest, context: grpc.ServicerContext) -> pb.DiffResponse:
-        return _diff(plain(load(request.old_inputs)), plain(load(request.news)), ())
+        return diff(plain(load(request.old_inputs)), plain(load(request.news)), ())
 
     @_reported
     def Configure(self, request: pb.ConfigureRequest, context: grpc.ServicerContext) -> pb.ConfigureResponse:
@@ -146,7 +146,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 new[name] = old[name]
             else:
                 new.pop(name, None)
-        answer = _diff(resource.comparable(old), resource.comparable(new), resource.replaced_by(old, new))
+        answer = diff(resource.comparable(old), resource.comparable(new), resource.replaced_by(old, new))
         answer.deleteBeforeReplace = bool(answer.replaces) and resource.deleted_first(call.name, old, new)
         return answer
 
@@ -159,11 +159,11 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         try:
             made, outputs = resource.create(call, plain(inputs))
         except HalfMade as half:
-            kept = dump(_rewrap(inputs, half.outputs))
+            kept = dump(rewrap(inputs, half.outputs))
             detail = pb.ErrorResourceInitFailed(id=half.id, properties=kept, inputs=dump(inputs))
             detail.reasons.append(str(half))
             raise _Partly(str(half), detail) from half
-        return pb.CreateResponse(id=made, properties=dump(_rewrap(inputs, outputs)))
+        return pb.CreateResponse(id=made, properties=dump(rewrap(inputs, outputs)))
 
     @_reported
     def Update(self, request: pb.UpdateRequest, context: grpc.ServicerContext) -> pb.UpdateResponse:
@@ -174,7 +174,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         outputs = resource.update(call, request.id, plain(old), plain(inputs))
         # A computed output that was a secret is still one; an input is one only if the program says so now.
         wrappings = {key: old[key] for key in resource.computed if key in old} | inputs
-        return pb.UpdateResponse(properties=dump(_rewrap(wrappings, outputs)))
+        return pb.UpdateResponse(properties=dump(rewrap(wrappings, outputs)))
 
     @_reported
     def Read(self, request: pb.ReadRequest, context: grpc.ServicerContext) -> pb.ReadResponse:
@@ -184,7 +184,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         if found is None:
             return pb.ReadResponse(id="")
         name, outputs, now = found
-        properties, inputs = _rewrap(state, outputs), _rewrap(inputs, now)
+        properties, inputs = rewrap(state, outputs), rewrap(inputs, now)
         return pb.ReadResponse(id=name, properties=dump(properties), inputs=dump(inputs))
 
     @_reported
@@ -208,32 +208,3 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                     self._engine.Log(request)
 
         return self._resources[token], Call(urn, log, seed, self._cancelled)
-
-
-def _diff(old: PropertyMap, new: PropertyMap, replace_on: tuple[str, ...]) -> pb.DiffResponse:
-    detail: dict[str, pb.PropertyDiff] = {}
-    replaces: list[str] = []
-    for path, kind in differences(old, new):
-        replace = bool({top(path), re.sub(r"\[\d+]", "", path)} & set(replace_on))
-        if replace and top(path) not in replaces:
-            replaces.append(top(path))
-        value = pb.PropertyDiff.Kind.Value(kind.upper() + ("_REPLACE" if replace else ""))
-        detail[path] = pb.PropertyDiff(kind=value, inputDiff=True)
-    return pb.DiffResponse(
-        changes=pb.DiffResponse.DIFF_SOME if detail else pb.DiffResponse.DIFF_NONE,
-        diffs=sorted({top(path) for path in detail}),
-        detailedDiff=detail,
-        hasDetailedDiff=True,
-        replaces=replaces,
-    )
-
-
-def _rewrap(wrapped: PropertyMap, values: PropertyMap) -> PropertyMap:
-    """`values` with the secrets of `wrapped` marked again: as before where a value is equal, else whole."""
-
-    def again(key: str, value: Any) -> Any:
-        if key not in wrapped or not has_secret(wrapped[key]):
-            return value
-        return wrapped[key] if plain(wrapped[key]) == value else secret(value)
-
-    return {key: again(key, value) for key, value in values.items()}

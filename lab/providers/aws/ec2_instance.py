@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
-from lab.providers.aws import ec2_volumes, retries
+from lab.providers.aws import ec2_launch, ec2_volumes
 from lab.providers.aws.base import AwsResource
 from lab.providers.aws.ec2 import Ec2Resource
+from lab.providers.aws.ec2_launch import METADATA
 from lab.providers.aws.shapes import pick
 from lab.providers.protocol import PropertyMap, is_unknown
 
-_PROPAGATION = 120  # seconds that a new instance profile may take until EC2 knows it
-_METADATA = (
-    "httpEndpoint",
-    "httpProtocolIpv6",
-    "httpPutResponseHopLimit",
-    "httpTokens",
-    "instanceMetadataTags",
-)
 _LIVING = ("pending", "running", "stopping", "stopped")
 
 
@@ -92,40 +84,9 @@ class Instance(Ec2Resource):
         return compared
 
     def make(self, client: Any, inputs: PropertyMap) -> str:
-        asked = pick(inputs, "instanceType", "keyName", "ebsOptimized", "disableApiTermination")
-        asked |= {"ImageId": inputs["ami"], **self._network(inputs), **self.tagged(inputs)}
-        if "userData" in inputs or "userDataBase64" in inputs:
-            asked["UserData"] = _user_data(inputs)
-        if "rootBlockDevice" in inputs:
-            asked["BlockDeviceMappings"] = ec2_volumes.mapping(client, inputs)
-        if options := inputs.get("metadataOptions"):
-            asked["MetadataOptions"] = pick(options, *_METADATA)
-        if inputs.get("iamInstanceProfile"):
-            asked["IamInstanceProfile"] = {"Name": inputs["iamInstanceProfile"]}
-        if inputs.get("monitoring"):
-            asked["Monitoring"] = {"Enabled": True}
-        if volume_tags := {**self.api.default_tags, **(inputs.get("volumeTags") or {})}:
-            tags = [{"Key": key, "Value": value} for key, value in volume_tags.items()]
-            asked.setdefault("TagSpecifications", []).append({"ResourceType": "volume", "Tags": tags})
-        made = retries.until(
-            _PROPAGATION, _propagating, lambda: client.run_instances(MinCount=1, MaxCount=1, **asked)
-        )
+        asked = ec2_launch.arguments(client, inputs, self.tag_map(inputs), self.api.default_tags)
+        made = ec2_launch.patiently(lambda: client.run_instances(MinCount=1, MaxCount=1, **asked))
         return str(made["Instances"][0]["InstanceId"])
-
-    @staticmethod
-    def _network(inputs: PropertyMap) -> dict[str, Any]:
-        placement = pick(inputs, "availabilityZone", "tenancy")
-        asked: dict[str, Any] = {"Placement": placement} if placement else {}
-        groups = inputs.get("vpcSecurityGroupIds")
-        if inputs.get("associatePublicIpAddress") is None:
-            named = {"SecurityGroupIds": groups} if groups else {}
-            private = {"PrivateIpAddress": inputs["privateIp"]} if inputs.get("privateIp") else {}
-            return {**asked, **pick(inputs, "subnetId"), **named, **private}
-        interface = {"DeviceIndex": 0, **pick(inputs, "subnetId", "associatePublicIpAddress")}
-        interface |= {"DeleteOnTermination": True, **({"Groups": groups} if groups else {})}
-        if inputs.get("privateIp"):
-            interface["PrivateIpAddress"] = inputs["privateIp"]
-        return {**asked, "NetworkInterfaces": [interface]}
 
     def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
         self._wait(client, "running", id)
@@ -156,7 +117,7 @@ class Instance(Ec2Resource):
             self._change_stopped(client, id, InstanceType={"Value": inputs["instanceType"]})
         if changed & {"userData", "userDataBase64"}:
             # Seen by the machine at its next first boot only: cloud-init does not run it again.
-            self._change_stopped(client, id, UserData={"Value": _user_data(inputs)})
+            self._change_stopped(client, id, UserData={"Value": ec2_launch.user_data(inputs)})
         if "disableApiTermination" in changed:
             protected = {"Value": bool(inputs["disableApiTermination"])}
             client.modify_instance_attribute(InstanceId=id, DisableApiTermination=protected)
@@ -170,7 +131,7 @@ class Instance(Ec2Resource):
             )
         if "metadataOptions" in changed:
             client.modify_instance_metadata_options(
-                InstanceId=id, **pick(inputs["metadataOptions"], *_METADATA)
+                InstanceId=id, **pick(inputs["metadataOptions"], *METADATA)
             )
         ec2_volumes.change(client, id, old, inputs, self.api.default_tags)
 
@@ -194,17 +155,11 @@ class Instance(Ec2Resource):
         profile = {"IamInstanceProfile": {"Name": name}}
         if found:
             association = found[0]["AssociationId"]
-            retries.until(
-                _PROPAGATION,
-                _propagating,
-                lambda: client.replace_iam_instance_profile_association(AssociationId=association, **profile),
+            ec2_launch.patiently(
+                lambda: client.replace_iam_instance_profile_association(AssociationId=association, **profile)
             )
         else:
-            retries.until(
-                _PROPAGATION,
-                _propagating,
-                lambda: client.associate_iam_instance_profile(InstanceId=id, **profile),
-            )
+            ec2_launch.patiently(lambda: client.associate_iam_instance_profile(InstanceId=id, **profile))
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
         found = _described(client, id)
@@ -227,7 +182,7 @@ class Instance(Ec2Resource):
             "instanceState": found["State"]["Name"],
             "instanceType": found["InstanceType"],
             "keyName": found.get("KeyName"),
-            "metadataOptions": {name: options.get(name[:1].upper() + name[1:]) for name in _METADATA},
+            "metadataOptions": {name: options.get(name[:1].upper() + name[1:]) for name in METADATA},
             "monitoring": found.get("Monitoring", {}).get("State") in ("enabled", "pending"),
             "primaryNetworkInterfaceId": interface.get("NetworkInterfaceId"),
             "privateDns": found.get("PrivateDnsName"),
@@ -265,22 +220,6 @@ def _described(client: Any, id: str) -> dict[str, Any]:
     reservations = client.describe_instances(InstanceIds=[id])["Reservations"]
     instance: dict[str, Any] = reservations[0]["Instances"][0]
     return instance
-
-
-def _user_data(inputs: PropertyMap) -> str | bytes:
-    """For boto3, which encodes it: text that is base64 already is not encoded twice (ec2_instance.go)."""
-    given = inputs.get("userDataBase64") or inputs.get("userData") or ""
-    try:
-        return base64.b64decode(given, validate=True)
-    except (binascii.Error, ValueError):
-        return str(given)
-
-
-def _propagating(problem: Exception) -> bool:
-    text = str(problem)
-    return "InvalidParameterValue" in text and (
-        "Invalid IAM Instance Profile" in text or " has no associated IAM Roles" in text
-    )
 
 
 TYPES: tuple[type[AwsResource], ...] = (Instance,)

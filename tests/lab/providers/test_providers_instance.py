@@ -264,3 +264,15 @@ class TestCreation:
             cloud.made(ASSOCIATION, {"allocationId": address, "instanceId": made})
             _, _, inputs = cloud.read(INSTANCE, made, state, stored)
             assert cloud.diff(INSTANCE, inputs, stored).replaces == replaces
+
+    def test_a_key_of_its_disk_that_is_not_named_by_its_arn_makes_a_replacement(
+        self, cloud: Provider, place: PropertyMap
+    ) -> None:
+        """A trap of the real provider: AWS tells the ARN, and another one replaces."""
+        key = cloud.made("aws:kms/key:Key", {})[1]
+        for named, replaces in ((key["arn"], []), (key["keyId"], ["rootBlockDevice"])):
+            disk = {"encrypted": True, "kmsKeyId": named}
+            made, state, stored = cloud.made(INSTANCE, {**place, "rootBlockDevice": disk})
+            inputs = cloud.read(INSTANCE, made, state, stored)[2]
+            assert inputs["rootBlockDevice"]["kmsKeyId"] == key["arn"]
+            assert cloud.diff(INSTANCE, inputs, stored).replaces == replaces
