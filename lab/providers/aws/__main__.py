@@ -16,6 +16,7 @@ from lab.providers.aws import (
     route53,
     s3,
     s3_settings,
+    schema,
 )
 from lab.providers.aws.api import Api
 from lab.providers.aws.base import AwsResource
@@ -42,6 +43,7 @@ _TYPES: tuple[type[AwsResource], ...] = (
 def servicer() -> Servicer:
     api = Api()
     resources = {kind.token: kind(api) for kind in _TYPES}
+    schema.prepare(resources)
     return Servicer(VERSION, resources, functions.table(api), api.configure)
 
 

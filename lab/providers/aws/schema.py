@@ -1,88 +1,102 @@
-"""Input names and types of a pulumi_aws resource, read from the Args classes of the installed Python SDK.
+"""Input names and types of pulumi_aws resources, as `shape` reads them from the installed Python SDK.
 
 So a misspelt or mistyped input fails here as it fails in the real provider, without a copy of its schema.
+Reading them takes 0.6 s, in each of the processes that an engine starts, one for each provider: what was read
+is kept in the checkout for the version that is installed.
 """
 
 from __future__ import annotations
 
-import collections.abc
+import contextlib
 import functools
-import inspect
-import sys
-import threading
-import typing
-from collections.abc import Iterator
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
-
-import pulumi
-from pulumi import _types
 
 from lab.providers.protocol import is_unknown
 
-_SCALARS: dict[Any, tuple[type, ...]] = {
-    str: (str, int, float, bool),  # the engine turns numbers and booleans into strings where one is wanted
-    int: (int,),
-    float: (int, float),
-    bool: (bool,),
+_KEPT = Path(__file__).resolve().parents[3] / ".lab" / "cache"
+_ACCEPTED: dict[str, tuple[type, ...]] = {
+    "str": (str, int, float, bool),  # the engine turns numbers and booleans into strings where one is wanted
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
 }
-_loading = threading.Lock()  # pulumi_aws loads its modules lazily, and not thread-safely
+_known: dict[str, dict[str, Any]] = {}
 
 
+def prepare(tokens: Iterable[str]) -> None:
+    """Have the shapes of these resource types at hand: from the file of former runs, else read and kept."""
+    wanted = sorted(tokens)
+    if set(wanted) <= _known.keys():
+        return
+    own = Path(__file__).with_name("shape.py").read_bytes()
+    version = importlib.metadata.version("pulumi_aws")
+    digest = hashlib.sha256(own + "\n".join(wanted).encode()).hexdigest()[:16]
+    file = _KEPT / f"pulumi_aws-{version}-{digest}.json"
+    try:
+        _known.update(json.loads(file.read_text()))
+    except (OSError, ValueError):
+        _known.update({token: _read(token) for token in wanted})
+        _keep(file, json.dumps({token: _known[token] for token in wanted}))
+
+
+def _keep(file: Path, text: str) -> None:
+    mine = file.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):  # without it the next one reads them again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        mine.write_text(text)
+        mine.replace(file)
+
+
+def _read(token: str) -> dict[str, Any]:
+    from lab.providers.aws import shape
+
+    return shape.of(token)
+
+
+@functools.cache
+def _shape(token: str) -> dict[str, Any]:
+    return _known.get(token) or _read(token)
+
+
+@functools.cache
 def input_names(token: str) -> frozenset[str]:
     """The names of a resource type's inputs, as the protocol has them; token as "aws:s3/bucket:Bucket"."""
-    return frozenset(_types.input_type_types(_args_class(token)))
+    return frozenset(_shape(token)["inputs"]["object"])
 
 
+@functools.cache
 def output_names(token: str) -> frozenset[str]:
     """The names of everything a resource type's state may hold."""
-    with _loading:
-        return frozenset(_types.input_type_types(_classes(token)[1]))
+    return frozenset(_shape(token)["outputs"])
 
 
 def problems(token: str, inputs: dict[str, Any]) -> list[tuple[str, str]]:
     """(property path, complaint) for each part of plain inputs that the type's Args class does not allow."""
-    return list(_problems(inputs, _args_class(token), ""))
+    return list(_problems(inputs, _shape(token)["inputs"], ""))
 
 
-def _args_class(token: str) -> type:
-    with _loading:
-        return _classes(token)[0]
-
-
-@functools.cache
-def _classes(token: str) -> tuple[type, type]:
-    import pulumi_aws
-
-    _, where, name = token.split(":")
-    # Through the package: importing a class by its own module breaks the lazy loading.
-    resource = getattr(getattr(pulumi_aws, where.split("/")[0]), name)
-    own = sys.modules[resource.__module__]
-    # Where a nested type has the plain name, the generator calls the resource's arguments InitArgs.
-    arguments = getattr(own, f"{name}InitArgs", None) or getattr(own, f"{name}Args")
-    return arguments, getattr(own, f"_{name}State")
-
-
-def _problems(value: Any, cls: Any, at: str) -> Iterator[tuple[str, str]]:
+def _problems(value: Any, shape: Any, at: str) -> Iterator[tuple[str, str]]:
     if value is None or is_unknown(value):
         return
-    origin = typing.get_origin(cls)
-    if origin is typing.Union:
-        yield from _union_problems(value, cls, at)
-    elif origin in (list, collections.abc.Sequence):
-        yield from _list_problems(value, typing.get_args(cls)[0], at)
-    elif origin in (dict, collections.abc.Mapping):
-        yield from _map_problems(value, typing.get_args(cls)[1], at)
-    elif inspect.isclass(cls) and _types.is_input_type(cls):
-        yield from _object_problems(value, cls, at)
-    elif cls in _SCALARS and type(value) not in _SCALARS[cls]:
-        yield at, f"expected {cls.__name__}, got {_kind(value)}"
-
-
-def _union_problems(value: Any, cls: Any, at: str) -> Iterator[tuple[str, str]]:
-    choices = [choice for choice in typing.get_args(cls) if choice is not type(None) and not _awaited(choice)]
-    found = [list(_problems(value, choice, at)) for choice in choices]
-    if found and all(found):
-        yield from min(found, key=len)
+    if isinstance(shape, str):
+        if shape in _ACCEPTED and type(value) not in _ACCEPTED[shape]:
+            yield at, f"expected {shape}, got {_kind(value)}"
+    elif "one" in shape:
+        found = [list(_problems(value, choice, at)) for choice in shape["one"]]
+        if found and all(found):
+            yield from min(found, key=len)
+    elif "list" in shape:
+        yield from _list_problems(value, shape["list"], at)
+    elif "map" in shape:
+        yield from _map_problems(value, shape["map"], at)
+    else:
+        yield from _object_problems(value, shape, at)
 
 
 def _list_problems(value: Any, item: Any, at: str) -> Iterator[tuple[str, str]]:
@@ -101,20 +115,19 @@ def _map_problems(value: Any, item: Any, at: str) -> Iterator[tuple[str, str]]:
         yield from _problems(one, item, f"{at}.{key}")
 
 
-def _object_problems(value: Any, cls: type, at: str) -> Iterator[tuple[str, str]]:
+def _object_problems(value: Any, shape: dict[str, Any], at: str) -> Iterator[tuple[str, str]]:
     if not isinstance(value, dict):
         yield at, f"expected an object, got {_kind(value)}"
         return
-    names, types = _types.input_type_py_to_pulumi_names(cls), _types.input_type_types(cls)
+    types = shape["object"]
     for key, item in value.items():
         path = f"{at}.{key}" if at else key
         if key in types:
             yield from _problems(item, types[key], path)
         else:
             yield path, f"no such property; known: {', '.join(sorted(types))}"
-    for parameter in inspect.signature(cls).parameters.values():
-        name = names.get(parameter.name)
-        if parameter.default is parameter.empty and name is not None and name not in value:
+    for name in shape["required"]:
+        if name not in value:
             yield f"{at}.{name}" if at else name, "Missing required argument"
 
 
@@ -123,7 +136,3 @@ def _kind(value: Any) -> str:
     return {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}.get(
         type(value), "a number"
     )
-
-
-def _awaited(choice: Any) -> bool:
-    return typing.get_origin(choice) in (collections.abc.Awaitable, pulumi.Output) or choice is pulumi.Output
