@@ -15,7 +15,7 @@ from lab import network, project, registry
 from lab.cloud.instance import Instance
 from lab.cloud.names import INSTANCES
 from lab.host import Host, replace_tree
-from lab.services import AWS_ENDPOINT, Credentials, http_status, reset_aws, settle, wait_for
+from lab.services import AWS_ENDPOINT, Credentials, fail_aws, http_status, reset_aws, settle, wait_for
 from lab.sites import LAYOUTS, Layout, Site
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class Lab:
 
     def cut(self, one: str, other: str) -> None:
         """Cut the link between two of: site, host, "s3", "workstation". Packets vanish, nobody is told."""
-        network.cut(self.layout, one, other)
+        created = {name: host.public_address for name, host in self.instances().items()}
+        network.cut(self.layout, one, other, {name: ip for name, ip in created.items() if ip})
 
     def heal(self) -> None:
         """Take back all cuts."""
@@ -128,6 +129,17 @@ class Lab:
     def route53(self) -> Any:
         """A boto3 Route 53 client with the administrator's key."""
         return self._session("us-east-1").client("route53", endpoint_url=AWS_ENDPOINT)
+
+    def fail(
+        self, action: str, code: str, message: str = "", times: int = 1, status: str = "400 Bad Request"
+    ) -> None:
+        """Have the next calls of an action of EC2, IAM or STS fail: "RunInstances", "RequestLimitExceeded".
+
+        AWS' SDKs try again what is throttled ("RequestLimitExceeded", status "503 Service Unavailable"), so
+        more `times` than they try are needed for a failure to be seen; "InsufficientInstanceCapacity"
+        (status "500 Internal Server Error") they try again too.
+        """
+        fail_aws(action, code, message, times, status)
 
     def kms(self, region: str = "eu-west-1") -> Any:
         """A boto3 KMS client with the administrator's key."""

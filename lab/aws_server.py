@@ -30,7 +30,7 @@ from werkzeug.serving import run_simple
 
 from lab import aws_patches
 from lab.authority import Authority
-from lab.cloud import account, lets_encrypt
+from lab.cloud import account, faults, lets_encrypt
 from lab.cloud.hypervisor import Hypervisor
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -127,9 +127,16 @@ def checked(moto: WSGIApplication, hypervisor: Hypervisor, authority: Authority)
     Let's Encrypt is here as well: it is behind the same TLS front.
     """
 
+    failures = faults.Faults()
+
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("HTTP_HOST") == lets_encrypt.HOST:
             return lets_encrypt.answer(authority, environ, start_response)
+        if environ["PATH_INFO"] == faults.PATH:
+            failures.order(environ)
+            return _answer(start_response, "200 OK", "application/json", "{}")
+        if failure := failures.due(environ):
+            return _answer(start_response, failure[0], "text/xml", failure[1])
         if environ["PATH_INFO"] == SETTLE:
             return _answer(start_response, "200 OK", "application/json", json.dumps(hypervisor.settle()))
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
+from lab.cloud.addresses import WORKSTATION
 from lab.sites import SERVICES_ADDRESS, Layout, Node
 
 _RULES = """
@@ -72,7 +74,7 @@ def plug(layout: Layout, node: Node, connected: bool) -> None:
     _run("ip", "link", "set", f"veth{number}", "up" if connected else "down")
 
 
-def _matches(layout: Layout, end: str) -> list[tuple[str, str]]:
+def _matches(layout: Layout, end: str, created: Mapping[str, str]) -> list[tuple[str, str]]:
     """How packets from and to one end of a link are told, as nft expressions.
 
     KeyError if the lab has no such end.
@@ -83,7 +85,9 @@ def _matches(layout: Layout, end: str) -> list[tuple[str, str]]:
         from_s3 = f"ip saddr {SERVICES_ADDRESS} tcp sport {ports}"
         return [(from_s3, f"ip daddr {SERVICES_ADDRESS} tcp dport {ports}")]
     if end == "workstation":
-        networks = sorted({node.gateway for _, node in layout.nodes()})
+        networks = [WORKSTATION, *sorted({node.gateway for _, node in layout.nodes()})]
+    elif end in created:
+        networks = [created[end]]
     elif any(site.name == end for site in layout.sites):
         networks = [layout.site(end).subnet]
     else:
@@ -91,14 +95,15 @@ def _matches(layout: Layout, end: str) -> list[tuple[str, str]]:
     return [(f"ip saddr {network}", f"ip daddr {network}") for network in networks]
 
 
-def cut(layout: Layout, one: str, other: str) -> None:
+def cut(layout: Layout, one: str, other: str, created: Mapping[str, str]) -> None:
     """Drop everything between two ends, in both directions, on open connections too.
 
-    An end is a site, a host, "s3" or the "workstation". Hosts of one site cannot be cut off from each
-    other: nothing routes their packets.
+    An end is a site, a host, "s3" or the "workstation"; `created` has the public addresses of instances by
+    name. Hosts of one site cannot be cut off from each other: nothing routes their packets.
     """
     rules = []
-    for (from_one, to_one), (from_other, to_other) in product(_matches(layout, one), _matches(layout, other)):
+    ends = product(_matches(layout, one, created), _matches(layout, other, created))
+    for (from_one, to_one), (from_other, to_other) in ends:
         rules += [f"add rule inet lab cuts {from_one} {to_other} drop"]
         rules += [f"add rule inet lab cuts {from_other} {to_one} drop"]
     _run("nft", "-f", "-", stdin="\n".join(rules) + "\n")

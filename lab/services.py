@@ -188,6 +188,12 @@ def settle() -> None:
         raise RuntimeError("\n".join(problems))
 
 
+def fail_aws(action: str, code: str, message: str, times: int, status: str) -> None:
+    """Have the next calls of an action fail; 0 times: forget all such orders."""
+    order = {"action": action, "code": code, "message": message, "times": times, "status": status}
+    _moto("/moto-api/lab/fail", json.dumps(order).encode())
+
+
 def reset_aws() -> Credentials:
     """Empty the account, make its administrator, and only then have keys and policies enforced.
 
@@ -196,6 +202,7 @@ def reset_aws() -> Credentials:
     # Text, or moto reads it as a form and finds nothing.
     plain = {"Content-Type": "text/plain"}
     _moto("/moto-api/reset-auth", b"inf", plain)
+    fail_aws("", "", "", 0, "")
     _moto("/moto-api/reset")
     settle()
     # moto makes its IAM backend when first asked, at random too: not between the seed and the key.

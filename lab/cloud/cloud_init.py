@@ -21,7 +21,7 @@ from lab.tree import write
 USER = "ubuntu"
 KNOWN = {
     *("ssh_keys", "ssh_deletekeys", "ssh_genkeytypes", "ssh_authorized_keys", "disable_root", "hostname"),
-    *("fqdn", "preserve_hostname", "users", "write_files", "runcmd", "manage_etc_hosts"),
+    *("fqdn", "preserve_hostname", "users", "write_files", "bootcmd", "runcmd", "manage_etc_hosts"),
     # Kept from being "unknown", without an effect on these hosts.
     *("ssh_quiet_keygen", "ssh_pwauth", "package_update", "package_upgrade", "timezone", "locale", "output"),
     *("ssh_publish_hostkeys", "final_message"),
@@ -173,8 +173,12 @@ class FirstBoot:
     # -- the final stage
 
     def _final(self) -> None:
-        """Scripts that the image has for each new instance, then the user's."""
-        lines = ["for script in /var/lib/cloud/scripts/per-instance/*; do [ -x $script ] && $script; done"]
+        """Scripts that the image has for each new instance, then the user's; before all of them `bootcmd`.
+
+        That one runs at every boot on a real instance, and before sshd.
+        """
+        lines = [_quoted(command) for command in self._config.get("bootcmd") or []]
+        lines += ["for script in /var/lib/cloud/scripts/per-instance/*; do [ -x $script ] && $script; done"]
         if self._script:
             write(self._root / "var/lib/cloud/instance/scripts/part-001", self._script, 0o700)
             lines.append("/var/lib/cloud/instance/scripts/part-001")

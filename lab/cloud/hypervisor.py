@@ -82,7 +82,7 @@ class Hypervisor:
             list(pool.map(self._try, jobs))
 
     def _reconcile(self) -> None:
-        want, have = self._read(), self._have
+        want, have = wanted.read(), self._have
         if want == have:
             return
         self._have = want
@@ -100,16 +100,6 @@ class Hypervisor:
         names.INSTANCES.with_suffix(".new").rename(names.INSTANCES)
         created = [partial(self._create, one) for one in new]
         self._together([*created, *(partial(self._change, *pair) for pair in changed)])
-
-    @staticmethod
-    def _read() -> Wanted:
-        """moto's state; its dictionaries can change while they are read."""
-        for _ in range(20):
-            try:
-                return wanted.read()
-            except RuntimeError:
-                continue
-        return wanted.read()
 
     # -- networks
 

@@ -71,7 +71,16 @@ class Wanted:
 
 
 def read() -> Wanted:
-    """What moto has now. RuntimeError where a request changes it meanwhile: ask again."""
+    """What moto has now."""
+    for _ in range(20):
+        try:
+            return _read()
+        except RuntimeError:
+            continue  # A dictionary has changed while it was read.
+    return _read()
+
+
+def _read() -> Wanted:
     machines: dict[str, Machine] = {}
     networks: dict[str, Network] = {}
     for backend in _backends():

@@ -10,6 +10,7 @@ from typing import Any
 from lab.api import Lab
 from lab.cloud.addresses import WORKSTATION
 from lab.cloud.instance import Instance
+from lab.host import Host
 
 EVERYBODY = "0.0.0.0/0"
 OUTWARD = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": EVERYBODY}]}
@@ -98,6 +99,12 @@ class Account:
         """Give an Elastic IP to an instance."""
         self.ec2.associate_address(AllocationId=allocation, InstanceId=instance)
 
+    def host(self, name: str) -> Instance:
+        """The host of an instance that was just launched, made to reconfigure without the usual delay."""
+        host = self.lab.instances()[name]
+        host.write("/opt/gitlab/etc/lab.json", '{"reconfigure_seconds": 0, "sidekiq_boot_seconds": 0}')
+        return host
+
     def profile(self, name: str, *statements: dict[str, Any], service: str = "ec2.amazonaws.com") -> str:
         """A role with these rights in an instance profile of the same name."""
         iam = self.lab.iam()
@@ -124,13 +131,13 @@ def ssh(host: Instance | str, command: str, user: str = "ubuntu") -> subprocess.
     return subprocess.run(line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
-def fetch(host: Instance, url: str, *options: str, seconds: float = 2) -> str:
+def fetch(host: Host, url: str, *options: str, seconds: float = 2) -> str:
     """What a URL answers to the host, status last; "000" when nothing does within the time."""
     command = ["curl", "--silent", "--max-time", f"{seconds:g}", "--write-out", "%{http_code}", *options, url]
     return host.run(command, check=False).stdout
 
 
-def serve(host: Instance, port: int) -> None:
+def serve(host: Host, port: int) -> None:
     """Something on the host that answers TCP connections to a port, and says who connects."""
     script = (
         f"require 'socket'; server = TCPServer.new('0.0.0.0', {port}); fork && exit!(0); $stdout.reopen('/dev/null');"
@@ -140,7 +147,7 @@ def serve(host: Instance, port: int) -> None:
     host.run(["ruby", "-e", script])
 
 
-def meets(host: Instance | None, address: str, port: int, seconds: float = 0.4) -> str:
+def meets(host: Host | None, address: str, port: int, seconds: float = 0.3) -> str:
     """Connect to a port of `serve` from a host (None: the workstation): with which address; "" if it cannot."""
     command = ["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port} && cat <&3"]
     limited = ["timeout", f"{seconds:g}", *command]

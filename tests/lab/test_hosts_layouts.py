@@ -66,3 +66,15 @@ def test_bastion(tmp_path: Path) -> None:
     """
     lines = inside(tmp_path / "lab", "bastion", script).splitlines()
     assert lines == ["tokyo-1", "Connection refused", "london-1", "200", "1 1", "tokyo-1"]
+
+
+def test_aws(tmp_path: Path) -> None:
+    """No host at all, only the account: images to start, a zone for names, and nothing running."""
+    script = """
+        print(lab.hosts(), lab.instances())
+        print(sorted(z["Name"] for z in lab.route53().list_hosted_zones()["HostedZones"]))
+        print(lab.sts().get_caller_identity()["Arn"].split(":")[-1], lab.kms().list_keys()["Keys"])
+        lab.reset()
+    """
+    lines = inside(tmp_path / "lab", "aws", script).splitlines()
+    assert lines == ["[] {}", "['example.com.']", "user/admin []"]

@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import botocore.exceptions
 import pytest
 
 from lab.api import Lab
@@ -23,7 +24,7 @@ def network(account: Account) -> Network:
 def host(account: Account, network: Network) -> Instance:
     """A host as GitLab's image makes it, ready."""
     account.launch(network, "london-new", account.group(network, "ssh", SSH))
-    made = account.lab.instances()["london-new"]
+    made = account.host("london-new")
     made.wait_ready()
     return made
 
@@ -130,9 +131,26 @@ def test_image_ids_differ_between_regions(lab: Lab, account: Account) -> None:
     assert lab.ec2("sa-east-1").describe_images(Owners=["782774275127"])["Images"] == []
 
 
-def test_a_reset_takes_all_hosts(account: Account, network: Network) -> None:
+def test_calls_can_be_made_to_fail(account: Account, network: Network) -> None:
+    """As often as ordered, other calls not; then all is as before."""
+    group = account.group(network, "failing")
+    account.lab.fail("RunInstances", "UnauthorizedOperation", "You are not authorized")
+    with pytest.raises(botocore.exceptions.ClientError, match=r"UnauthorizedOperation.*not authorized"):
+        account.launch(network, "failing", group)
+    account.launch(network, "failing", group, address=False)
+    account.lab.fail("CreateRole", "LimitExceeded", times=2)
+    with pytest.raises(botocore.exceptions.ClientError, match="LimitExceeded"):
+        account.profile("failing")
+    reset_aws()
+    Account(account.lab).profile("failing")
+
+
+def test_a_reset_takes_all_hosts(account: Account) -> None:
     """Nothing is left of them: no process, no mount, no network."""
-    account.launch(network, "last", account.group(network, "last"))
+    again = Account(account.lab) if not account.ec2.describe_key_pairs()["KeyPairs"] else account
+    network = again.network("10.41.0.0/16", "10.41.1.0/24")
+    again.launch(network, "last", again.group(network, "last"))
+    assert account.lab.instances()["last"].is_up()
     before = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
     assert "i-" in before
     reset_aws()

@@ -1,4 +1,4 @@
-"""Database replication by hand, as an administrator does it after the hosts are there."""
+"""Two created sites: S3 by the instances' roles, and database replication as an administrator does it by hand."""
 
 from __future__ import annotations
 
@@ -9,8 +9,27 @@ import pytest
 from lab import registry
 from lab.cloud.instance import Instance
 from lab.services import http_status
-from tests.lab.account import EVERYBODY, Account, Network, allow
+from tests.lab.account import EVERYBODY, Account, Network, allow, policy
 from tests.lab.test_instances_tls import record
+
+BUCKET = "images"
+ALL = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
+READ = {
+    "Effect": "Allow",
+    "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"],
+    "Resource": ALL,
+}
+WRITE = {
+    "Effect": "Allow",
+    "Action": [
+        "s3:PutObject",
+        "s3:DeleteObject",
+        "s3:ListMultipartUploadParts",
+        "s3:AbortMultipartUpload",
+        "s3:ListBucketMultipartUploads",
+    ],
+    "Resource": ALL,
+}
 
 PASSWORD = "replicator"
 SECRETS = "/etc/gitlab/gitlab-secrets.json"
@@ -30,10 +49,16 @@ def group(account: Account, network: Network) -> str:
 
 @pytest.fixture(scope="module")
 def sites(account: Account, network: Network, group: str) -> dict[str, Instance]:
-    """london and tokyo with their roles and no replication yet."""
-    for name in ("london", "tokyo"):
-        account.launch(network, name, group)
-    made = account.lab.instances()
+    """london and tokyo with their roles on one bucket, which tokyo may only read; no replication yet."""
+    account.lab.s3().create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    for name, statements in (("london", [READ, WRITE]), ("tokyo", [READ])):
+        profile = {"Name": account.profile(name, *statements)}
+        account.launch(
+            network, name, group, IamInstanceProfile=profile, MetadataOptions={"HttpTokens": "required"}
+        )
+    made = {name: account.host(name) for name in ("london", "tokyo")}
     for name, host in made.items():
         for part in ("gitlab", "registry"):
             record(account, "UPSERT", f"{part}.{name}.example.com", host.address)
@@ -45,13 +70,16 @@ def sites(account: Account, network: Network, group: str) -> dict[str, Instance]
 
 
 def settings(name: str, role: str) -> str:
+    """What the image says of the metadata service stays."""
     return f"""
+registry['env'] = {{ 'AWS_EC2_METADATA_SERVICE_ENDPOINT' => 'http://127.0.0.169' }}
 external_url 'https://gitlab.{name}.example.com'
 registry_external_url 'https://registry.{name}.example.com'
 roles(['geo_{role}_role'])
 gitlab_rails['geo_node_name'] = '{name}'
 gitlab_rails['initial_root_password'] = 'not-asked-for-here'
 registry['database'] = {{ 'enabled' => false }}
+registry['storage'] = {{ 's3_v2' => {{ 'bucket' => '{BUCKET}', 'region' => 'eu-west-1' }} }}
 """
 
 
@@ -68,6 +96,15 @@ def replicate(host: Instance, primary: Instance, *options: str, answers: str = "
     if done.returncode == 0 and "* Starting PostgreSQL and all GitLab services" in done.stdout:
         return "replicated"
     return done.stdout + done.stderr
+
+
+def test_no_key_is_in_the_configuration(sites: dict[str, Instance]) -> None:
+    """What the image says of the metadata service is where omnibus puts the registry's environment."""
+    for host in sites.values():
+        config = host.read("/var/opt/gitlab/registry/config.yml").decode()
+        assert "accesskey" not in config
+        endpoint = host.read("/opt/gitlab/etc/registry/env/AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        assert endpoint == b"http://127.0.0.169"
 
 
 def test_before_replication(account: Account, sites: dict[str, Instance]) -> None:
@@ -128,6 +165,8 @@ def test_the_primarys_secrets_are_needed(account: Account, sites: dict[str, Inst
     """Rails cannot read what the primary has encrypted, until it has gitlab-secrets.json."""
     london, tokyo = sites["london"], sites["tokyo"]
     tokyo.wait_ready()
+    account.lab.push("london", "group/early:1", seed=b"early")
+    account.lab.wait(lambda: b"group/early" in tokyo.read(DATABASE), 5, "the replica")
     url = "https://gitlab.tokyo.example.com/jwt/auth?service=container_registry&scope=registry:catalog:*"
     assert http_status(url) == 500
     tokyo.write(SECRETS, london.read(SECRETS))
@@ -136,20 +175,26 @@ def test_the_primarys_secrets_are_needed(account: Account, sites: dict[str, Inst
     account.lab.wait(lambda: http_status(url) == 200, 5, "Rails")
 
 
+def test_the_roles_decide(account: Account, sites: dict[str, Instance]) -> None:
+    """london's pushes arrive in S3, tokyo serves them, and its own are refused by S3."""
+    digest = account.lab.push("london", "group/app:1", seed=b"role")
+    assert account.lab.pull("tokyo", "group/app:1") == digest
+    with pytest.raises(registry.SkopeoError, match=r"500|internal|unknown|denied"):
+        account.lab.push("tokyo", "group/app:2", seed=b"other")
+    assert account.lab.tags("tokyo", "group/app") == {"1": digest}
+    log = sites["tokyo"].run("cat /var/log/gitlab/registry/current").stdout
+    assert "AccessDenied" in log
+    account.lab.iam().put_role_policy(RoleName="tokyo", PolicyName="more", PolicyDocument=policy(WRITE))
+    other = account.lab.push("tokyo", "group/app:2", seed=b"other")
+    assert account.lab.tags("london", "group/app") == {"1": digest, "2": other}
+
+
 def test_the_replica_follows_and_is_read_only(account: Account, sites: dict[str, Instance]) -> None:
-    """For as long as it reaches the primary, also after a reboot; Geo's worker copies images by it."""
-    lab, tokyo = account.lab, sites["tokyo"]
-    geo = """
-gitlab_rails['geo_registry_replication_enabled'] = true
-gitlab_rails['geo_registry_replication_primary_api_url'] = 'https://registry.london.example.com'
-"""
-    reconfigure(tokyo, settings("tokyo", "secondary") + geo)
-    digest = lab.push("london", "group/app:2", seed=b"two")
-    lab.wait(lambda: lab.tags("tokyo", "group/app").get("2") == digest, 20, "the image")
-    assert tokyo.read(DATABASE) == sites["london"].read(DATABASE)
+    """For as long as it reaches the primary, also after a reboot."""
+    lab, london, tokyo = account.lab, sites["london"], sites["tokyo"]
+    assert tokyo.read(DATABASE) == london.read(DATABASE)
     assert '"geo_nodes"' in tokyo.read(DATABASE).decode()
-    lab.push("tokyo", "group/other:1")
-    assert "group/other" not in tokyo.read(DATABASE).decode()
+    assert "cannot execute INSERT" in tokyo.run("gitlab-ctl set-geo-primary-node", check=False).stderr
     account.ec2.reboot_instances(InstanceIds=[tokyo.id])
     lab.instances()["tokyo"].wait_ready()
     lab.push("london", "group/third:1", seed=b"three")

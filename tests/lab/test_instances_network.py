@@ -7,6 +7,7 @@ import pytest
 from lab.api import Lab
 from lab.cloud.addresses import WORKSTATION
 from lab.cloud.instance import Instance
+from lab.host import Host
 from tests.lab.account import EVERYBODY, Account, Network, allow, fetch, meets, serve
 
 PORT = 7000
@@ -133,15 +134,26 @@ def test_the_route_to_the_gateway_is_needed(
 
 def test_existing_hosts_and_created_ones_meet(lab: Lab, hosts: dict[str, Instance]) -> None:
     """An existing host is seen with its own address; it sees the other's public one."""
-    existing = lab.layout.find("london-1")[1].address if lab.layout.sites else ""
-    if not existing:
+    if not lab.layout.sites:
         pytest.skip("this lab has no hosts of its own")
-    from lab.host import Host
-
-    own = Host(lab.dir, lab.layout, *lab.layout.find("tokyo-1"))
-    line = ["bash", "-c", f"exec 3<>/dev/tcp/{hosts['london-1'].address}/{PORT} && cat <&3"]
-    assert own.run(line).stdout == own.address
+    existing = Host(lab.dir, lab.layout, *lab.layout.find("tokyo-1"))
+    assert meets(existing, hosts["london-1"].address, PORT) == existing.address
     assert fetch(hosts["london-1"], "https://registry.tokyo.example.com/v2/").endswith("401")
+    serve(existing, PORT)
+    assert meets(hosts["london-1"], existing.address, PORT) == hosts["london-1"].address
+    existing.run("pkill -f 'TCP[S]erver'")
+
+
+def test_links_of_created_hosts_can_be_cut(lab: Lab, hosts: dict[str, Instance]) -> None:
+    """As those of the lab's own."""
+    lab.cut("london-2", "s3")
+    assert fetch(hosts["london-2"], S3, seconds=0.5).endswith("000")
+    assert fetch(hosts["london-1"], S3).endswith("403")
+    lab.cut("london-2", "workstation")
+    assert meets(None, hosts["london-2"].address, PORT) == ""
+    lab.heal()
+    assert fetch(hosts["london-2"], S3).endswith("403")
+    assert meets(None, hosts["london-2"].address, PORT) == WORKSTATION
 
 
 def test_an_automatic_address_lasts_until_a_stop(account: Account, london: Network) -> None:

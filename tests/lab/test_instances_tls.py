@@ -32,7 +32,7 @@ def group(account: Account, network: Network) -> str:
 @pytest.fixture(scope="module")
 def host(account: Account, network: Network, group: str) -> Instance:
     account.launch(network, "london", group)
-    made = account.lab.instances()["london"]
+    made = account.host("london")
     made.wait_ready()
     return made
 

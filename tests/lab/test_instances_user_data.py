@@ -61,7 +61,7 @@ runcmd:
 wireguard_tunnels: 3
 """
     account.launch(network, "london", account.group(network, "ssh", SSH), UserData=data)
-    made = account.lab.instances()["london"]
+    made = account.host("london")
     account.lab.wait(lambda: ssh(made, "true").returncode == 0, 10, "sshd")
     return made
 

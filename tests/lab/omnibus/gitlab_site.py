@@ -187,16 +187,15 @@ gitlab_rails['geo_registry_replication_primary_api_url'] = '{primary.registry_ur
         return self.call("DELETE", f"/v2/{name}/manifests/{digest}", f"repository:{name}:delete").status
 
     def tags(self, name: str) -> dict[str, str]:
-        """Tag → digest."""
+        """Tag → digest, without tags that are only being written: the registry lists them too early."""
         scope = f"repository:{name}:pull"
         listed = self.call("GET", f"/v2/{name}/tags/list", scope)
-        found = (listed.body or {}).get("tags") or []
-        return {
-            tag: self.call("HEAD", f"/v2/{name}/manifests/{tag}", scope, Accept=MANIFEST).headers[
-                "docker-content-digest"
-            ]
-            for tag in found
+        digests = {
+            tag: self.call("HEAD", f"/v2/{name}/manifests/{tag}", scope, Accept=MANIFEST).headers
+            for tag in (listed.body or {}).get("tags") or []
         }
+        key = "docker-content-digest"
+        return {tag: headers[key] for tag, headers in digests.items() if key in headers}
 
     def database(self) -> dict[str, Any]:
         """The rows of the site's database."""

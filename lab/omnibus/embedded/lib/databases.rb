@@ -33,9 +33,10 @@ end
 # how a site is known to be a secondary here (in reality by the geo_nodes table and geo_node_name).
 class SiteDatabase
   DIRECTORY = '/var/opt/gitlab/postgresql'
+  EMPTY = { 'container_repositories' => [], 'geo_events' => [] }.freeze
 
   def initialize
-    @document = Document.new("#{DIRECTORY}/gitlab.json", 'container_repositories' => [], 'geo_events' => [])
+    @document = Document.new("#{DIRECTORY}/gitlab.json", EMPTY)
   end
 
   def read_only?

@@ -60,6 +60,7 @@ class GeoCommands
     @runit.command('stop', *enabled)
     copy
     puts '* Starting PostgreSQL and all GitLab services'
+    File.write("#{@runit.directory('postgresql')}/run", @runit.run_script('postgresql'))
     @runit.enable(%w[postgresql])
     @runit.command('start', *enabled)
   end

@@ -73,7 +73,8 @@ class Postgresql
     sent = nil
     loop do
       file = Lab.path(Replica::DATA)
-      now = JSON.generate(Replica::KEY => @config['encrypted_with'], Replica::DATA => File.exist?(file) ? File.read(file) : '{}')
+      data = File.exist?(file) ? File.read(file) : JSON.generate(SiteDatabase::EMPTY)
+      now = JSON.generate(Replica::KEY => @config['encrypted_with'], Replica::DATA => data)
       socket.puts(sent = now) unless now == sent
       return if socket.wait_readable(LOOK_SECONDS)
     end

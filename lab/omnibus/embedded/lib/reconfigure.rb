@@ -88,6 +88,7 @@ class Reconfigure
   def rails
     rails = @settings['gitlab_rails']
     key = @settings['registry']['internal_key']
+    root_password(rails)
     @resources.directory("#{DATA}/gitlab-rails", owner: 'git')
     @resources.directory(RAILS_ETC, owner: 'git', mode: 0o700)
     @resources.directory(rails['shared_path'], owner: 'git', group: 'gitlab-www', mode: 0o751)
@@ -97,6 +98,14 @@ class Reconfigure
                     group: 'git', mode: 0o640, restart: %w[puma sidekiq])
     @resources.file(RailsConfig::SECRETS, @rendered.secrets_yml, owner: 'git', mode: 0o600, sensitive: true,
                                                                  restart: %w[puma sidekiq])
+  end
+
+  # Of a database that is filled for the first time, unless somebody has chosen one; taken away after a day.
+  def root_password(rails)
+    return if File.exist?("#{RAILS_ETC}/gitlab.yml") || rails['auto_migrate'] == false || ENV['GITLAB_ROOT_PASSWORD']
+
+    text = "# This password is valid only until it is changed.\n\nPassword: #{SecureRandom.base64(32)}\n"
+    @resources.file('/etc/gitlab/initial_root_password', text, mode: 0o600, sensitive: true)
   end
 
   def postgresql

@@ -36,8 +36,9 @@ class Replica
     JSON.parse(File.read(Lab.path(SIGNAL)))
   end
 
-  # Yields each state of the primary's database, as a line for `store`. Refused, or a SystemCallError.
-  def self.follow(connection, seconds: 5)
+  # Yields each state of the primary's database, as a line for `store`. Refused, or a SystemCallError, after
+  # two seconds where nobody answers; two minutes in reality.
+  def self.follow(connection, seconds: 2)
     Socket.tcp(connection['host'], connection['port'], connect_timeout: seconds) do |socket|
       socket.puts(JSON.generate(connection.slice('user', 'password', 'slot')))
       answer = socket.gets.to_s.chomp
