@@ -47,6 +47,7 @@ class Stack:
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",  # the language host asks `pip list`, and that the network
             **environment,
         }
         self.run("stack", "init", "dev")
