@@ -30,14 +30,24 @@ class Providers:
     def of_storage(self, region: str) -> aws.Provider:
         """For the buckets of a region, and the users that may read them."""
         if region not in self._of_storage:
-            tags = aws.ProviderDefaultTagsArgs(tags=_tags())
-            self._of_storage[region] = aws.Provider(f"storage-{region}", region=region, default_tags=tags)
+            self._of_storage[region] = _provider(f"storage-{region}", region, _tags())
         return self._of_storage[region]
 
     def _make(self, name: str, site: str, of: Aws) -> aws.Provider:
         role = "primary" if site == self._deployment.primary else "secondary"
         tags = {**_tags(), "gitlab-geo-site": site, "gitlab-geo-role": role, **of.tags}
-        return aws.Provider(name, region=of.region, default_tags=aws.ProviderDefaultTagsArgs(tags=tags))
+        return _provider(name, of.region, tags)
+
+
+def _provider(name: str, region: str, tags: dict[str, str]) -> aws.Provider:
+    return aws.Provider(
+        name,
+        region=region,
+        default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
+        # Of 25, its default, each with twice the pause of the one before: a lasting shortage of servers would
+        # be told after hours. These are minutes.
+        max_retries=10,
+    )
 
 
 def _tags() -> dict[str, str]:

@@ -9,10 +9,10 @@ from omnibus.model import Deployment
 from omnibus.next_steps import Place, Step, next_steps
 
 
-def todo(deployment: Deployment, hosts: Hosts) -> pulumi.Output[dict[str, list[Step]]]:
-    """{} where every host existed: there Geo has been set up already."""
+def todo(deployment: Deployment, hosts: Hosts) -> pulumi.Output[list[Step]]:
+    """Empty where every host existed: there Geo has been set up already."""
     if not deployment.created:
-        return pulumi.Output.from_input({})
+        return pulumi.Output.from_input([])
     places = {}
     for site in deployment.sites:
         for node in deployment.sites[site].nodes:

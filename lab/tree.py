@@ -20,6 +20,7 @@ nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
 sshd:x:101:65534::/run/sshd:/usr/sbin/nologin
 ubuntu:x:1000:1000:Ubuntu:/home/ubuntu:/bin/bash
 git:x:998:998::/var/opt/gitlab:/bin/sh
+gitlab-psql:x:996:996::/var/opt/gitlab/postgresql:/bin/sh
 registry:x:994:994::/var/opt/gitlab/registry:/bin/sh
 gitlab-www:x:999:999::/var/opt/gitlab/nginx:/bin/false
 """
@@ -31,6 +32,7 @@ sudo:x:27:ubuntu
 nogroup:x:65534:
 ubuntu:x:1000:
 git:x:998:
+gitlab-psql:x:996:
 registry:x:994:
 gitlab-www:x:999:
 """

@@ -30,17 +30,18 @@ class Place:
 
 YOURS = "your machine"
 Step = dict[str, str]
-"""{"what": in words, "run": on your own machine}."""
+"""{"site": which it is about, "what": in words, "run": on your own machine}."""
 
 
-def next_steps(d: Deployment, places: Mapping[str, Place], *, key_made: bool) -> dict[str, list[Step]]:
-    """Steps on your own machine, then those of each created site, in order.
+def next_steps(d: Deployment, places: Mapping[str, Place], *, key_made: bool) -> list[Step]:
+    """In order: your own machine's, the primary's, each secondary's; of created sites only.
 
     `places` is of every node; `key_made`: the login key is this stack's own.
     """
-    steps = {YOURS: list(_yours(d, places, key_made=key_made))}
+    steps = [{"site": YOURS, **step} for step in _yours(d, places, key_made=key_made)]
     for site in sorted(d.created, key=lambda name: name != d.primary):
-        steps[site] = list(_of_primary(d, places) if site == d.primary else _of_secondary(d, site, places))
+        own = _of_primary(d, places) if site == d.primary else _of_secondary(d, site, places)
+        steps += [{"site": site, **step} for step in own]
     return steps
 
 

@@ -29,7 +29,13 @@ def fresh(lab: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
+def existing(fresh: Lab) -> Stack:
+    return Stack(fresh, "existing")
+
+
+@pytest.fixture(scope="module")
 def dev(fresh: Lab) -> Stack:
+    """The stack that creates its hosts."""
     return Stack(fresh, "dev")
 
 

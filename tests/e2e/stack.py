@@ -90,7 +90,7 @@ def secrets(host: Host) -> dict[str, str]:
 class Running:
     """The CLI in the background: `end` waits for it, `kill` ends it and its plugins at once."""
 
-    def __init__(self, lab: Lab, *arguments: str, stack: str = "dev") -> None:
+    def __init__(self, lab: Lab, *arguments: str, stack: str = "existing") -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as this)
         self._process = subprocess.Popen(
             ["pulumi", *arguments, "--non-interactive", "--stack", stack],

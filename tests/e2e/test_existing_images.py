@@ -17,10 +17,10 @@ def digest(fresh: Lab) -> str:
     return fresh.push("london", "old/image:1", seed=b"old")
 
 
-def test_storage_is_not_changed_under_images(digest: str, dev: Stack, fresh: Lab, london: Host) -> None:
+def test_storage_is_not_changed_under_images(digest: str, existing: Stack, fresh: Lab, london: Host) -> None:
     """Refused with an explanation; the registry goes on with its images."""
     before = (files(london), london.reconfigures())
-    output = dev.fails()
+    output = existing.fails()
     assert "london-1 (site london): refused: its registry would move from filesystem" in output
     assert "the registry holds images" in output
     assert "storage.data_moved true" in output
@@ -50,13 +50,13 @@ def test_kept_storage_replicates_what_is_there(
     assert fresh.pull("london", "old/image:1") == digest
 
 
-def test_data_that_has_been_moved_is_found(digest: str, dev: Stack, fresh: Lab, london: Host) -> None:
+def test_data_that_has_been_moved_is_found(digest: str, existing: Stack, fresh: Lab, london: Host) -> None:
     """Copied as README says, and with `data_moved`, the same change goes through and the old image is at both."""
     disk = london.dir / "var/opt/gitlab/gitlab-rails/shared/registry"
     for file in (path for path in disk.rglob("*") if path.is_file()):
         key = str(file.relative_to(disk))
         fresh.s3().put_object(Bucket="acme-gitlab-registry", Key=key, Body=file.read_bytes())
-    dev.configure(lambda c: c["storage"].update(data_moved=True))
-    dev.up()
+    existing.configure(lambda c: c["storage"].update(data_moved=True))
+    existing.up()
     assert fresh.push("london", "new/image:1", seed=b"new") == fresh.pull("tokyo", "new/image:1")
     assert fresh.pull("london", "old/image:1") == fresh.pull("tokyo", "old/image:1") == digest

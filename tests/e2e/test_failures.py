@@ -16,10 +16,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def up(dev: Stack) -> Stack:
-    dev.configure(lambda c: c["ssh"].update(wait_seconds=1))
-    dev.up()
-    return dev
+def up(existing: Stack) -> Stack:
+    existing.configure(lambda c: c["ssh"].update(wait_seconds=1))
+    existing.up()
+    return existing
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def lose_power(lab: Lab, host: Host, verb: str) -> None:
     slow(host, 0.3)
     host.start()
     host.wait_ready()
-    lab.pulumi("cancel", "--yes", "dev", stack=None)
+    lab.pulumi("cancel", "--yes", "existing", stack=None)
 
 
 def test_a_node_that_is_down_fails_alone(changing: Stack, fresh: Lab, london: Host, tokyo: Host) -> None:
@@ -154,7 +154,7 @@ def test_the_engine_killed_in_the_middle_leaves_whole_nodes(
     slow(london, 0.3)
     assert london.reconfigures() == done + 1
     settle(london)
-    fresh.pulumi("cancel", "--yes", "dev", stack=None)
+    fresh.pulumi("cancel", "--yes", "existing", stack=None)
     changing.up()
     assert london.reconfigures() == done + 1
     whole(london)
@@ -195,7 +195,7 @@ def test_two_programs_on_one_node_wait_for_each_other(changing: Stack, fresh: La
 def test_another_stacks_node_is_left_alone(up: Stack, fresh: Lab) -> None:
     """A second stack with the same nodes is refused, and told which stack has them."""
     output = Stack(fresh, "replicated").fails()
-    assert "managed by the stack" in output and "/dev" in output
+    assert "managed by the stack" in output and "/existing" in output
     assert "nothing was changed on this node" in output
 
 

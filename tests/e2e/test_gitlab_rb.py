@@ -47,7 +47,7 @@ VARIANTS = {
     [("no final newline", "CRLF", True), ("own registry lines", "own from_file", False)],
 )
 def test_any_gitlab_rb_works_and_comes_back(
-    first: str, second: str, linked: bool, dev: Stack, fresh: Lab, london: Host, tokyo: Host
+    first: str, second: str, linked: bool, existing: Stack, fresh: Lab, london: Host, tokyo: Host
 ) -> None:
     """Up and destroy; owner, mode and link are kept, and what the administrator set for himself stays in force."""
     fresh.reset()
@@ -64,7 +64,7 @@ def test_any_gitlab_rb_works_and_comes_back(
         host.run("gitlab-ctl reconfigure")
         settle(host)
         given[host.name] = host.run(f"cat {GITLAB_RB}").stdout.encode()
-    dev.up()
+    existing.up()
     for host in (london, tokyo):
         lines = host.run(f"cat {GITLAB_RB}").stdout.splitlines()
         assert (
@@ -77,7 +77,7 @@ def test_any_gitlab_rb_works_and_comes_back(
     assert "geo_event" in config
     digest = fresh.push("london", "group/app:1", seed=b"1")
     assert fresh.pull("tokyo", "group/app:1") == digest
-    dev.destroy()
+    existing.destroy()
     for host in (london, tokyo):
         assert host.run(f"cat {GITLAB_RB}").stdout.encode() == given[host.name]
         stat = host.run(f"stat -L -c '%U %G %a' {GITLAB_RB}; readlink {GITLAB_RB} || true").stdout.split()

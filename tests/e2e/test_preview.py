@@ -13,12 +13,12 @@ from tests.e2e.stack import Stack
 pytestmark = pytest.mark.e2e
 
 
-def test_a_first_preview_needs_no_host(dev: Stack, fresh: Lab, london: Host, tokyo: Host) -> None:
+def test_a_first_preview_needs_no_host(existing: Stack, fresh: Lab, london: Host, tokyo: Host) -> None:
     """Both hosts are off: every setting is shown all the same. Its time is printed."""
     for host in (london, tokyo):
         host.stop()
     began = time.monotonic()
-    shown = dev.preview("--diff")
+    shown = existing.preview("--diff")
     print(f"preview: {time.monotonic() - began:.1f} s")
     assert "registry['storage']['maintenance']['readonly']['enabled']" in shown
     assert "registry['notifications']['geo_event']['url']" in shown
@@ -26,30 +26,30 @@ def test_a_first_preview_needs_no_host(dev: Stack, fresh: Lab, london: Host, tok
         host.start()
 
 
-def test_a_wrong_configuration_is_told_without_a_traceback(dev: Stack) -> None:
+def test_a_wrong_configuration_is_told_without_a_traceback(existing: Stack) -> None:
     """All at once, with key, value, consequence and example; and nothing is planned."""
-    text = dev.file.read_text()
+    text = existing.file.read_text()
 
     def spoil(config: dict[str, dict[str, dict[str, object]]]) -> None:
         config["sites"]["tokyo"]["registry_url"] = "https://registry.tokyo.example.com/path"
         config["sites"]["tokyo"]["read_only"] = False
         config["regions"] = {}
 
-    dev.configure(spoil)
-    said = dev.preview(check=False)
-    dev.file.write_text(text)
-    assert "Pulumi.dev.yaml has 3 problems; nothing was touched." in said
+    existing.configure(spoil)
+    said = existing.preview(check=False)
+    existing.file.write_text(text)
+    assert "Pulumi.existing.yaml has 3 problems; nothing was touched." in said
     for part in ("sites.tokyo.registry_url", "sites.tokyo.read_only", "regions: unknown key", "example:"):
         assert part in said
     assert "Traceback" not in said
-    assert "error" not in dev.preview()
+    assert "error" not in existing.preview()
 
 
-def test_two_sites_of_one_name_are_refused(dev: Stack) -> None:
+def test_two_sites_of_one_name_are_refused(existing: Stack) -> None:
     """YAML would keep one of the two without a word; the CLI does not."""
-    text = dev.file.read_text()
-    dev.file.write_text(text.replace("    tokyo:\n", "    london:\n"))
-    said = dev.preview(check=False)
-    dev.file.write_text(text)
+    text = existing.file.read_text()
+    existing.file.write_text(text.replace("    tokyo:\n", "    london:\n"))
+    said = existing.preview(check=False)
+    existing.file.write_text(text)
     assert "london" in said and "already" in said
     assert "Traceback" not in said

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def proven(dev: Stack) -> Stack:
+def proven(existing: Stack) -> Stack:
     """Both sites up: the positive control of all refusals below."""
-    dev.up()
-    return dev
+    existing.up()
+    return existing
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def former(london: Host, tokyo: Host) -> dict[str, dict[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def seen_while_applying(
-    dev: Stack, former: dict[str, dict[str, bytes]], london: Host, tokyo: Host
+    existing: Stack, former: dict[str, dict[str, bytes]], london: Host, tokyo: Host
 ) -> dict[str, str]:
     """The first `up`, with what `ps` showed on the nodes while it ran, and what it printed."""
     assert former
@@ -45,9 +45,9 @@ def seen_while_applying(
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    preview = dev.preview("--diff")
+    preview = existing.preview("--diff")
     try:
-        output = dev.up()
+        output = existing.up()
     finally:
         done.set()
         watcher.join()
@@ -56,9 +56,9 @@ def seen_while_applying(
     return {"preview": preview, "up": output, "ps": "\n".join(seen)}
 
 
-def test_up_configures_and_proves_both_sites(seen_while_applying: dict[str, str], dev: Stack) -> None:
+def test_up_configures_and_proves_both_sites(seen_while_applying: dict[str, str], existing: Stack) -> None:
     """The outputs say what there is, and what was proven on each node."""
-    outputs = dev.outputs()
+    outputs = existing.outputs()
     assert outputs["sites"]["london"]["role"] == "primary"
     assert outputs["sites"]["tokyo"]["storage"] == f"s3://{BUCKET}"
     assert outputs["sites"]["tokyo"]["read_only"] is True
@@ -140,11 +140,11 @@ def test_a_secondary_refuses_a_push(seen_while_applying: dict[str, str], fresh: 
 
 
 def test_a_second_up_changes_nothing_and_opens_no_session(
-    seen_while_applying: dict[str, str], dev: Stack, london: Host, tokyo: Host
+    seen_while_applying: dict[str, str], existing: Stack, london: Host, tokyo: Host
 ) -> None:
     """No SSH session, no reconfigure."""
     before = [(h.ssh_sessions(), h.reconfigures()) for h in (london, tokyo)]
-    assert "unchanged" in dev.up()
+    assert "unchanged" in existing.up()
     assert [(h.ssh_sessions(), h.reconfigures()) for h in (london, tokyo)] == before
 
 
@@ -162,17 +162,17 @@ def test_two_reconfigures_by_hand_change_nothing(
 
 
 def test_no_secret_is_anywhere_it_must_not_be(
-    seen_while_applying: dict[str, str], dev: Stack, fresh: Lab, london: Host, tokyo: Host
+    seen_while_applying: dict[str, str], existing: Stack, fresh: Lab, london: Host, tokyo: Host
 ) -> None:
     """Searched for by value: preview, output, `ps`, plain state, world-readable files. The search finds what is there."""
     # The id of an AWS access key is a name, not a secret: AWS shows it to whoever may list keys, the state as an id.
     values = {v for h in (london, tokyo) for k, v in secrets(h).items() if k != "s3_access_key"}
     lines = {line for v in values for line in v.splitlines() if len(line) >= 20 and "-----" not in line}
     assert len(lines) > 20
-    state = json.dumps(json.loads(fresh.pulumi("stack", "export", stack="dev").stdout))
+    state = json.dumps(json.loads(fresh.pulumi("stack", "export", stack="existing").stdout))
     for where, text in {**seen_while_applying, "state": state}.items():
         assert [line for line in lines if line in text] == [], where
-    shown = fresh.pulumi("stack", "export", "--show-secrets", stack="dev").stdout
+    shown = fresh.pulumi("stack", "export", "--show-secrets", stack="existing").stdout
     assert any(line in shown for line in lines)
     assert "ruby - apply" in seen_while_applying["ps"]
     patterns = "\n".join(sorted(lines))
@@ -197,26 +197,26 @@ def readable_by_others(host: Host, patterns: str) -> list[str]:
 
 
 def test_a_new_notification_secret_touches_only_its_holders(
-    seen_while_applying: dict[str, str], dev: Stack, london: Host, tokyo: Host
+    seen_while_applying: dict[str, str], existing: Stack, london: Host, tokyo: Host
 ) -> None:
     """london holds the token, tokyo does not: no session there."""
     old, elsewhere = secrets(london)["notification_secret"], tokyo.ssh_sessions()
     assert re.fullmatch(r"[A-Za-z][A-Za-z0-9]{31}", old)
-    dev.configure(lambda c: c.update(rotate={"notification_secret": 1}))
-    assert "tokyo-1-settings" not in dev.preview()
-    dev.up()
+    existing.configure(lambda c: c.update(rotate={"notification_secret": 1}))
+    assert "tokyo-1-settings" not in existing.preview()
+    existing.up()
     assert secrets(london)["notification_secret"] != old
     assert secrets(london)["http_secret"] == secrets(tokyo)["http_secret"]
     assert tokyo.ssh_sessions() == elsewhere
 
 
 def test_the_preview_shows_each_line_that_changes(
-    seen_while_applying: dict[str, str], dev: Stack, london: Host
+    seen_while_applying: dict[str, str], existing: Stack, london: Host
 ) -> None:
     """By name and value, before and after; no host is asked."""
     before = london.ssh_sessions()
-    dev.configure(lambda c: c.update(replication=False))
-    shown = dev.preview("--diff")
+    existing.configure(lambda c: c.update(replication=False))
+    shown = existing.preview("--diff")
     changing = "\n".join(line for line in shown.splitlines() if line.lstrip().startswith(("~", "+", "-")))
     name = re.escape("gitlab_rails['geo_registry_replication_enabled']")
     assert re.search(name + r'\s*: "true" => "false"', shown)
@@ -225,18 +225,18 @@ def test_the_preview_shows_each_line_that_changes(
     assert "tokyo-1-settings" in shown
     assert "london-1-settings" not in shown
     assert london.ssh_sessions() == before
-    dev.configure(lambda c: c.pop("replication"))
+    existing.configure(lambda c: c.pop("replication"))
 
 
 def test_a_host_whose_settings_were_changed_by_hand_is_set_right(
-    seen_while_applying: dict[str, str], dev: Stack, fresh: Lab, tokyo: Host
+    seen_while_applying: dict[str, str], existing: Stack, fresh: Lab, tokyo: Host
 ) -> None:
     """A new `proof` text has every node looked at: lines below the include lose, and stay in the file."""
     tokyo.run(f"echo \"registry['storage']['maintenance'] = nil\" >> {GITLAB_RB}")
     tokyo.run("gitlab-ctl reconfigure")
     settle(tokyo)
-    dev.configure(lambda c: c.update(proof="again"))
-    dev.up()
+    existing.configure(lambda c: c.update(proof="again"))
+    existing.up()
     text = tokyo.read(GITLAB_RB).decode()
     assert "registry['storage']['maintenance'] = nil" in text
     assert text.rstrip().endswith("if File.exist?('/etc/gitlab/geo-registry/settings.rb')")
@@ -248,13 +248,13 @@ def test_a_host_whose_settings_were_changed_by_hand_is_set_right(
 def test_destroy_gives_everything_back(
     seen_while_applying: dict[str, str],
     former: dict[str, dict[str, bytes]],
-    dev: Stack,
+    existing: Stack,
     fresh: Lab,
     london: Host,
     tokyo: Host,
 ) -> None:
     """gitlab.rb byte for byte, each node's own key pair, its own storage; the bucket keeps its images and it says so."""
-    output = dev.destroy()
+    output = existing.destroy()
     assert f"the images in s3://{BUCKET} stay" in output
     for host in (london, tokyo):
         settle(host)

@@ -142,7 +142,7 @@ def test_no_secret_is_repeated_in_a_report() -> None:
     assert "s3cr3t-value" not in text
 
 
-@pytest.mark.parametrize("stack", ["dev", "replicated"])
+@pytest.mark.parametrize("stack", ["dev", "existing", "replicated"])
 def test_the_committed_stacks_are_right(stack: str) -> None:
     """The examples that users start from are taken as they are."""
     given = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))["config"]

@@ -12,7 +12,7 @@ from tests.e2e.stack import Stack
 def main() -> None:
     """Without the bastion tokyo cannot be reached; through it, with its own host key pinned, it can."""
     lab = Lab.current()
-    stack = Stack(lab, "dev")
+    stack = Stack(lab, "existing")
     stack.configure(lambda c: c["ssh"].update(wait_seconds=1))
     assert "tokyo-1-settings" in stack.fails()
     bastion: dict[str, Any] = {"host": "10.99.1.10", "host_key": host_key("london-1"), "user": "ubuntu"}

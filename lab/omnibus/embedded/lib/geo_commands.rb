@@ -76,7 +76,8 @@ class GeoCommands
     parser.on('--no-wait', 'Do not ask for confirmation') { @options[:now] = true }
     parser.on('--force', 'Disable existing database even if instance is not empty') { @options[:force] = true }
     parser.on('--skip-replication-slot', 'Skip the replication slot') { @options[:skip_slot] = true }
-    %w[--skip-backup --sslmode=MODE --sslcompression=1 --recovery-target-timeline=latest --backup-timeout[=SECONDS]
+    parser.on('--sslmode=MODE', 'How the primary is verified') { |value| @options[:sslmode] = value }
+    %w[--skip-backup --sslcompression=1 --recovery-target-timeline=latest --backup-timeout[=SECONDS]
        --db_name=NAME].each { |option| parser.on(option) }
     parser.parse(arguments)
     raise OptionParser::MissingArgument, :host unless @options[:host]
@@ -110,7 +111,7 @@ class GeoCommands
 
   def copy
     password = ask("Enter the password for #{@options[:user]}@#{@options[:host]}: ")
-    connection = @options.slice(:host, :port, :user, :slot).transform_keys(&:to_s).merge('password' => password)
+    connection = @options.slice(:host, :port, :user, :slot, :sslmode).transform_keys(&:to_s).merge('password' => password)
     puts "* Starting base backup as the replicator user (#{@options[:user]})"
     first = nil
     Replica.follow(connection) { |line| break first = line }

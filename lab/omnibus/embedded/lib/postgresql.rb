@@ -2,6 +2,7 @@
 
 Encoding.default_external = Encoding::UTF_8
 require 'ipaddr'
+require 'openssl'
 require_relative 'replica'
 
 # A stand-in for PostgreSQL as far as Geo replicates it. Kept: the port, who may connect (listen_address,
@@ -24,6 +25,18 @@ class Postgresql
       'password' => postgresql['sql_replication_password'],
       'encrypted_with' => Digest::SHA256.hexdigest(settings['gitlab_rails']['db_key_base'].to_s)
     )
+  end
+
+  # Self-signed, made once: what a secondary knows its primary's database by.
+  def self.certificate
+    key = OpenSSL::PKey::RSA.new(2048)
+    made = OpenSSL::X509::Certificate.new
+    made.serial = OpenSSL::BN.rand(64)
+    made.subject = made.issuer = OpenSSL::X509::Name.parse('/CN=PostgreSQL')
+    made.public_key = key.public_key
+    made.not_before = Time.now
+    made.not_after = Time.now + 315_360_000
+    made.sign(key, OpenSSL::Digest.new('SHA256')).to_pem
   end
 
   def run
@@ -51,7 +64,7 @@ class Postgresql
     problem = refusal(hello, socket.remote_address.ip_address)
     return socket.puts(problem) if problem
 
-    socket.puts('ok')
+    socket.puts("ok #{Digest::SHA256.file(Lab.path(Replica::CERTIFICATE)).hexdigest}")
     stream(socket)
   rescue SystemCallError, IOError, JSON::ParserError
     nil # It went away.

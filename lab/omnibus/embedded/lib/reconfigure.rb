@@ -102,7 +102,7 @@ class Reconfigure
 
   # Of a database that is filled for the first time, unless somebody has chosen one; taken away after a day.
   def root_password(rails)
-    return if File.exist?("#{RAILS_ETC}/gitlab.yml") || rails['auto_migrate'] == false || ENV['GITLAB_ROOT_PASSWORD']
+    return if File.exist?(Lab.path("#{RAILS_ETC}/gitlab.yml")) || rails['auto_migrate'] == false || ENV['GITLAB_ROOT_PASSWORD']
 
     text = "# This password is valid only until it is changed.\n\nPassword: #{SecureRandom.base64(32)}\n"
     @resources.file('/etc/gitlab/initial_root_password', text, mode: 0o600, sensitive: true)
@@ -112,6 +112,10 @@ class Reconfigure
     @postgresql = Postgresql.config(@settings)
     return @resources.delete(Postgresql::CONFIG) unless @postgresql
 
+    unless File.exist?(Lab.path(Replica::CERTIFICATE))
+      @resources.directory(File.dirname(Replica::CERTIFICATE), owner: 'gitlab-psql', mode: 0o755)
+      @resources.file(Replica::CERTIFICATE, Postgresql.certificate, owner: 'gitlab-psql', mode: 0o644)
+    end
     @resources.file(Postgresql::CONFIG, @postgresql, owner: 'git', mode: 0o600, restart: %w[postgresql])
   end
 

@@ -12,6 +12,8 @@ class Replica
   # Of which secret the encrypted columns were made: that of the primary.
   KEY = "#{SiteDatabase::DIRECTORY}/encrypted-with".freeze
   DATA = "#{SiteDatabase::DIRECTORY}/gitlab.json".freeze
+  CERTIFICATE = "#{SiteDatabase::DIRECTORY}/data/server.crt".freeze
+  ROOT_CERTIFICATE = "#{SiteDatabase::DIRECTORY}/.postgresql/root.crt".freeze
 
   class Refused < StandardError; end
 
@@ -42,12 +44,23 @@ class Replica
     Socket.tcp(connection['host'], connection['port'], connect_timeout: seconds) do |socket|
       socket.puts(JSON.generate(connection.slice('user', 'password', 'slot')))
       answer = socket.gets.to_s.chomp
-      raise Refused, answer unless answer == 'ok'
+      raise Refused, answer unless answer.start_with?('ok')
+
+      verify(connection, answer.delete_prefix('ok '))
 
       while (line = socket.gets)
         yield line
       end
     end
+  end
+
+  # With sslmode=verify-ca the primary must have the very certificate that was installed here.
+  def self.verify(connection, shown)
+    return unless connection['sslmode'] == 'verify-ca'
+
+    root = Lab.path(ROOT_CERTIFICATE)
+    raise Refused, "root certificate file \"#{ROOT_CERTIFICATE}\" does not exist" unless File.exist?(root)
+    raise Refused, 'SSL error: certificate verify failed' unless shown == Digest::SHA256.file(root).hexdigest
   end
 
   # Rails can read what another site's Rails has encrypted only with the same secret.
