@@ -8,29 +8,21 @@ its policies are enforced.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import secrets
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 
-from moto.ec2.models.instances import Instance
-from moto.iam.models import iam_backends
-from moto.sts.models import sts_backends
-
 from lab.cloud import wanted
-from lab.cloud.account import profile_role
 from lab.cloud.addresses import METADATA, METADATA_PORT
+from lab.cloud.metadata_facts import LIFETIME, facts
 
-LIFETIME = 6 * 3600
 TTL = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 CLONE_NEWNET = 0x40000000
-FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass
@@ -126,81 +118,7 @@ class Service:
             return 401, ""
         if token is not None and self._tokens.get(token, 0) < time.monotonic():
             return 401, ""
-        return _find(path, self._tree(instance))
-
-    def _tree(self, instance: Instance) -> dict[str, str]:
-        """Path below /latest → text."""
-        machine = wanted.read().machines[self.id]
-        meta = {
-            "ami-id": instance.image_id,
-            "instance-id": self.id,
-            "instance-type": instance.instance_type,
-            "local-hostname": instance.private_dns_name,
-            "local-ipv4": machine.private,
-            "mac": instance.nics[0].mac_address,
-            "placement/availability-zone": str(instance.availability_zone),
-            "placement/region": machine.region,
-            "security-groups": "\n".join(group.name for group in instance.security_groups),
-        }
-        if machine.public:
-            meta |= {"public-ipv4": machine.public, "public-hostname": _dns_name(machine)}
-        if key := wanted.public_key(self.id):
-            meta["public-keys/0/openssh-key"] = key
-        meta |= self._role(instance, machine.region)
-        tree = {f"meta-data/{path}": text for path, text in meta.items()}
-        tree["dynamic/instance-identity/document"] = _identity(instance, machine)
-        if data := wanted.user_data(self.id):
-            tree["user-data"] = data.decode(errors="replace")
-        return tree
-
-    def _role(self, instance: Instance, region: str) -> dict[str, str]:
-        found = profile_role(instance)
-        if found is None:
-            return {}
-        profile, role = found
-        now = datetime.now(UTC).strftime(FORMAT)
-        info = {
-            "Code": "Success",
-            "LastUpdated": now,
-            "InstanceProfileArn": profile,
-            "InstanceProfileId": self.id,
-        }
-        name = role.rpartition("/")[2]
-        return {
-            "iam/info": json.dumps(info, indent=2),
-            f"iam/security-credentials/{name}": json.dumps(self._assume(role, region, instance), indent=2),
-        }
-
-    def _assume(self, role: str, region: str, instance: Instance) -> dict[str, str]:
-        """Credentials of the role for this instance, the same ones until they are about to end."""
-        now = datetime.now(UTC)
-        if not _trusts_ec2(role, instance.owner_id):
-            return {
-                "Code": "AssumeRoleUnauthorizedAccess",
-                "Message": f"EC2 cannot assume the role {role.rpartition('/')[2]}.",
-                "LastUpdated": now.strftime(FORMAT),
-            }
-        known = self._credentials.get(role)
-        if known is None or datetime.strptime(known["Expiration"], FORMAT).replace(tzinfo=UTC) < now:
-            assumed = sts_backends[instance.owner_id]["aws"].assume_role(
-                region_name=region,
-                role_session_name=self.id,
-                role_arn=role,
-                policy="",
-                duration=LIFETIME,
-                external_id="",
-            )
-            known = {
-                "Code": "Success",
-                "LastUpdated": now.strftime(FORMAT),
-                "Type": "AWS-HMAC",
-                "AccessKeyId": assumed.access_key_id,
-                "SecretAccessKey": assumed.secret_access_key,
-                "Token": assumed.session_token,
-                "Expiration": (now + timedelta(seconds=LIFETIME)).strftime(FORMAT),
-            }
-            self._credentials[role] = known
-        return known
+        return _find(path, facts(self.id, instance, self._credentials))
 
 
 class _Server(ThreadingHTTPServer):
@@ -243,37 +161,3 @@ def _error(status: int) -> bytes:
         f'<?xml version="1.0" encoding="iso-8859-1"?>\n<html><head><title>{status} - {title}</title></head>'
         f"<body><h1>{status} - {title}</h1></body></html>\n"
     ).encode()
-
-
-def _dns_name(machine: wanted.Machine) -> str:
-    zone = "compute-1" if machine.region == "us-east-1" else f"{machine.region}.compute"
-    return f"ec2-{(machine.public or '').replace('.', '-')}.{zone}.amazonaws.com"
-
-
-def _identity(instance: Instance, machine: wanted.Machine) -> str:
-    document = {
-        "accountId": instance.owner_id,
-        "architecture": instance.architecture,
-        "availabilityZone": instance.availability_zone,
-        "imageId": instance.image_id,
-        "instanceId": machine.id,
-        "instanceType": instance.instance_type,
-        "pendingTime": instance.launch_time.strftime(FORMAT),
-        "privateIp": machine.private,
-        "region": machine.region,
-        "version": "2017-09-30",
-    }
-    return json.dumps(document, indent=2)
-
-
-def _trusts_ec2(role: str, account: str) -> bool:
-    """Whether the role's trust policy lets EC2 assume it."""
-    document = iam_backends[account]["aws"].get_role_by_arn(role).assume_role_policy_document
-    statements = json.loads(document)["Statement"]
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal", {})
-        services = principal.get("Service", []) if isinstance(principal, dict) else []
-        allowed = statement.get("Effect") == "Allow" and "sts:AssumeRole" in statement.get("Action", "")
-        if allowed and "ec2.amazonaws.com" in ([services] if isinstance(services, str) else services):
-            return True
-    return False

@@ -10,20 +10,11 @@ from typing import Any
 
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
-from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupRule
 from moto.route53.models import route53_backends
 
+from lab.cloud import rules
+
 EVERYWHERE = "0.0.0.0/0"
-
-
-@dataclass(frozen=True, order=True)
-class Rule:
-    """What one rule of a security group lets through; `ports` are "22", "80-443", or "" for all of them."""
-
-    egress: bool
-    protocol: str
-    ports: str
-    networks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,7 @@ class Machine:
     subnet: str
     cidr: str
     resolver: str
-    rules: tuple[Rule, ...]
+    rules: tuple[rules.Rule, ...]
     booted: int
     """Changes with each start and reboot."""
 
@@ -148,7 +139,7 @@ def _machine(backend: Any, one: Instance) -> Machine:
         subnet=subnet.id,
         cidr=str(subnet.cidr_block),
         resolver=str(ipaddress.ip_network(vpc.cidr_block)[2]),
-        rules=tuple(sorted({rule for group in _groups(one) for rule in _rules(backend, group)})),
+        rules=rules.of(one, _instances(backend)),
         booted=getattr(one, "lab_boots", 0),
     )
 
@@ -192,40 +183,6 @@ def _has_gateway(backend: Any, vpc: str, subnet: str) -> bool:
             if route.destination_cidr_block == EVERYWHERE and gateway is not None and gateway.vpc is not None:
                 return bool(gateway.vpc.id == vpc)
     return False
-
-
-# -- firewalls
-
-
-def _groups(one: Instance) -> list[SecurityGroup]:
-    """moto adds the groups of the interface to those of the instance, also ones that were taken away."""
-    return list(one.security_groups or one.nics[0].group_set)
-
-
-def _rules(backend: Any, group: SecurityGroup) -> Iterator[Rule]:
-    for egress, rules in ((False, group.ingress_rules), (True, group.egress_rules)):
-        for rule in list(rules):
-            networks = ipaddress.collapse_addresses(_networks(backend, rule))
-            if texts := tuple(str(network) for network in networks):
-                yield Rule(egress, str(rule.ip_protocol), _ports(rule), texts)
-
-
-def _ports(rule: SecurityGroupRule) -> str:
-    first, last = rule.from_port, rule.to_port
-    if rule.ip_protocol not in {"tcp", "udp"} or first is None or (first, last) in {(0, 65535), (-1, -1)}:
-        return ""
-    return f"{first}" if first == last else f"{first}-{last}"
-
-
-def _networks(backend: Any, rule: SecurityGroupRule) -> Iterator[ipaddress.IPv4Network]:
-    """A rule's range; for a group that it names, the private addresses of its members."""
-    if rule.cidr_ipv4:
-        yield ipaddress.IPv4Network(rule.cidr_ipv4, strict=False)
-    named = rule.source_group.get("GroupId")
-    if named:
-        for one in _instances(backend):
-            if one.state != "terminated" and one.nics and named in {group.id for group in _groups(one)}:
-                yield ipaddress.IPv4Network(str(one.nics[0].private_ip_address))
 
 
 # -- names
