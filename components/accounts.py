@@ -44,9 +44,9 @@ def _provider(name: str, region: str, tags: dict[str, str]) -> aws.Provider:
         name,
         region=region,
         default_tags=aws.ProviderDefaultTagsArgs(tags=tags),
-        # Of 25, its default, each with twice the pause of the one before: a lasting shortage of servers would
-        # be told after hours. These are minutes.
-        max_retries=10,
+        # Its default of 25, each with twice the pause of the one before, would tell of a lasting shortage of
+        # servers after hours. Six outlast half a minute of throttling.
+        max_retries=6,
     )
 
 

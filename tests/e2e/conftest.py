@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from lab.api import Lab
 from lab.host import Host
-from tests.e2e.stack import Stack
+from tests.e2e.stack import MEASURED, Stack
+
+
+@pytest.fixture(autouse=True)
+def _measured(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Hands on the times that a test and its fixtures took note of."""
+    yield
+    for line in MEASURED:
+        record_property("measured", line)
+    MEASURED.clear()
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,15 @@ OURS = "/etc/gitlab/geo-registry"
 NAMESPACE = "gitlab-geo-registry:"
 
 
+MEASURED: list[str] = []
+"""Times that the present test has taken note of."""
+
+
+def measured(what: str, seconds: float) -> None:
+    """Have a time shown when all tests are over."""
+    MEASURED.append(f"{what}: {seconds:.1f} s")
+
+
 class Stack:
     """A stack of the lab's project: the CLI as a user runs it, and its configuration file."""
 
@@ -29,10 +38,10 @@ class Stack:
         self.file = lab.dir / "project" / f"Pulumi.{name}.yaml"
 
     def up(self, *, check: bool = True) -> str:
-        """`pulumi up`; its output, and its time printed."""
+        """`pulumi up`; its output. Its time is told when all tests are over."""
         began = time.monotonic()
         done = self.lab.pulumi("up", "--yes", "--skip-preview", stack=self.name, check=check)
-        print(f"pulumi up ({self.name}): {time.monotonic() - began:.1f} s, exit {done.returncode}")
+        measured(f"pulumi up ({self.name}), exit {done.returncode}", time.monotonic() - began)
         if not check:
             assert done.returncode != 0, f"this up must fail:\n{done.stdout}"
         return done.stdout + done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from lab.api import Lab
 from lab.host import Host
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, measured
 
 pytestmark = pytest.mark.e2e
 
@@ -19,7 +19,7 @@ def test_a_first_preview_needs_no_host(existing: Stack, fresh: Lab, london: Host
         host.stop()
     began = time.monotonic()
     shown = existing.preview("--diff")
-    print(f"preview: {time.monotonic() - began:.1f} s")
+    measured("first preview", time.monotonic() - began)
     assert "registry['storage']['maintenance']['readonly']['enabled']" in shown
     assert "registry['notifications']['geo_event']['url']" in shown
     for host in (london, tokyo):

@@ -6,7 +6,7 @@ import pytest
 
 from lab.api import Lab
 from lab.host import Host
-from tests.e2e.stack import Stack, files
+from tests.e2e.stack import Stack, files, measured
 
 pytestmark = pytest.mark.e2e
 REPOSITORY = "group/app"
@@ -25,7 +25,7 @@ def arrives(lab: Lab, tag: str, digest: str | None) -> float:
 def test_an_image_is_copied_by_event_worker_and_registry(up: str, fresh: Lab) -> None:
     """Pushed through GitLab's token service, pulled from tokyo with an equal digest; the time is printed."""
     digest = fresh.push("london", f"{REPOSITORY}:1", seed=b"one")
-    print(f"push to copy: {arrives(fresh, '1', digest):.1f} s")
+    measured("from push to copy", arrives(fresh, "1", digest))
     assert fresh.pull("tokyo", f"{REPOSITORY}:1") == digest
 
 

@@ -39,11 +39,12 @@ class Main
     end
   end
 
-  # The key pair in use; for a server that is new, one like those that omnibus makes. Touches nothing.
+  # The key pair in use; for a server that is new a pair of its own, since its image may have brought one that everybody
+  # has. Touches nothing.
   def adopt
-    registry = Omnibus.registry_secrets
-    key, certificate = registry.values_at('internal_key', 'internal_certificate')
-    key, certificate = Omnibus.make_pair if @order['created'] && !key && !certificate
+    return adopted(*Omnibus.make_pair) if @order['created']
+
+    key, certificate = Omnibus.registry_secrets.values_at('internal_key', 'internal_certificate')
     unless key && certificate && Omnibus.pair?(key, certificate)
       raise Failure.new('no registry key pair to take over', cause: "#{Omnibus::SECRETS_JSON} has no matching internal_key and internal_certificate",
                                                              remedy: 'set registry_external_url there, run `gitlab-ctl reconfigure`, then `pulumi up` again')
@@ -54,6 +55,10 @@ class Main
                         cause: "#{Omnibus::KEY} was replaced by hand; #{Omnibus::SECRETS_JSON} has another",
                         remedy: 'run `gitlab-ctl reconfigure` and `gitlab-ctl restart registry` on the primary, then `pulumi up` again')
     end
+    adopted(key, certificate)
+  end
+
+  def adopted(key, certificate)
     { 'registry_key' => key, 'registry_certificate' => certificate, 'fingerprint' => Omnibus.fingerprint(certificate) }
   end
 

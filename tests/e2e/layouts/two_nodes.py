@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.api import Lab
 from lab.sites import host_key
-from tests.e2e.stack import Stack
+from tests.e2e.stack import GITLAB_RB, OURS, Stack
 
 
 def configure(config: dict[str, Any]) -> None:
@@ -27,6 +27,12 @@ def configure(config: dict[str, Any]) -> None:
             "ssh": {"port": 2222, "user": "ubuntu"},
         },
     }
+
+
+def move(config: dict[str, Any]) -> None:
+    """The node tokyo-sidekiq becomes the server that tokyo-web was; its former server leaves the stack."""
+    there = {"host": "10.20.0.11", "host_key": host_key("tokyo-web"), "roles": ["rails", "registry"]}
+    config["sites"]["tokyo"]["nodes"] = {"tokyo-sidekiq": there}
 
 
 def main() -> None:
@@ -49,6 +55,12 @@ def main() -> None:
     sessions = [host.ssh_sessions() for host in lab.hosts()]
     stack.up()
     assert [host.ssh_sessions() for host in lab.hosts()] == sessions
+    stack.configure(move)
+    stack.up()
+    left, kept = lab.host("tokyo-sidekiq"), lab.host("tokyo-web")
+    assert not left.exists(OURS), "the former server was not given back"
+    assert b"geo-registry" not in left.read(GITLAB_RB)
+    assert kept.exists(OURS), "the new server was given back with the node that it was before"
     time.sleep(0.5)
     stack.destroy()
     assert len({lab.host(name).read(key) for name in ("london-1", "tokyo-web")}) == 2

@@ -1,0 +1,72 @@
+"""A primary that exists and a secondary that is created, with a Sidekiq server of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.api import Lab
+from lab.host import Host
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.e2e
+KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
+
+
+@pytest.fixture(scope="module")
+def up(existing: Stack, fresh: Lab) -> Stack:
+    existing.configure(lambda c: c["sites"].update(tokyo=TOKYO))
+    existing.up()
+    assert set(fresh.instances()) == {"tokyo-1", "tokyo-2"}
+    return existing
+
+
+TOKYO: dict[str, Any] = {
+    "external_url": "https://gitlab.tokyo.example.com",
+    "registry_url": "https://registry.tokyo.example.com:5050",
+    "aws": {
+        "region": "ap-northeast-1",
+        "cidr": "10.120.0.0/16",
+        "admin_cidrs": ["198.51.100.7/32"],
+        "client_cidrs": ["0.0.0.0/0"],
+        "hosted_zone": "example.com",
+        "instance_type": "m7g.large",
+        "termination_protection": False,
+    },
+    "nodes": {"tokyo-1": {"roles": ["rails", "registry"]}, "tokyo-2": {"roles": ["sidekiq"]}},
+}
+
+
+def test_both_kinds_of_sites_are_proven_with_one_key(up: Stack, fresh: Lab, london: Host) -> None:
+    """The existing primary's key reaches both created servers; the secondary reads by its role, the primary by a key."""
+    created = fresh.instances()
+    assert created["tokyo-1"].read(KEY) == created["tokyo-2"].read(KEY) == london.read(KEY)
+    proof = up.outputs()["proof"]
+    assert proof["tokyo"]["tokyo-1"]["own registry refuses a push (read-only)"] == "405"
+    assert "london's registry accepts a pull-only token signed here" in proof["tokyo"]["tokyo-2"]
+    assert b"accesskey" in london.read("/var/opt/gitlab/registry/config.yml")
+    assert b"accesskey" not in created["tokyo-1"].read("/var/opt/gitlab/registry/config.yml")
+
+
+def test_nothing_is_done_twice_and_a_change_reaches_who_it_is_for(
+    up: Stack, fresh: Lab, london: Host
+) -> None:
+    """A second `up` opens no session; replication stated off touches the secondary only."""
+    hosts = {"london": london, **fresh.instances()}
+    before = {name: host.ssh_sessions() for name, host in hosts.items()}
+    up.up()
+    assert {name: host.ssh_sessions() for name, host in hosts.items()} == before
+    up.configure(lambda c: c.update(replication=False))
+    up.up()
+    after = {name: host.ssh_sessions() for name, host in hosts.items()}
+    assert after == {**before, "tokyo-1": before["tokyo-1"] + 1, "tokyo-2": before["tokyo-2"] + 1}
+
+
+def test_destroy_gives_the_existing_site_back_and_takes_the_created_one_away(
+    up: Stack, fresh: Lab, london: Host
+) -> None:
+    """gitlab.rb of london without our line; tokyo's servers are gone."""
+    up.destroy()
+    assert b"geo-registry" not in london.read("/etc/gitlab/gitlab.rb")
+    assert fresh.instances() == {}
