@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from flask import has_request_context, request
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -32,6 +33,7 @@ from lab import aws_patches
 from lab.authority import Authority
 from lab.cloud import account, faults, lets_encrypt
 from lab.cloud.hypervisor import Hypervisor
+from lab.services import PLAIN
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -163,15 +165,16 @@ def _answer(start_response: StartResponse, status: str, kind: str, text: str) ->
 
 
 def judge_transport() -> None:
-    """Have moto know that a request came over TLS; it takes every conditional Deny for an unconditional one.
+    """Have moto know which requests came over TLS; it takes every conditional Deny for an unconditional one.
 
-    The lab's hosts reach S3 through a TLS front only, and the engine's plain endpoint stands for AWS' own.
+    Only what has come through the plain side of the front has not: the engine's endpoint stands for AWS' own.
     """
     judge = IAMPolicyStatement.is_action_permitted
 
     def judged(self: IAMPolicyStatement, *arguments: Any, **named: Any) -> PermissionResult:
         over_tls = {"Bool": {"aws:SecureTransport": "false"}}
-        if self._statement["Effect"] == "Deny" and self._statement.get("Condition") == over_tls:
+        plain = has_request_context() and PLAIN in request.headers
+        if self._statement["Effect"] == "Deny" and self._statement.get("Condition") == over_tls and not plain:
             return PermissionResult.NEUTRAL
         return judge(self, *arguments, **named)
 

@@ -20,6 +20,8 @@ from lab.cloud.names import PID_FILE, RECORDS
 from lab.sites import SERVICES_ADDRESS, Layout
 from lab.tree import write
 
+PLAIN = "X-Lab-Without-Tls"
+"""The header of requests that reached AWS without TLS."""
 AWS_ENDPOINT = f"http://{SERVICES_ADDRESS}:5000"
 REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1")
 # Services see nothing of the user's environment: a stray AWS_* or proxy variable would change what they do.
@@ -112,7 +114,7 @@ def start_dns(layout: Layout, log: Path) -> None:
 
 
 def start_front(authority: Authority, directory: Path, log: Path) -> None:
-    """TLS for AWS and Let's Encrypt: hosts reach "S3" by its real names, without any regionendpoint."""
+    """AWS and Let's Encrypt by their real names, without any regionendpoint: with TLS, and S3 without."""
     names = [
         "acme-v02.api.letsencrypt.org",
         "s3.amazonaws.com",
@@ -139,6 +141,17 @@ events {{ worker_connections 512; }}
 http {{
   access_log off;
 {temporary}
+  server {{
+    listen {SERVICES_ADDRESS}:80;
+    client_max_body_size 0;
+    location / {{
+      proxy_pass {AWS_ENDPOINT};
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header {PLAIN} yes;
+      proxy_set_header Connection "";
+    }}
+  }}
   server {{
     listen {SERVICES_ADDRESS}:443 ssl;
     ssl_certificate {directory}/aws.crt;

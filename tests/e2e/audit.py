@@ -22,6 +22,7 @@ def findings(lab: Lab, regions: tuple[str, ...], *, bucket: str) -> list[str]:
         ec2 = lab.ec2(region)
         found += _groups(ec2)
         found += _servers(ec2)
+        found += _untagged(ec2)
     found += _policies(lab, bucket)
     found += _buckets(lab)
     return found
@@ -59,6 +60,31 @@ def _servers(ec2: Any) -> Iterator[str]:
                     yield f"{name} has a disk that is not encrypted"
                 if volume["VolumeType"] != "gp3":
                     yield f"{name} has a disk of type {volume['VolumeType']}"
+
+
+def _untagged(ec2: Any) -> Iterator[str]:
+    own = [{"Name": "is-default", "Values": ["false"]}]
+    vpcs = [vpc["VpcId"] for vpc in ec2.describe_vpcs(Filters=own)["Vpcs"]]
+    inside = [{"Name": "vpc-id", "Values": vpcs or ["none"]}]
+    attached = [{"Name": "attachment.vpc-id", "Values": vpcs or ["none"]}]
+    running = [{"Name": "instance-state-name", "Values": ["running"]}]
+    things = {
+        "VpcId": ec2.describe_vpcs(Filters=own)["Vpcs"],
+        "SubnetId": ec2.describe_subnets(Filters=inside)["Subnets"],
+        "GroupId": ec2.describe_security_groups(Filters=inside)["SecurityGroups"],
+        "InternetGatewayId": ec2.describe_internet_gateways(Filters=attached)["InternetGateways"],
+        "AllocationId": ec2.describe_addresses()["Addresses"],
+        "KeyPairId": ec2.describe_key_pairs()["KeyPairs"],
+        "VolumeId": ec2.describe_volumes()["Volumes"],
+        "InstanceId": [
+            i for r in ec2.describe_instances(Filters=running)["Reservations"] for i in r["Instances"]
+        ],
+    }
+    wanted = {"pulumi-stack", "gitlab-geo-site", "gitlab-geo-role"}
+    for key, found in things.items():
+        for thing in found:
+            if missing := wanted - {tag["Key"] for tag in thing.get("Tags", [])}:
+                yield f"{thing[key]} has no tag {', '.join(sorted(missing))}"
 
 
 def _policies(lab: Lab, bucket: str) -> Iterator[str]:

@@ -94,7 +94,7 @@ def test_the_review_finds_what_is_wide(created: dict[str, Host], fresh: Lab) -> 
     for said in (
         "wide is open to the world on 22-22", "wide lets everything out", "user wide may do", "user wide may reach",
         "wide-bucket has not got a public access block", "wide-bucket is not versioned",
-        f"{server} tells its metadata without a token", f"{server} has a disk that is not encrypted",
+        f"{server} has no tag gitlab-geo-role", f"{server} tells its metadata without a token", f"{server} has a disk that is not encrypted",
     ):  # fmt: skip
         assert said in text
     assert findings(fresh, (LONDON, TOKYO), bucket=BUCKET) == []

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 
+import boto3
 import pytest
 
 from lab.api import Lab
@@ -123,6 +124,22 @@ def test_a_push_between_the_workers_two_listings_loses_nothing(
     assert fresh.tags("london", "group/app")["late"] == late
     assert fresh.pull("tokyo", "group/app:late") == late
     assert "405" in tokyo.run("cat /var/log/gitlab/sidekiq/current").stdout
+
+
+def test_the_bucket_refuses_whoever_comes_without_tls(
+    seen_while_applying: dict[str, str], fresh: Lab
+) -> None:
+    """Also the account's administrator; the same request over TLS is answered."""
+    account = boto3.Session(fresh.aws.access_key_id, fresh.aws.secret_access_key, region_name="eu-west-1")
+    bundle = str(fresh.dir / "ca/ca-certificates.crt")
+    key = fresh.s3().list_objects_v2(Bucket=BUCKET)["Contents"][0]["Key"]
+    for scheme, status in (("http", 403), ("https", 200)):
+        s3 = account.client("s3", endpoint_url=f"{scheme}://s3.eu-west-1.amazonaws.com", verify=bundle)
+        try:
+            found = s3.get_object(Bucket=BUCKET, Key=key)["ResponseMetadata"]["HTTPStatusCode"]
+        except s3.exceptions.ClientError as error:
+            found = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        assert found == status, scheme
 
 
 def test_a_deleted_tag_goes_at_both(seen_while_applying: dict[str, str], fresh: Lab) -> None:
