@@ -11,8 +11,9 @@ TESTS = Path(__file__).parent
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The times that tests took note of, wherever they ran: nothing is asserted about them."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    lines = [text for report in reports for name, text in report.user_properties if name == "measured"]
+    reports = [report for kind in terminalreporter.stats for report in terminalreporter.getreports(kind)]
+    ended = [report for report in reports if getattr(report, "when", "") == "teardown"]
+    lines = [text for report in ended for name, text in report.user_properties if name == "measured"]
     if lines:
         terminalreporter.section("measured")
         for line in lines:
