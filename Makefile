@@ -12,7 +12,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo lab test check static unit components lab-tests e2e format clean
+.PHONY: help setup demo lab test check static unit components lab-tests e2e bench format clean
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
@@ -51,6 +51,10 @@ lab-tests: setup ## tests of the lab itself
 
 e2e: setup ## end-to-end tests in a lab
 	@$(IN_LAB) tests/e2e
+
+NODES ?=
+bench: setup ## the program beside Ansible and bare SSH, on 2 to 24 lab nodes, 20 minutes; NODES="2 6" for less
+	@$(BIN)/python -m benchmarks $(NODES)
 
 format: setup ## formats the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

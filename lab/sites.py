@@ -112,6 +112,26 @@ TOKYO_TWO_NODES = Site(
     ),
 )
 
+PLACES = ("london", "tokyo", "sydney", "toronto")
+
+
+def many(count: int) -> Layout:
+    """For benchmarks: so many nodes with all of GitLab, a quarter of them (at least one) at the primary."""
+    sizes = [max(1, count // 4)]
+    rest, secondaries = count - sizes[0], min(len(PLACES) - 1, count - 1)
+    sizes += [rest // secondaries + (number < rest % secondaries) for number in range(secondaries)]
+    return Layout(
+        tuple(
+            Site(
+                place,
+                "secondary" if net else "primary",
+                tuple(Node(f"{place}-{n}", f"10.{net + 1}0.0.{10 + n}") for n in range(1, size + 1)),
+            )
+            for net, (place, size) in enumerate(zip(PLACES, sizes, strict=False))
+        )
+    )
+
+
 LAYOUTS = {
     "default": Layout((LONDON, TOKYO)),
     "two-nodes": Layout((LONDON, TOKYO_TWO_NODES)),
@@ -120,6 +140,7 @@ LAYOUTS = {
     "aws": Layout((), ()),
     # No GitLab yet: what a new machine is, and the lab that starts fastest.
     "bare": Layout((), (Node("london-1", "10.10.0.11", runs=()), Node("tokyo-1", "10.20.0.11", runs=()))),
+    **{f"bench-{count}": many(count) for count in (2, 6, 12, 24)},
 }
 
 

@@ -1,0 +1,1 @@
+"""`make bench`: the program, Ansible and bare SSH side by side, for the same result on lab nodes."""
