@@ -100,6 +100,25 @@ def test_the_review_finds_what_is_wide(created: dict[str, Host], fresh: Lab) -> 
     assert findings(fresh, (LONDON, TOKYO), bucket=BUCKET) == []
 
 
+def test_no_private_key_is_in_plain_sight(created: dict[str, Host], dev: Stack, fresh: Lab) -> None:
+    """Searched for by value: the login key, host keys and the registry key, in preview, state and user data."""
+    login = fresh.pulumi("stack", "output", "login_key", "--show-secrets", stack="dev").stdout
+    london = created["london-1"]
+    host_key = london.read("/etc/ssh/ssh_host_ed25519_key").decode()
+    registry_key = london.read("/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key").decode()
+    state = fresh.pulumi("stack", "export", stack="dev").stdout
+    opened = fresh.pulumi("stack", "export", "--show-secrets", stack="dev").stdout
+    ask = "curl -s -H \"X-aws-ec2-metadata-token: $(curl -s -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {0}/latest/api/token)\" {0}/latest/user-data"
+    user_data = london.run(ask.format("http://127.0.0.169")).stdout
+    shown = {"preview": dev.preview("--diff"), "state": state}
+    for name, key in (("login", login), ("host", host_key), ("registry", registry_key)):
+        # The first line of OpenSSH's format is the same in all keys.
+        lines = [line for line in key.splitlines()[2:] if len(line) > 30 and "-----" not in line]
+        assert lines and any(line in opened for line in lines), name
+        assert [where for where, text in shown.items() for line in lines if line in text] == [], name
+        assert any(line in user_data for line in lines) == (name == "host")
+
+
 def test_only_what_the_configuration_says_is_reachable(created: dict[str, Host], fresh: Lab) -> None:
     """The peers reach each other's registry; PostgreSQL of the primary is for the secondary, and not the other way."""
     london, tokyo = created["london-1"], created["tokyo-1"]
