@@ -22,7 +22,7 @@ class SiteFirewall(pulumi.ComponentResource):
         networks: Mapping[str, SiteNetwork],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        rules = list(firewall.rules(deployment, site))
+        rules = firewall.rules(deployment, site)
         super().__init__("gitlabgeo:index:SiteFirewall", f"{site}-firewall", {}, opts)
         here = pulumi.ResourceOptions(parent=self)
         addresses = {node: eip for network in networks.values() for node, eip in network.addresses.items()}

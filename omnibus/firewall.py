@@ -31,11 +31,18 @@ class Rule:
     why: str
 
 
-def rules(d: Deployment, site: str) -> Iterator[Rule]:
-    """Every rule of a created site's security group.
+def rules(d: Deployment, site: str) -> list[Rule]:
+    """Every rule of a created site's security group, once: AWS refuses a second one that says the same.
 
     The ports between sites are those of GitLab's page on Geo ("Firewall rules"), the registry's among them.
     """
+    found: dict[object, Rule] = {}
+    for rule in _rules(d, site):
+        found.setdefault((rule.way, rule.ports, rule.peer), rule)
+    return list(found.values())
+
+
+def _rules(d: Deployment, site: str) -> Iterator[Rule]:
     aws = d.created[site]
     for port in sorted({d.ssh_of(site, node).port or 22 for node in d.sites[site].nodes}):
         for cidr in aws.admin_cidrs:
@@ -60,7 +67,7 @@ def rules(d: Deployment, site: str) -> Iterator[Rule]:
         yield Rule(f"{port}-to-anywhere", "egress", (port, port), "0.0.0.0/0", "said in egress_ports")
     if len(d.sites[site].nodes) > 1:
         for way in ("ingress", "egress"):
-            yield Rule(f"{way}-within", way, (0, 65535), "self", "the nodes of one GitLab")
+            yield Rule("within", way, (0, 65535), "self", "the nodes of one GitLab")
     for other in d.sites:
         yield from _between(d, site, other)
 

@@ -17,7 +17,7 @@ _WIDEST_FOR_ADMINS = 8
 
 def problems(d: Deployment) -> Iterator[Problem]:
     """Every contradiction in what is said about hosts and their networks."""
-    for check in (_given, _created, _ranges, _overlaps, _who, _tls, _names):
+    for check in (_given, _created, _ranges, _twice, _overlaps, _who, _tls, _names):
         yield from check(d)
 
 
@@ -105,6 +105,24 @@ def _all_ranges(d: Deployment) -> Iterator[tuple[str, str, int, int]]:
         )
         if aws.cidr:
             yield f"{at}.cidr", aws.cidr, 16, 24
+
+
+def _twice(d: Deployment) -> Iterator[Problem]:
+    for name, site in d.sites.items():
+        lists: dict[str, list[str] | list[int]] = {"peer_cidrs": site.peer_cidrs}
+        if site.aws:
+            lists |= {
+                f"aws.{key}": getattr(site.aws, key)
+                for key in ("admin_cidrs", "client_cidrs", "egress_ports")
+            }
+        for key, given in lists.items():
+            if len(set(given)) < len(given):
+                yield Problem(
+                    f"sites.{name}.{key}",
+                    f"{given} says one thing twice",
+                    "AWS refuses a rule that is there already",
+                    f"{sorted(set(given))}",
+                )
 
 
 def _network(text: str | None) -> IPv4Network | None:

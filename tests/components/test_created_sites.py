@@ -172,13 +172,29 @@ def test_an_existing_primary_and_a_created_secondary() -> None:
     assert "203.0.113.20/32" in ranges and "10.10.0.11/32" not in ranges
 
 
+def test_what_two_reasons_ask_for_is_one_rule() -> None:
+    """An existing peer whose address users come from as well: AWS would refuse the second rule."""
+    raw = changed(
+        SHARED, lambda r: r["sites"].update(tokyo=changed(CREATED["sites"]["tokyo"], lambda _: None))
+    )
+    raw["sites"]["london"]["peer_cidrs"] = ["203.0.113.20/32"]
+    raw["sites"]["tokyo"]["aws"]["client_cidrs"] = ["0.0.0.0/0", "203.0.113.20/32"]
+    asked = [
+        (r.plain("fromPort"), r.plain("cidrIpv4"))
+        for n, r in rules(record(raw), "tokyo").items()
+        if "-ingress-" in n
+    ]
+    assert (5050, "203.0.113.20/32") in asked
+    assert len(set(asked)) == len(asked)
+
+
 def test_several_nodes_of_a_site_reach_each_other(created: dict[str, Registration]) -> None:
     """By the group itself, and only where there are several; a node without Rails gets no Geo role."""
     assert not any(n.endswith("-within") for n in rules(created, "tokyo"))
     raw = changed(CREATED, lambda _: None)
     raw["sites"]["tokyo"]["nodes"]["tokyo-2"] = {"roles": ["sidekiq"]}
     recorded = record(raw)
-    within = recorded["tokyo-ingress-ingress-within"]
+    within = recorded["tokyo-ingress-within"]
     assert "referencedSecurityGroupId" in within.inputs and "cidrIpv4" not in within.inputs
     settings = order(recorded["tokyo-2-settings"])["settings"]
     assert "roles " not in settings

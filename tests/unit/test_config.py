@@ -86,6 +86,7 @@ WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
     ("a network and one that exists", CREATED, put(*AWS, "vpc_id", to="vpc-0123456789abcdef0"), "sites.tokyo.aws.cidr"),
     ("SSH for everybody", CREATED, put(*AWS, "admin_cidrs", to=["0.0.0.0/0"]), "sites.tokyo.aws.admin_cidrs"),
     ("SSH for half of everybody", CREATED, put(*AWS, "admin_cidrs", to=["128.0.0.0/1"]), "sites.tokyo.aws.admin_cidrs"),
+    ("one address twice", CREATED, put(*AWS, "client_cidrs", to=["0.0.0.0/0", "0.0.0.0/0"]), "sites.tokyo.aws.client_cidrs"),
     ("SSH for nobody", CREATED, put(*AWS, "admin_cidrs", to=[]), "sites.tokyo.aws.admin_cidrs"),
     ("an instance type that is none", CREATED, put(*AWS, "instance_type", to="big"), "sites.tokyo.aws.instance_type"),
     ("a region that is none for hosts", CREATED, put(*AWS, "region", to="tokyo"), "sites.tokyo.aws.region"),
