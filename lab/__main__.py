@@ -14,6 +14,7 @@ BANNER = """\
 echo
 echo "Two GitLab sites run in here: $(ls "$LAB_DIR/hosts" | tr '\\n' ' ')- reach them with \\`ssh NAME\\`."
 echo 'This is a project directory of the lab: pulumi up, preview and destroy work. `exit` ends the lab.'
+echo 'Stack dev creates two more on AWS, as the lab has it; --stack existing and replicated use these.'
 echo
 export PS1='lab:\\W\\$ '
 exec bash --norc -i
