@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import takewhile
 from typing import Any
 
 import pulumi
@@ -39,11 +40,12 @@ def parse(raw: dict[str, Any]) -> tuple[Deployment | None, list[Problem]]:
 
 # Stands for a value that is missing or wrong while the rest is looked at; one that could contradict the
 # rest is taken out instead.
-_STAND_INS = {
+_STAND_INS: dict[str, str | list[str]] = {
     "host_key": "ssh-ed25519 " + "A" * 68,
     "gitlab_version": "18.5",
     "region": "eu-west-1",
     "mode": "shared",
+    "admin_cidrs": ["192.0.2.1/32"],
     "host": "{}.invalid",
     "external_url": "https://gitlab-{}.invalid",
     "registry_url": "https://registry-{}.invalid",
@@ -57,14 +59,17 @@ def _contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem
     """
     raw = copy.deepcopy(raw)
     for number, detail in enumerate(error.errors(include_url=False)):
-        *path, last = [part for part in detail["loc"] if part not in {"[key]", "S3"}]
+        # What is wrong in a list spoils the whole list.
+        where = takewhile(lambda part: isinstance(part, str), detail["loc"])
+        *path, last = [part for part in where if part not in {"[key]", "S3", "Drivers"}]
         at: Any = raw
         for part in path:
             at = at.get(part) if isinstance(at, dict) else None
         if isinstance(at, dict):
             at.pop(last, None)
             if last in _STAND_INS:
-                at[last] = _STAND_INS[str(last)].format(number)
+                known = _STAND_INS[str(last)]
+                at[last] = known.format(number) if isinstance(known, str) else known
     try:
         return checks.problems(Deployment.model_validate(raw))
     except ValidationError:

@@ -31,7 +31,7 @@ class SiteFirewall(pulumi.ComponentResource):
             vpc_id=networks[site].vpc_id,
             description=f"GitLab {site}: managed by Pulumi",
             tags={"Name": f"gitlab-{site}"},
-            opts=here,
+            opts=pulumi.ResourceOptions(parent=self, protect=deployment.created[site].termination_protection),
         )
         self.group_id = group.id
         self.ready: list[pulumi.Resource] = []

@@ -11,8 +11,10 @@ import string
 from typing import Any
 
 import pulumi
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pulumi import dynamic
 
 ALPHANUMERIC = string.ascii_letters + string.digits
@@ -36,13 +38,19 @@ def generate_ssh_key() -> tuple[str, str]:
 
 
 def public_key(private_key: str) -> str:
-    """The public half of a private key in PEM or OpenSSH's format. Raises ValueError for anything else."""
+    """The public half of an ed25519 or RSA key in PEM or OpenSSH's format. ValueError for anything else."""
     load = (
         serialization.load_ssh_private_key
         if "OPENSSH" in private_key.split("\n", maxsplit=1)[0]
         else serialization.load_pem_private_key
     )
-    public = load(private_key.encode(), None).public_key()
+    try:
+        key = load(private_key.encode(), None)
+    except (TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(key, Ed25519PrivateKey | RSAPrivateKey):
+        raise ValueError("EC2 takes ed25519 and RSA keys only")  # noqa: TRY004 (a value of the user's)
+    public = key.public_key()
     return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 

@@ -45,8 +45,9 @@ class Host(pulumi.ComponentResource):
         of = place.aws
         size = of.instance_type_of(node.aws)
         super().__init__("gitlabgeo:index:Host", f"{name}-host", {"site": place.site, "type": size}, opts)
-        here = pulumi.ResourceOptions(parent=self)
-        key = GeneratedSshKey(f"{name}-host-key", here)
+        # A server keeps its host key for life, so the stack must not lose it either.
+        kept = pulumi.ResourceOptions(parent=self, protect=of.termination_protection)
+        key = GeneratedSshKey(f"{name}-host-key", kept)
         self.host_key = key.public_key
         again = f"-{node.aws.replace}" if node.aws.replace else ""
         self.instance = aws.ec2.Instance(
@@ -77,8 +78,15 @@ class Host(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 protect=of.termination_protection,
-                # A newer image, or another text for the first boot, is no reason to replace or stop a server.
-                ignore_changes=["ami", "userData"],
+                # Nothing of this is a reason to replace or stop a server: `replace` is the only one.
+                ignore_changes=[
+                    "ami",
+                    "availabilityZone",
+                    "keyName",
+                    "rootBlockDevice.kmsKeyId",
+                    "subnetId",
+                    "userData",
+                ],
                 depends_on=place.network.ready,
             ),
         )

@@ -40,6 +40,7 @@ class Hosts(pulumi.ComponentResource):
         super().__init__("gitlabgeo:index:Hosts", name, {}, opts)
         self._reach: dict[str, Reach] = {}
         self.login_key: pulumi.Output[str] | None = None
+        self._protected = deployment.protected
         for site in deployment.sites:
             if site not in deployment.created:
                 self._given(deployment, site)
@@ -80,9 +81,17 @@ class Hosts(pulumi.ComponentResource):
         """The key pair that a site's servers are logged into with: the given one, or one for the stack."""
         given = private_key(ssh)
         if given:
-            return pulumi.Output.secret(given), public_key(given)
+            try:
+                return pulumi.Output.secret(given), public_key(given)
+            except ValueError:
+                raise pulumi.RunError(
+                    "ssh.private_key or ssh.private_key_file: [secret] is no key for a server to be created "
+                    "with; nobody could log in.\n"
+                    "Give an ed25519 or RSA private key without passphrase, or leave it out to have one made."
+                ) from None
         if self.login_key is None:
-            self._made = GeneratedSshKey("login-key", pulumi.ResourceOptions(parent=self))
+            kept = pulumi.ResourceOptions(parent=self, protect=self._protected)
+            self._made = GeneratedSshKey("login-key", kept)
             self.login_key = self._made.private_key
         return self.login_key, self._made.public_key
 
@@ -95,8 +104,9 @@ def private_key(ssh: Ssh) -> str | None:
         return None
     try:
         return Path(ssh.private_key_file).expanduser().read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise pulumi.RunError(
-            f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({error.strerror}); "
+            f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({why}); "
             "no node could be reached. Name a file that exists, or leave it out to use the SSH agent."
         ) from None

@@ -22,6 +22,13 @@ class SiteNetwork(pulumi.ComponentResource):
         shown = {"region": of.region, "cidr": of.cidr or of.vpc_id}
         super().__init__("gitlabgeo:index:SiteNetwork", f"{site}-network", shown, opts)
         self._here = pulumi.ResourceOptions(parent=self)
+        # Without these a server would be there and nobody could find it.
+        self._kept = pulumi.ResourceOptions(
+            parent=self,
+            protect=of.termination_protection,
+            # Another range or zone means another network with other servers in it.
+            ignore_changes=["cidrBlock", "availabilityZone"],
+        )
         self.vpc_id: pulumi.Input[str] = of.vpc_id or ""
         self.subnet_id: pulumi.Input[str] = of.subnet_id or ""
         self.ready: list[pulumi.Resource] = []
@@ -29,7 +36,12 @@ class SiteNetwork(pulumi.ComponentResource):
             self._build(site, of, of.cidr)
         # Before any server: the other sites' firewalls and the site's names are about these.
         self.addresses = {
-            node: aws.ec2.Eip(f"{node}-address", domain="vpc", tags={"Name": node}, opts=self._here)
+            node: aws.ec2.Eip(
+                f"{node}-address",
+                domain="vpc",
+                tags={"Name": node},
+                opts=pulumi.ResourceOptions(parent=self, protect=of.termination_protection),
+            )
             for node in nodes
         }
         self.register_outputs({"addresses": {node: eip.public_ip for node, eip in self.addresses.items()}})
@@ -42,7 +54,7 @@ class SiteNetwork(pulumi.ComponentResource):
             enable_dns_support=True,
             enable_dns_hostnames=True,
             tags=tags,
-            opts=here,
+            opts=self._kept,
         )
         # Made by AWS with every VPC, and open among all that are in it: closed, since nothing here uses it.
         aws.ec2.DefaultSecurityGroup(
@@ -55,7 +67,7 @@ class SiteNetwork(pulumi.ComponentResource):
             cidr_block=first_subnet(cidr),
             availability_zone=of.availability_zone,
             tags=tags,
-            opts=here,
+            opts=self._kept,
         )
         routes = aws.ec2.RouteTable(f"{site}-routes", vpc_id=vpc.id, tags=tags, opts=here)
         outside = aws.ec2.Route(

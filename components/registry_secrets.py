@@ -64,6 +64,7 @@ def _key_pair(
             opts,
             pulumi.ResourceOptions(
                 depends_on=reach.ready,
+                protect=deployment.protected,
                 additional_secret_outputs=["stdout"],
                 # Reading again would take over whatever another `up` has put there.
                 ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],

@@ -17,7 +17,7 @@ NOT_HERE = "gitlab-rake"
 def follow(lab: Lab, stack: str) -> int:
     """Run each step as a person would, filling in passwords; how many. RuntimeError names the failed one."""
     steps = json.loads(lab.pulumi("stack", "output", "next_steps", "--json", stack=stack).stdout)
-    followed = [step for step in steps if NOT_HERE not in step["run"]]
+    followed = [step for step in steps if step["run"] and NOT_HERE not in step["run"]]
     for step in followed:
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {_filled_in(step['run'])}"],

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, ip_network
 from urllib.parse import urlsplit
 
+from omnibus import tls_checks
 from omnibus.machines import Aws, NodeAws
 from omnibus.model import Deployment
 from omnibus.problems import Problem
 
-WORLD = "0.0.0.0/0"
 # Half of the Internet is as open as all of it.
 _WIDEST_FOR_ADMINS = 8
 
 
 def problems(d: Deployment) -> Iterator[Problem]:
     """Every contradiction in what is said about hosts and their networks."""
-    for check in (_given, _created, _ranges, _twice, _overlaps, _who, _tls, _names):
+    for check in (_given, _created, _ranges, _twice, _overlaps, _who, tls_checks.problems, _names, _places):
         yield from check(d)
 
 
@@ -121,7 +121,7 @@ def _twice(d: Deployment) -> Iterator[Problem]:
                     f"sites.{name}.{key}",
                     f"{given} says one thing twice",
                     "AWS refuses a rule that is there already",
-                    f"{sorted(set(given))}",
+                    f"{list(dict.fromkeys(given))}",
                 )
 
 
@@ -162,42 +162,49 @@ def _who(d: Deployment) -> Iterator[Problem]:
                 )
 
 
-def _tls(d: Deployment) -> Iterator[Problem]:
+def _places(d: Deployment) -> Iterator[Problem]:
     for name, aws in d.created.items():
-        key, site = f"sites.{name}.aws.tls", d.sites[name]
-        halves = bool(aws.tls.certificate), bool(aws.tls.private_key)
-        if any(halves) != all(halves):
+        if aws.availability_zone and not aws.availability_zone.startswith(aws.region):
             yield Problem(
-                f"{key}.{'private_key' if halves[0] else 'certificate'}",
-                "missing",
-                "nginx would not start with one half of a pair",
-                "both, or neither (Let's Encrypt)",
+                f"sites.{name}.aws.availability_zone",
+                f"{aws.availability_zone!r} is not in {aws.region}",
+                "AWS would refuse the subnet",
+                f"{aws.region}a",
             )
-        if not site.https and aws.tls != type(aws.tls)():
+        if 443 not in aws.egress_ports:
             yield Problem(
-                key, f"given, and {site.external_url} is not https", "nothing would use it", "remove it"
+                f"sites.{name}.aws.egress_ports",
+                f"{aws.egress_ports} leaves out 443",
+                "the registry could not reach its storage, nor the server its certificates and packages",
+                "[80, 443]",
             )
-        if any(halves) and aws.tls.letsencrypt_email:
+    for name, site in d.sites.items() if d.created else ():
+        unknown = [n for n, node in site.nodes.items() if not _address(node.host)]
+        if not site.aws and unknown and not site.peer_cidrs:
             yield Problem(
-                f"{key}.letsencrypt_email",
-                "given beside a certificate",
-                "nothing would use it",
-                "remove one of them",
+                f"sites.{name}.peer_cidrs",
+                f"missing, and {', '.join(unknown)} has no IPv4 address in `host`",
+                "the created sites would let nothing of this one in",
+                "[203.0.113.20/32], what its requests come from",
             )
-        if site.https and not any(halves) and WORLD not in aws.client_cidrs:
-            yield Problem(
-                f"sites.{name}.aws.client_cidrs",
-                f"{aws.client_cidrs} shuts out Let's Encrypt",
-                "it looks at port 80 from addresses of its choice; without that there is no certificate, and "
-                "the first reconfigure fails",
-                f"[{WORLD}], or tls.certificate and tls.private_key",
-            )
+
+
+def _address(host: str | None) -> bool:
+    return _network(f"{host}/32") is not None
 
 
 def _names(d: Deployment) -> Iterator[Problem]:
+    made: dict[str, str] = {}
     for name, aws in d.created.items():
         for key in ("external_url", "registry_url") if aws.hosted_zone else ():
             host = urlsplit(getattr(d.sites[name], key)).hostname or ""
+            if made.setdefault(host, name) != name:
+                yield Problem(
+                    f"sites.{name}.{key}",
+                    f"{host} is made for {made[host]} already",
+                    "one name cannot lead to two sites by a plain record",
+                    "another name, or leave out hosted_zone and make the names yourself",
+                )
             if not _in_zone(host, aws):
                 yield Problem(
                     f"sites.{name}.aws.hosted_zone",

@@ -283,6 +283,11 @@ class Deployment(Closed):
         user = found.user or ("ubuntu" if own.aws else "root")
         return found.model_copy(update={"user": user})
 
+    @property
+    def protected(self) -> bool:
+        """Whether there are servers that a destroy must not take: then what they depend on stays as well."""
+        return any(aws.termination_protection for aws in self.created.values())
+
     def instance_profile(self, site: str) -> bool:
         """Whether the site's registry signs its S3 requests with its servers' own, changing credentials."""
         own = self.sites[site]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from omnibus.model import Deployment
 
 _SECRETS = "/etc/gitlab/gitlab-secrets.json"
+_GITLAB_RB = "/etc/gitlab/gitlab.rb"
 _POSTGRESQL = "/var/opt/gitlab/postgresql"
 
 
@@ -46,6 +47,11 @@ def next_steps(d: Deployment, places: Mapping[str, Place], *, key_made: bool) ->
 
 
 def _yours(d: Deployment, places: Mapping[str, Place], *, key_made: bool) -> Iterator[Step]:
+    yield _step(
+        "Only for the first set-up. After a promotion (`sudo gitlab-ctl geo promote` on each node of the new "
+        "primary, then `primary` in the configuration, then `pulumi up`) nothing of this is wanted",
+        "",
+    )
     if key_made:
         yield _step(
             "Have your SSH agent know the servers' key",
@@ -70,12 +76,20 @@ def _of_primary(d: Deployment, places: Mapping[str, Place]) -> Iterator[Step]:
     )
     allowed = [here.private, *(places[_first(d, name)].public for name in d.secondaries)]
     yield _step(
-        "Let the secondary sites' databases in, with those passwords",
-        _prepend(here, _database(here, allowed)),
+        "Let the secondary sites' databases in, with those passwords (the first line goes again below)",
+        _prepend(here, ["gitlab_rails['auto_migrate'] = false", *_database(here, allowed)]),
+    )
+    # Migrations would ask for PostgreSQL where it does not listen before it is restarted.
+    yield _step(
+        "Have PostgreSQL listen there, before GitLab looks for it there",
+        f"{here.ssh} 'sudo gitlab-ctl reconfigure && sudo gitlab-ctl restart postgresql && "
+        f"sudo sed -i /auto_migrate/d {_GITLAB_RB} && sudo gitlab-ctl reconfigure'",
     )
     yield _step(
-        "Have PostgreSQL listen there",
-        f"{here.ssh} 'sudo gitlab-ctl reconfigure && sudo gitlab-ctl restart postgresql'",
+        "For Git over SSH (port 22 is open to admin_cidrs only) set up the fast lookup of people's keys, see "
+        "https://docs.gitlab.com/administration/operations/fast_ssh_key_lookup/; the servers' SSH host keys "
+        "stay as they are: this program has pinned them",
+        "",
     )
 
 
@@ -88,13 +102,17 @@ def _of_secondary(d: Deployment, site: str, places: Mapping[str, Place]) -> Iter
             f"{primary.ssh} sudo gitlab-ctl reconfigure",
         )
     yield _step(
+        "Have nothing run until the database is there",
+        f"{here.ssh} 'sudo gitlab-ctl stop puma; sudo gitlab-ctl stop sidekiq'",
+    )
+    yield _step(
         f"Use {d.primary}'s database passwords here",
         _prepend(here, _database(here, [here.private])),
     )
     yield _step(
         f"Carry {d.primary}'s secrets over: without them this site cannot read what the database says",
         f"{primary.ssh} sudo cat {_SECRETS} | {here.ssh} 'sudo install -m 600 /dev/stdin {_SECRETS} && "
-        "sudo gitlab-ctl reconfigure'",
+        "sudo gitlab-ctl reconfigure && sudo gitlab-ctl restart postgresql'",
     )
     yield _step(
         f"Know {d.primary}'s PostgreSQL by its certificate",
@@ -136,4 +154,4 @@ def _database(here: Place, allowed: list[str]) -> list[str]:
 def _prepend(here: Place, lines: list[str]) -> str:
     """At the top of gitlab.rb: its last line, the include of this program's settings, stays the last."""
     text = "\n".join(lines)
-    return f"{here.ssh} 'sudo sed -i -e \"1r /dev/stdin\" /etc/gitlab/gitlab.rb' <<'END'\n{text}\nEND"
+    return f"{here.ssh} 'sudo sed -i -e \"1r /dev/stdin\" {_GITLAB_RB}' <<'END'\n{text}\nEND"

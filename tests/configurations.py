@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from config import parse
 from omnibus.model import Deployment
@@ -63,6 +68,31 @@ CREATED: dict[str, Any] = {
 }
 
 Change = Callable[[dict[str, Any]], object]
+
+
+def certificate(*hosts: str, days: int = 90) -> dict[str, str]:
+    """A certificate for these host names and its key, as `tls` takes them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=100))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "certificate": made.public_bytes(serialization.Encoding.PEM).decode(),
+        "private_key": private.decode(),
+    }
 
 
 def per_site() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.components.recording import Registration, record
 from tests.components.test_program import depends_on, order
-from tests.configurations import CREATED, SHARED, changed
+from tests.configurations import CREATED, SHARED, certificate, changed
 
 pytestmark = pytest.mark.components
 
@@ -54,12 +54,23 @@ def test_a_server_is_as_configured_and_never_replaced_by_accident(created: dict[
     disk = server.plain("rootBlockDevice")
     assert (disk["volumeType"], disk["volumeSize"], disk["encrypted"]) == ("gp3", 300, True)
     assert server.plain("metadataOptions")["httpTokens"] == "required"
-    assert {"ami", "userData"} <= set(server.request.ignoreChanges)
+    assert set(server.request.ignoreChanges) == {
+        "ami", "availabilityZone", "keyName", "rootBlockDevice.kmsKeyId", "subnetId", "userData",
+    }  # fmt: skip
+    assert "cidrBlock" in created["tokyo-vpc"].request.ignoreChanges
     assert server.plain("disableApiTermination") is True
     assert server.request.protect
     assert created["london-1-server"].plain("ami") == "ami-of-x86_64"
     open_to_it = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].update(termination_protection=False))
-    assert not record(open_to_it)["tokyo-1-server"].request.protect
+    unprotected = record(open_to_it)
+    # Without these the server would be there and lost all the same; the other site's stay protected.
+    needed = ("server", "host-key", "address")
+    for name in (*(f"tokyo-1-{part}" for part in needed), "tokyo-vpc", "tokyo-subnet", "tokyo-nodes"):
+        assert created[name].request.protect, name
+        assert not unprotected[name].request.protect, name
+    assert created["registry-key"].request.protect
+    assert unprotected["london-1-server"].request.protect
+    assert not record(SHARED)["registry-key"].request.protect
 
 
 def test_user_data_hold_the_host_key_and_no_other_secret(created: dict[str, Registration]) -> None:
@@ -213,11 +224,11 @@ def test_a_region_without_the_image_is_refused_with_all_else_that_is_missing() -
 def test_given_certificates_reach_the_server_as_files(created: dict[str, Registration]) -> None:
     """As secrets, on the path that nginx is told."""
     assert order(created["tokyo-1-settings"])["files"] == {}
-    tls: dict[str, Any] = {"certificate": "-----BEGIN CERTIFICATE-----\nC", "private_key": "K"}
+    tls: dict[str, Any] = certificate("*.tokyo.example.com")
     raw = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].update(tls=tls))
     told = order(record(raw)["tokyo-1-settings"])
     assert told["files"] == {
         "/etc/gitlab/geo-registry/site.crt": tls["certificate"],
-        "/etc/gitlab/geo-registry/site.key": "K",
+        "/etc/gitlab/geo-registry/site.key": tls["private_key"],
     }
     assert "registry_nginx['ssl_certificate_key'] = '/etc/gitlab/geo-registry/site.key'" in told["settings"]

@@ -47,7 +47,14 @@ def test_the_public_half_of_an_ssh_key_is_what_ssh_keygen_says(tmp_path: Path) -
     """A generated key, and the kinds that a user may give."""
     made = _SshKeyProvider().create({"rotation": 0}).outs
     assert made and made["public_key"] == public_key(made["private_key"])
-    for kind in (["-t", "ed25519"], ["-t", "rsa", "-m", "PEM"], ["-t", "ecdsa"]):
+    for kind in (["-t", "ed25519"], ["-t", "rsa", "-m", "PEM"]):
         file = tmp_path / kind[1]
         subprocess.run(["ssh-keygen", "-q", *kind, "-N", "", "-f", str(file)], check=True)
         assert public_key(file.read_text()).split() == file.with_suffix(".pub").read_text().split()[:2]
+    subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(tmp_path / "ecdsa")], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(tmp_path / "locked")], check=True
+    )
+    for wrong in ("nonsense", (tmp_path / "ecdsa").read_text(), (tmp_path / "locked").read_text()):
+        with pytest.raises(ValueError):  # noqa: PT011 (whatever the text, it is not shown)
+            public_key(wrong)

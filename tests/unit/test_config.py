@@ -12,7 +12,7 @@ import config
 from config import parse
 from omnibus.model import Deployment
 from omnibus.problems import report
-from tests.configurations import CREATED, HOST_KEY, SHARED, Change, changed, deployment, per_site
+from tests.configurations import CREATED, HOST_KEY, SHARED, Change, certificate, changed, deployment, per_site
 
 pytestmark = pytest.mark.unit
 
@@ -38,6 +38,12 @@ def drop(*path: str) -> Change:
 LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
 TOKYO_NODE = (*TOKYO, "nodes", "tokyo-1")
 AWS = (*TOKYO, "aws")
+TOKYO_HOSTS = ("gitlab.tokyo.example.com", "registry.tokyo.example.com")
+PAIR = certificate(*TOKYO_HOSTS)
+PLAIN = changed(
+    changed(CREATED, put(*TOKYO, "external_url", to="http://gitlab.tokyo.example.com")),
+    put(*TOKYO, "registry_url", to="http://registry.tokyo.example.com"),
+)
 KEYS = {"access_key": "AKIAEXAMPLE", "secret_key": "s3cr3t-value"}
 
 WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
@@ -93,7 +99,17 @@ WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
     ("a disk that GitLab does not fit on", CREATED, put(*AWS, "volume_gb", to=8), "sites.tokyo.aws.volume_gb"),
     ("Let's Encrypt shut out", CREATED, put(*AWS, "client_cidrs", to=["198.51.100.0/24"]), "sites.tokyo.aws.client_cidrs"),
     ("half a certificate", CREATED, put(*AWS, "tls", to={"certificate": "-----BEGIN CERTIFICATE-----"}), "sites.tokyo.aws.tls.private_key"),
-    ("a certificate for a site without TLS", changed(CREATED, put(*TOKYO, "external_url", to="http://gitlab.tokyo.example.com")), put(*AWS, "tls", to={"letsencrypt_email": "ops@example.com"}), "sites.tokyo.aws.tls"),
+    ("a certificate for a site without TLS", PLAIN, put(*AWS, "tls", to={"letsencrypt_email": "ops@example.com"}), "sites.tokyo.aws.tls"),
+    ("TLS for the registry only", PLAIN, put(*TOKYO, "registry_url", to="https://registry.tokyo.example.com"), "sites.tokyo.registry_url"),
+    ("a certificate that is none", CREATED, put(*AWS, "tls", to={**PAIR, "certificate": "-----BEGIN CERTIFICATE-----\nfoo"}), "sites.tokyo.aws.tls.certificate"),
+    ("a key that is none", CREATED, put(*AWS, "tls", to={**PAIR, "private_key": "x"}), "sites.tokyo.aws.tls.private_key"),
+    ("a key of another certificate", CREATED, put(*AWS, "tls", to={**PAIR, "private_key": certificate(*TOKYO_HOSTS)["private_key"]}), "sites.tokyo.aws.tls.private_key"),
+    ("a certificate that has ended", CREATED, put(*AWS, "tls", to=certificate(*TOKYO_HOSTS, days=-1)), "sites.tokyo.aws.tls.certificate"),
+    ("a certificate for one of the two names", CREATED, put(*AWS, "tls", to=certificate(TOKYO_HOSTS[0])), "sites.tokyo.aws.tls.certificate"),
+    ("a zone of another region", CREATED, put(*AWS, "availability_zone", to="eu-west-2a"), "sites.tokyo.aws.availability_zone"),
+    ("servers that cannot reach their storage", CREATED, put(*AWS, "egress_ports", to=[80]), "sites.tokyo.aws.egress_ports"),
+    ("one name for two created sites", changed(CREATED, put(*AWS, "hosted_zone", to="example.com")), put(*TOKYO, "external_url", to="https://gitlab.london.example.com"), "sites.tokyo.external_url"),
+    ("a peer that nobody knows the address of", changed(SHARED, put("sites", "tokyo", to=CREATED["sites"]["tokyo"])), put(*LONDON, "nodes", "london-1", "host", to="london-1.example.com"), "sites.london.peer_cidrs"),
     ("a zone that does not hold the names", CREATED, put(*AWS, "hosted_zone", to="example.org"), "sites.tokyo.aws.hosted_zone"),
     ("addresses of a created site said again", CREATED, put(*TOKYO, "peer_cidrs", to=["203.0.113.1/32"]), "sites.tokyo.peer_cidrs"),
     ("two keys for SSH", SHARED, put("ssh", to={"private_key": "x", "private_key_file": "y"}), "ssh.private_key_file"),
@@ -124,6 +140,21 @@ def test_all_problems_are_told_at_once() -> None:
     for key in wrong:
         assert key in text
     assert "nothing was touched" in text
+
+
+def test_what_is_wrong_in_a_list_hides_nothing_else() -> None:
+    """An address that is no range, and ranges that overlap: both are told."""
+    raw = changed(CREATED, put(*AWS, "admin_cidrs", to=["198.51.100.7"]))
+    told = {p.key for p in parse(changed(raw, put(*AWS, "cidr", to="10.110.0.0/16")))[1]}
+    assert {"sites.tokyo.aws.admin_cidrs.0", "sites.tokyo.aws.cidr"} <= told
+    told = {p.key for p in parse(changed(raw, drop(*AWS, "admin_cidrs")))[1]}
+    assert "sites.tokyo.aws.admin_cidrs" in told
+
+
+def test_a_certificate_with_a_wildcard_fits() -> None:
+    """And so does one that names both hosts."""
+    for hosts in (TOKYO_HOSTS, ("*.tokyo.example.com",)):
+        assert parse(changed(CREATED, put(*AWS, "tls", to=certificate(*hosts))))[0]
 
 
 def test_the_same_key_of_primary_and_secondary_is_refused_on_shared_storage() -> None:

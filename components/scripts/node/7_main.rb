@@ -155,6 +155,7 @@ class Main
     Omnibus.put_back_registry_secrets(transaction.section)
     Omnibus.reconfigure(@order)
     restart_if_only_the_certificate_changed(before)
+    reload_nginx_for_new_certificates(transaction.files.to_h { |f| [f['path'], nil] })
     transaction.end
     Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
     'the former settings are back, and a reconfigure with them succeeded'

@@ -1,0 +1,102 @@
+"""The certificates of created sites: one that is given fits, and Let's Encrypt can come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+from omnibus.machines import Tls
+from omnibus.model import Deployment
+from omnibus.problems import Problem
+
+WORLD = "0.0.0.0/0"
+
+
+def problems(d: Deployment) -> Iterator[Problem]:
+    """Every contradiction in what is said about certificates."""
+    for name, aws in d.created.items():
+        key, site = f"sites.{name}.aws.tls", d.sites[name]
+        halves = bool(aws.tls.certificate), bool(aws.tls.private_key)
+        if any(halves) != all(halves):
+            yield Problem(
+                f"{key}.{'private_key' if halves[0] else 'certificate'}",
+                "missing",
+                "nginx would not start with one half of a pair",
+                "both, or neither (Let's Encrypt)",
+            )
+        if all(halves):
+            yield from _pair(key, aws.tls, [site.external_url, site.registry_url])
+        if not site.https and site.registry_url.startswith("https:"):
+            yield Problem(
+                f"sites.{name}.registry_url",
+                f"{site.registry_url} has TLS and {site.external_url} has not",
+                "there would be no certificate for it",
+                "https for both",
+            )
+        if not site.https and aws.tls != type(aws.tls)():
+            yield Problem(
+                key, f"given, and {site.external_url} is not https", "nothing would use it", "remove it"
+            )
+        if any(halves) and aws.tls.letsencrypt_email:
+            yield Problem(
+                f"{key}.letsencrypt_email",
+                "given beside a certificate",
+                "nothing would use it",
+                "remove one of them",
+            )
+        if site.https and not any(halves) and WORLD not in aws.client_cidrs:
+            yield Problem(
+                f"sites.{name}.aws.client_cidrs",
+                f"{aws.client_cidrs} shuts out Let's Encrypt",
+                "it looks at port 80 from addresses of its choice; without that there is no certificate, and "
+                "the first reconfigure fails",
+                f"[{WORLD}], or tls.certificate and tls.private_key",
+            )
+
+
+def _pair(key: str, tls: Tls, urls: list[str]) -> Iterator[Problem]:
+    """nginx reads a pair at its next start, and would not start with a wrong one: too late to find out."""
+    host_names = {urlsplit(url).hostname or "" for url in urls}
+    why = "nginx would not start, or every client refuse the site"
+    try:
+        certificate = x509.load_pem_x509_certificates((tls.certificate or "").encode())[0]
+    except ValueError:
+        yield Problem(f"{key}.certificate", "is no certificate in PEM", why, "the text of fullchain.pem")
+        return
+    try:
+        secret = tls.private_key.get_secret_value() if tls.private_key else ""
+        public = serialization.load_pem_private_key(secret.encode(), None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        yield Problem(
+            f"{key}.private_key", "[secret] is no PEM key without passphrase", why, "the text of privkey.pem"
+        )
+        return
+    if public != certificate.public_key():
+        yield Problem(
+            f"{key}.private_key",
+            "[secret] belongs to another certificate",
+            why,
+            "the key of this certificate",
+        )
+    if certificate.not_valid_after_utc < datetime.now(UTC):
+        ended = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+        yield Problem(f"{key}.certificate", f"ended on {ended}", why, "one that is valid")
+    missing = sorted(host for host in host_names if not _covers(certificate, host))
+    if missing:
+        yield Problem(
+            f"{key}.certificate", f"is not for {', '.join(missing)}", why, "one for both host names"
+        )
+
+
+def _covers(certificate: x509.Certificate, host: str) -> bool:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    known = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+    return host.lower() in known or f"*.{host.lower().partition('.')[2]}" in known
