@@ -210,6 +210,28 @@ def test_a_server_replaced_on_purpose_comes_back_configured(
     created.update(now)
 
 
+def test_nothing_else_replaces_a_server(created: dict[str, Host], dev: Stack, fresh: Lab) -> None:
+    """Another login key, known to the servers before, another range and another image: the servers stay."""
+    before = server_id(fresh)
+    key = (fresh.dir / "home/.ssh/id_ed25519").read_text()
+    public = (fresh.dir / "home/.ssh/id_ed25519.pub").read_text()
+    for host in fresh.instances().values():
+        host.run("cat >> /home/ubuntu/.ssh/authorized_keys", input=public)
+
+    def change(config: dict[str, Any]) -> None:
+        config["ssh"] = {"private_key": key}
+        config["sites"]["tokyo"]["aws"] |= {"cidr": "10.121.0.0/16", "ami": "ami-0123456789abcdef0"}
+
+    text = dev.file.read_text()
+    dev.configure(change)
+    dev.up()
+    assert server_id(fresh) == before
+    assert len([v for v in fresh.ec2(TOKYO).describe_vpcs()["Vpcs"] if not v["IsDefault"]]) == 1
+    dev.file.write_text(text)
+    dev.up()
+    assert server_id(fresh) == before
+
+
 def server_id(lab: Lab) -> str:
     found = lab.ec2(TOKYO).describe_instances(
         Filters=[{"Name": "instance-state-name", "Values": ["running"]}]
