@@ -61,7 +61,7 @@ def _contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem
     for number, detail in enumerate(error.errors(include_url=False)):
         # What is wrong in a list spoils the whole list.
         where = takewhile(lambda part: isinstance(part, str), detail["loc"])
-        *path, last = [part for part in where if part not in {"[key]", "S3", "Drivers"}]
+        *path, last = [part for part in where if part not in {"[key]", "S3", "Drivers", "literal['keep']"}]
         at: Any = raw
         for part in path:
             at = at.get(part) if isinstance(at, dict) else None

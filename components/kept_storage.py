@@ -11,6 +11,7 @@ from pulumi_command import remote
 from components import node
 from components.hosts import Hosts
 from omnibus import storage
+from omnibus.drivers import Filesystem
 from omnibus.model import Deployment
 
 
@@ -21,14 +22,17 @@ def verified(
 
     Opens one more SSH session to each site that keeps its storage, at the first `up` only.
     """
-    kept = [name for name in deployment.sites if deployment.storage_of(name) is None]
+    kept = [name for name in deployment.sites if deployment.driver_of(name) is None]
     if not kept:
         return pulumi.Output.from_input(True)
     places: dict[str, pulumi.Input[dict[str, Any] | None]] = {}
     for name in deployment.sites:
-        s3 = deployment.storage_of(name)
-        if s3 is not None:
-            places[name] = storage.identity(s3)
+        driver = deployment.driver_of(name)
+        if isinstance(driver, Filesystem):
+            # The node refuses a directory that is not on its own disk.
+            places[name] = None
+        elif driver is not None:
+            places[name] = storage.identity(driver)
         else:
             places[name] = _read(deployment, name, hosts, opts)
     return pulumi.Output.all(**places).apply(_refuse_shared)

@@ -12,7 +12,7 @@ import pulumi
 from pulumi_command import remote
 
 from components.hosts import Reach
-from omnibus import base, settings
+from omnibus import base, settings, storage
 from omnibus.model import Deployment
 
 SCRIPTS = Path(__file__).parent / "scripts" / "node"
@@ -43,7 +43,7 @@ class Node(pulumi.ComponentResource):
         site: str,
         *,
         reach: Reach,
-        secrets: Mapping[str, pulumi.Input[str]],
+        secrets: Mapping[str, pulumi.Input[Any]],
         checked: pulumi.Input[bool],
         after: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
@@ -122,21 +122,30 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
 
 
 def _storage(
-    deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[str]]
+    deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[Any]]
 ) -> dict[str, Any] | None:
+    driver = deployment.driver_of(site)
+    if driver is None:
+        return None
+    found: dict[str, Any] = {
+        **storage.identity(driver),
+        "shown": storage.shown(driver),
+        "write": not deployment.read_only(site),
+    }
     s3 = deployment.storage_of(site)
     if s3 is None:
-        return None
+        return found
     return {
+        **found,
         "bucket": s3.bucket,
         "region": s3.region,
         "root": s3.root_directory,
         "endpoint": s3.endpoint,
-        "write": not deployment.read_only(site),
         "patience": 5 if deployment.sites[site].s3_keys else 60,
         # None: the server's own credentials, from the instance metadata service.
         "access_key": secrets.get("s3_access_key"),
         "secret_key": secrets.get("s3_secret_key"),
+        "token": secrets.get("s3_session_token"),
     }
 
 

@@ -25,9 +25,7 @@ class RegistrySecrets(pulumi.ComponentResource):
         self._shared_storage = deployment.shared
         rotate = deployment.rotate
         notification = GeneratedSecret("notification-secret", 32, rotate.notification_secret, here)
-        scopes = (
-            ["shared"] if deployment.shared else [s for s in deployment.sites if deployment.storage_of(s)]
-        )
+        scopes = ["shared"] if deployment.shared else [s for s in deployment.sites if deployment.driver_of(s)]
         self._http = {
             scope: GeneratedSecret(f"{scope}-http-secret", 64, rotate.http_secret, here).value
             for scope in scopes

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components.accounts import Providers
 from omnibus import storage
-from omnibus.model import S3, Deployment
+from omnibus.drivers import S3
+from omnibus.model import Deployment
 
 ABANDONED_AFTER_DAYS = 7
 
@@ -103,7 +105,10 @@ class StorageAccess(pulumi.ComponentResource):
 
 
 class RegistryStorage(pulumi.ComponentResource):
-    """All sites' storage. `secrets_of(site)`: the keys its registry signs its S3 requests with."""
+    """All sites' storage; of drivers other than S3 all that is made for them is given.
+
+    `secrets_of(site)`: the keys that its registry comes to its storage with.
+    """
 
     def __init__(
         self,
@@ -113,9 +118,12 @@ class RegistryStorage(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("gitlabgeo:index:RegistryStorage", name, {"mode": deployment.storage.mode}, opts)
-        self._secrets: dict[str, dict[str, pulumi.Input[str]]] = {}
+        self._secrets: dict[str, dict[str, pulumi.Input[Any]]] = {}
         made: dict[str, RegistryBucket] = {}
         for site_name, site in deployment.sites.items():
+            keys = deployment.keys_of(site_name)
+            if keys:
+                self._secrets[site_name] = {k: pulumi.Output.secret(v) for k, v in keys.secrets().items()}
             s3 = deployment.storage_of(site_name)
             if s3 is None:
                 continue
@@ -126,8 +134,7 @@ class RegistryStorage(pulumi.ComponentResource):
                 made[s3.bucket] = RegistryBucket("shared" if deployment.shared else site_name, s3, here)
             if site.s3_keys:
                 self._secrets[site_name] = {
-                    "s3_access_key": pulumi.Output.secret(site.s3_keys.access_key),
-                    "s3_secret_key": pulumi.Output.secret(site.s3_keys.secret_key.get_secret_value()),
+                    name: pulumi.Output.secret(value) for name, value in site.s3_keys.secrets().items()
                 }
                 continue
             if deployment.instance_profile(site_name):
@@ -136,6 +143,6 @@ class RegistryStorage(pulumi.ComponentResource):
             self._secrets[site_name] = StorageAccess(site_name, s3, write=write, opts=here).secrets
         self.register_outputs({})
 
-    def secrets_of(self, site: str) -> dict[str, pulumi.Input[str]]:
+    def secrets_of(self, site: str) -> dict[str, pulumi.Input[Any]]:
         """Empty for a site that keeps its storage, and where the servers have credentials of their own."""
         return self._secrets.get(site, {})

@@ -10,6 +10,7 @@ import pulumi
 from components.hosts import Hosts
 from components.node import Node
 from omnibus.model import Deployment
+from omnibus.storage import shown as shown_storage
 
 
 class Site(pulumi.ComponentResource):
@@ -23,7 +24,7 @@ class Site(pulumi.ComponentResource):
         deployment: Deployment,
         *,
         hosts: Hosts,
-        secrets: Mapping[str, pulumi.Input[str]],
+        secrets: Mapping[str, pulumi.Input[Any]],
         checked: pulumi.Input[bool],
         after: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
@@ -56,11 +57,11 @@ class Site(pulumi.ComponentResource):
         self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
             **{n: node.proof for n, node in nodes.items()}
         )
-        s3 = deployment.storage_of(name)
+        driver = deployment.driver_of(name)
         self.overview: dict[str, Any] = {
             "role": "primary" if name == deployment.primary else "secondary",
             "registry": site.registry_url,
-            "storage": f"s3://{s3.bucket}" if s3 else "kept as it was",
+            "storage": shown_storage(driver) if driver else "kept as it was",
             "read_only": deployment.read_only(name),
             "key_fingerprint": next(iter(nodes.values())).fingerprint,
             "nodes": {n: hosts.of(n).host for n in site.nodes},

@@ -1,30 +1,31 @@
 """The typed, closed shape of the stack's configuration: sites → nodes, storage, primary, version.
 
 Each field carries what a refusal has to say about it: the consequence of a bad value and a valid
-example (`Doc`). What two fields say together is checked in `checks.py`.
+example (`Doc`). What two fields say together is checked in `checks.py`; storage drivers: `drivers.py`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Discriminator, Field, SecretStr, StringConstraints, Tag
 
+from omnibus.credentials import Credentials, Keys
+from omnibus.drivers import NAMES, S3, Driver, Drivers
 from omnibus.fields import (
     Address,
-    BucketName,
     Cidr,
     Closed,
     Doc,
     HostKey,
-    KmsKey,
     Name,
     Port,
-    Region,
     Url,
     User,
 )
 from omnibus.machines import Aws, NodeAws
+
+__all__ = ["S3", "Deployment", "Node", "Site", "Ssh"]
 
 Role = Literal["rails", "sidekiq", "registry"]
 ALL_ROLES: frozenset[Role] = frozenset({"rails", "sidekiq", "registry"})
@@ -98,39 +99,20 @@ class S3Keys(Closed):
             "pulumi config set --secret --path 'sites.london.s3_keys.secret_key'",
         ),
     ]
-
-
-class S3(Closed):
-    """One bucket. `create: false` uses one that exists and leaves its settings alone."""
-
-    bucket: BucketName
-    region: Region
-    create: Annotated[
-        bool, Doc("the bucket is made by this stack (true) or is there already (false)", "true")
-    ] = True
-    root_directory: Annotated[
-        str | None,
-        StringConstraints(pattern=r"^/?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"),
-        Doc("the registry would look for its images in the wrong place", "registry"),
-    ] = None
-    kms_key_id: KmsKey | None = None
-    endpoint: Annotated[
-        str | None,
-        StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),
-        Doc("an S3 server other than AWS; needs s3_keys of each site", "https://minio.example.com"),
+    session_token: Annotated[
+        SecretStr | None,
+        Doc("temporary keys are refused without their token", "the token that came with them"),
     ] = None
 
-    def same_place(self, other: S3) -> bool:
-        """Whether two registries would write the same objects."""
-        return (self.endpoint, self.bucket, (self.root_directory or "").strip("/")) == (
-            other.endpoint,
-            other.bucket,
-            (other.root_directory or "").strip("/"),
-        )
+    def secrets(self) -> dict[str, str]:
+        """Secret's name → its value."""
+        found = {"s3_access_key": self.access_key, "s3_secret_key": self.secret_key.get_secret_value()}
+        token = self.session_token
+        return found | ({"s3_session_token": token.get_secret_value()} if token else {})
 
 
-class Storage(Closed):
-    """Where the registries keep their images."""
+class Storage(Drivers):
+    """Where the registries keep their images: with mode shared by one driver, named here."""
 
     mode: Annotated[
         Literal["shared", "per_site"],
@@ -140,10 +122,6 @@ class Storage(Closed):
             "shared",
         ),
     ]
-    s3: Annotated[
-        S3 | None,
-        Doc("a shared storage needs its bucket", "{bucket: acme-gitlab-registry, region: eu-west-1}"),
-    ] = None
     data_moved: Annotated[
         bool,
         Doc(
@@ -151,6 +129,16 @@ class Storage(Closed):
             "true",
         ),
     ] = False
+
+
+def _spelling(value: Any) -> str:
+    """Which form of `sites.NAME.storage` is meant: a word, a bucket of S3, or a driver by its name."""
+    if isinstance(value, S3 | Drivers):
+        return type(value).__name__
+    if not isinstance(value, dict):
+        return "literal['keep']"
+    named = any(key in NAMES or (isinstance(v, dict) and key != "options") for key, v in value.items())
+    return "Drivers" if named else "S3"
 
 
 class Site(Closed):
@@ -183,10 +171,17 @@ class Site(Closed):
     ] = Field(default_factory=list)
     ssh: Annotated[Ssh | None, Doc("the site's nodes could not be reached", "{user: ubuntu}")] = None
     storage: Annotated[
-        Literal["keep"] | S3 | None,
+        Annotated[
+            Annotated[Literal["keep"], Tag("literal['keep']")]
+            | Annotated[S3, Tag("S3")]
+            | Annotated[Drivers, Tag("Drivers")],
+            Discriminator(_spelling),
+        ]
+        | None,
         Doc(
-            "with storage.mode per_site: a bucket, or keep to leave the site's registry storage as it is",
-            "{bucket: acme-registry-london, region: eu-west-1}",
+            "with storage.mode per_site: an S3 bucket, another driver by its name, or keep to leave the "
+            "site's registry storage as it is",
+            "{bucket: acme-registry-london, region: eu-west-1}, or {gcs: {bucket: acme-registry-london}}",
         ),
     ] = None
     s3_keys: Annotated[
@@ -195,6 +190,13 @@ class Site(Closed):
             "keys that exist, instead of an IAM user made for the site", "{access_key: AKIA…, secret_key: …}"
         ),
     ] = None
+    credentials: Annotated[
+        Credentials,
+        Doc(
+            "without credentials the registry could not use its storage",
+            "{gcs: {credentials: …}} for the driver gcs",
+        ),
+    ] = Credentials()
     read_only: Annotated[
         bool | None,
         Doc(
@@ -264,12 +266,22 @@ class Deployment(Closed):
         """The sites whose hosts this stack creates."""
         return {name: site.aws for name, site in self.sites.items() if site.aws}
 
+    def driver_of(self, site: str) -> Driver | None:
+        """Where a site's registry has its images; None where the registry keeps what it has."""
+        own = self.storage if self.shared else self.sites[site].storage
+        if isinstance(own, S3):
+            return own
+        return next(iter(own.given().values()), None) if isinstance(own, Drivers) else None
+
+    def keys_of(self, site: str) -> Keys | None:
+        """A site's credentials for its driver; None for S3, a filesystem and what is kept."""
+        driver = self.driver_of(site)
+        return self.sites[site].credentials.given().get(driver.driver) if driver else None
+
     def storage_of(self, site: str) -> S3 | None:
-        """The bucket under a site's registry; None where the registry keeps what it has."""
-        if self.shared:
-            return self.storage.s3
-        own = self.sites[site].storage
-        return own if isinstance(own, S3) else None
+        """The bucket under a site's registry, where that is S3."""
+        driver = self.driver_of(site)
+        return driver if isinstance(driver, S3) else None
 
     def read_only(self, site: str) -> bool:
         given = self.sites[site].read_only

@@ -66,7 +66,13 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
         case "missing":
             return Problem(key, "missing", consequence, example)
         case kind:
-            return Problem(key, f"{_shown(detail)} {_complaint(kind, detail['msg'])}", consequence, example)
+            value = "[secret]" if _secret(owner, where) else _shown(detail)
+            return Problem(key, f"{value} {_complaint(kind, detail['msg'])}", consequence, example)
+
+
+def _secret(owner: type[BaseModel] | None, where: Sequence[int | str]) -> bool:
+    field = owner.model_fields.get(str(where[-1])) if owner and where else None
+    return field is not None and "SecretStr" in str(field.annotation)
 
 
 def _complaint(kind: str, message: str) -> str:
@@ -88,8 +94,8 @@ def _shown(detail: ErrorDetails) -> str:
 
 
 def _is_branch(part: int | str) -> bool:
-    """pydantic puts the name of a union's branch (`S3`, `literal['keep']`) into the location."""
-    return isinstance(part, str) and part.startswith(("S3", "literal["))
+    """pydantic puts the name of a union's branch (`S3`, `Drivers`) into the location."""
+    return isinstance(part, str) and part.startswith(("S3", "Drivers", "literal["))
 
 
 def _find(model: type[BaseModel], where: Sequence[int | str]) -> tuple[Doc | None, type[BaseModel] | None]:
@@ -129,4 +135,6 @@ def _inside(annotation: Any) -> Any:
 
 
 def _doc_of(annotation: Any) -> Doc | None:
+    if get_origin(annotation) in (Union, UnionType):  # `X | None` is documented where X is
+        return next((doc for arg in get_args(annotation) if (doc := _doc_of(arg))), None)
     return next((a for a in getattr(annotation, "__metadata__", ()) if isinstance(a, Doc)), None)

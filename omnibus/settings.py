@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from omnibus import base, versions
+from omnibus import base, credentials, versions
 from omnibus.model import Deployment, Node, Site
 from omnibus.parts import Endpoints, Part, Setting, Storage
 from omnibus.ruby import Secret, literal
@@ -56,6 +56,8 @@ def secret_names(d: Deployment, site_name: str, node_name: str) -> list[str]:
         "http_secret",
         "s3_access_key",
         "s3_secret_key",
+        "s3_session_token",
+        *credentials.secret_names(),
     ]
     return [name for name in known if literal(Secret(name)) in body]
 

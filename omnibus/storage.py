@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from omnibus import versions
-from omnibus.model import S3, Deployment
+from omnibus.credentials import AzureKeys, Keys
+from omnibus.drivers import S3, Azure, Driver
+from omnibus.model import Deployment
 from omnibus.ruby import Secret, Value
 
 
@@ -15,25 +16,49 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
 
     Exactly one driver: omnibus accepts two and the registry then does not start.
     """
-    s3 = d.storage_of(site_name)
-    if s3 is None:
+    driver = d.driver_of(site_name)
+    if driver is None:
         return None
-    driver: dict[str, Value] = {"bucket": s3.bucket, "region": s3.region}
-    if not d.instance_profile(site_name):
-        driver |= {"accesskey": Secret("s3_access_key"), "secretkey": Secret("s3_secret_key")}
-    if s3.root_directory:
-        driver["rootdirectory"] = "/" + s3.root_directory.strip("/")
-    if s3.kms_key_id:
-        driver |= {"encrypt": True, "keyid": s3.kms_key_id}
-    if s3.endpoint:
-        driver |= {"regionendpoint": s3.endpoint, "pathstyle": True}
-    name = versions.S3_DRIVER.name(versions.parse(d.gitlab_version))
-    if s3.endpoint and name == "s3_v2":
-        driver["checksum_disabled"] = True  # MinIO and Ceph refuse the checksums that AWS asks for
-    storage: dict[str, Value] = {name: driver}
+    name = driver_name(d, driver)
+    keys = _s3_keys(d, site_name) if isinstance(driver, S3) else d.keys_of(site_name)
+    found: dict[str, Value] = driver.settings()
+    if isinstance(keys, Keys):
+        found |= keys.settings()
+    elif keys:
+        # After bucket and region, where they stood from the beginning.
+        found = {**dict(list(found.items())[:2]), **keys, **found}
+    if (
+        name == "s3_v2"
+        and isinstance(driver, S3)
+        and driver.endpoint
+        and driver.options.checksum_algorithm is None
+    ):
+        found.setdefault("checksum_disabled", True)  # MinIO and Ceph refuse the checksums that AWS asks for
+    storage: dict[str, Value] = {name: found}
     if d.read_only(site_name):
         storage["maintenance"] = {"readonly": {"enabled": True}, "uploadpurging": {"enabled": False}}
     return storage
+
+
+def driver_name(d: Deployment, driver: Driver) -> str:
+    """What the registry of this GitLab version calls the driver."""
+    version = versions.parse(d.gitlab_version)
+    if isinstance(driver, S3):
+        return versions.S3_DRIVER.name(version)
+    if isinstance(driver, Azure):
+        # One name for all sites on one storage; only the newer driver knows roles and a service's URL.
+        kinds = {keys.credentials_type for site in d.sites if isinstance(keys := d.keys_of(site), AzureKeys)}
+        newer = driver.serviceurl is not None or kinds - {"shared_key"}
+        return versions.AZURE_DRIVER.after if newer else versions.AZURE_DRIVER.name(version)
+    return driver.driver
+
+
+def _s3_keys(d: Deployment, site_name: str) -> dict[str, Value]:
+    if d.instance_profile(site_name):
+        return {}
+    found: dict[str, Value] = {"accesskey": Secret("s3_access_key"), "secretkey": Secret("s3_secret_key")}
+    given = d.sites[site_name].s3_keys
+    return found | ({"sessiontoken": Secret("s3_session_token")} if given and given.session_token else {})
 
 
 def rights(s3: S3, *, write: bool) -> dict[str, Any]:
@@ -81,17 +106,16 @@ def tls_only(bucket: str) -> dict[str, Any]:
     }
 
 
-def identity(s3: S3) -> dict[str, Any]:
-    """Where a bucket's images are, in the form the program on the node gives for what it finds there."""
-    return {"driver": "s3", "place": [server(s3.endpoint), s3.bucket, (s3.root_directory or "").strip("/")]}
+def identity(driver: Driver) -> dict[str, Any]:
+    """Where a driver's images are, in the form the program on the node gives for what it finds there."""
+    return {"driver": driver.driver, "place": driver.place()}
 
 
-def server(endpoint: str | None) -> str | None:
-    """An S3 server's name, None for AWS itself, whether or not its endpoint is written out."""
-    plain = (endpoint or "").lower().rstrip("/")
-    return (
-        None if not plain or re.fullmatch(r"https?://s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?", plain) else plain
-    )
+def shown(driver: Driver) -> str:
+    """`s3://acme-registry`, `azure acmeregistry.blob.core.windows.net registry`: for a person to read."""
+    if isinstance(driver, S3):
+        return f"s3://{driver.bucket}"
+    return " ".join([driver.driver, *filter(None, driver.place())])
 
 
 def shared_by(places: dict[str, dict[str, Any] | None]) -> str | None:

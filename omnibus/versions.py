@@ -39,6 +39,111 @@ S3_DRIVER = Renamed(
 )
 
 
+AZURE_DRIVER = Renamed(
+    "azure",
+    "azure_v2",
+    (19, 0),
+    "GitLab issue 523096: azure_v2 replaces azure in 19.0; a beta before that (issue 525855)",
+)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A storage driver's `key`, or those `values` of it, from `since` on and before `until`; "": all of it.
+
+    `way_out` says what an administrator of another version does instead.
+    """
+
+    driver: str
+    key: str
+    source: str
+    way_out: str
+    values: tuple[str, ...] = ()
+    since: Version = OLDEST
+    until: Version | None = None
+
+    def allows(self, version: Version) -> bool:
+        return self.since <= version and (self.until is None or version < self.until)
+
+    @property
+    def range(self) -> str:
+        if self.until:
+            return f"before GitLab {self.until[0]}.{self.until[1]} only"
+        return f"from GitLab {self.since[0]}.{self.since[1]} on only"
+
+
+_SWIFT_AND_OSS = "container registry 4.0.0 (omnibus-gitlab MR 7580, GitLab 17.0) removed both; issue 1141"
+_S3_WAY_OUT = (
+    "s3: the service's S3 interface, on the same images (container registry issue 1141), or GitLab 16.x"
+)
+_V2_KEYS = "container registry commit 4d4d3390: a key of s3_v2, which this program uses from GitLab 19.0 on"
+_AZURE_V2 = "container registry 4.15 (azure_v2) and GitLab issue 525855 (a beta from 17.10 on)"
+
+LIMITS: tuple[Limit, ...] = (
+    Limit("swift", "", _SWIFT_AND_OSS, _S3_WAY_OUT, until=(17, 0)),
+    Limit("oss", "", _SWIFT_AND_OSS, _S3_WAY_OUT, until=(17, 0)),
+    Limit(
+        "s3", "checksum_disabled", _V2_KEYS, "remove it: the driver s3 sends no such checksums", since=(19, 0)
+    ),
+    Limit("s3", "checksum_algorithm", _V2_KEYS, "remove it, or GitLab 19.0", since=(19, 0)),
+    Limit(
+        "s3",
+        "storageclass",
+        "container registry 4.22: more storage classes; NONE and these two before",
+        "STANDARD or REDUCED_REDUNDANCY",
+        ("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "OUTPOSTS", "GLACIER_IR"),
+        since=(18, 1),
+    ),
+    Limit("azure", "serviceurl", _AZURE_V2, "accountname and realm", since=(17, 10)),
+    Limit(
+        "azure",
+        "credentials_type",
+        _AZURE_V2,
+        "storage.mode: per_site with shared_key, or GitLab 17.10",
+        ("client_secret", "default_credentials"),
+        since=(17, 10),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Exclusive:
+    """Two keys of one driver of which at most one may be given (a truth value: be true)."""
+
+    driver: str
+    keys: tuple[str, str]
+    why: str
+    source: str
+
+
+EXCLUSIVES: tuple[Exclusive, ...] = (
+    Exclusive(
+        "s3",
+        ("objectacl", "objectownership"),
+        "the bucket's owner owns all objects, so that an ACL is refused",
+        "container registry, docs/storage-drivers/s3_v2.md: objectownership",
+    ),
+    Exclusive(
+        "s3",
+        ("checksum_algorithm", "checksum_disabled"),
+        "without checksums there is no algorithm; checksum_disabled would win",
+        "container registry, docs/storage-drivers/s3_v2.md (commit 4d4d3390)",
+    ),
+    Exclusive(
+        "azure",
+        ("legacyrootprefix", "trimlegacyrootprefix"),
+        "one says that paths begin with //, the other that they do not",
+        "container registry issue 854, commit 9823a15c",
+    ),
+    Exclusive(
+        "azure",
+        ("realm", "serviceurl"),
+        "the URL has the realm already",
+        "container registry, azure_v2: accountname and realm make the URL where no serviceurl is given",
+    ),
+)
+
+
 def parse(text: str) -> Version:
     """`18.5`, `18.5.2` or `18.5.2-ee.0` → (18, 5). Raises ValueError for anything else."""
     parts = text.split("-", maxsplit=1)[0].split(".")

@@ -16,10 +16,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.node import SCRIPTS, attempts, program
+from omnibus import storage
+from tests.configurations import deployment
+from tests.storages import Case, cases
 
 pytestmark = pytest.mark.unit
 
@@ -253,7 +256,7 @@ def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program
 
 
 @pytest.mark.parametrize(
-    ("storage", "driver", "place"),
+    ("config", "driver", "place"),
     [
         (
             {"s3_v2": {"bucket": "b", "region": "r", "rootdirectory": "/x/"}, "delete": {}},
@@ -267,15 +270,85 @@ def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program
             [None, "b", ""],
         ),
         ({"gcs": {"bucket": "g"}}, "gcs", ["g", ""]),
-        ({"azure_v2": {"container": "c"}}, "azure", ["c", ""]),
+        (
+            {"azure_v2": {"container": "c", "accountname": "a"}},
+            "azure",
+            ["a.blob.core.windows.net", "c", ""],
+        ),
+        (
+            {"azure": {"container": "c", "accountname": "a", "realm": "R.cn", "legacyrootprefix": True}},
+            "azure",
+            ["a.blob.r.cn", "c", "/"],
+        ),
+        (
+            {"azure_v2": {"container": "c", "serviceurl": "https://A.b.net:1/", "rootdirectory": "/x"}},
+            "azure",
+            ["a.b.net:1", "c", "x"],
+        ),
+        (
+            {"swift": {"container": "c", "authurl": "https://K/v3/", "prefix": "p/"}},
+            "swift",
+            ["https://k/v3", "c", "p"],
+        ),
+        (
+            {"oss": {"bucket": "b", "endpoint": "oss-cn-a-internal.aliyuncs.com"}},
+            "oss",
+            [None, "b", ""],
+        ),
+        ({"oss": {"bucket": "b", "endpoint": "o.example.com"}}, "oss", ["o.example.com", "b", ""]),
     ],
 )
 def test_where_images_are_is_told_the_same_for_one_storage(
-    ruby: Program, storage: dict[str, Any], driver: str, place: list[Any]
+    ruby: Program, config: dict[str, Any], driver: str, place: list[Any]
 ) -> None:
     """Old and new names of a driver and slashes around a path make no difference."""
-    found = ruby.call("->(s) { Storage.identity({ 'storage' => s }) }", storage)
+    found = ruby.call("->(s) { Storage.identity({ 'storage' => s }) }", config)
     assert found == {"driver": driver, "place": place}
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases())
+def test_the_node_finds_images_where_the_configuration_says(ruby: Program, case: Case) -> None:
+    """For every driver: what is rendered and then read back on the node is the place that was meant, so the same
+    settings again are no move; another bucket, container or directory is one, told from where and to where.
+    """
+    d = deployment(case.raw)
+    for site, keys in case.meant.items():
+        driver = d.driver_of(site)
+        assert driver
+        order = {"storage": {**storage.identity(driver), "shown": storage.shown(driver)}}
+        move = "->(o, c) { Storage.move(o, Storage.identity({ 'storage' => c })) }"
+        assert ruby.call(move, order, {case.driver: keys, "cache": {}}) is None
+        name = next(n for n in ("bucket", "container", "rootdirectory") if n in keys)
+        told = ruby.call(move, order, {case.driver: {**keys, name: "/elsewhere"}})
+        assert told == f"from {driver.driver} {told.split(' ')[2]} to {storage.shown(driver)}"
+
+
+def test_storage_rights_are_tried_for_s3_and_otherwise_said_not_to_have_been(ruby: Program) -> None:
+    """Nobody is told that something was proven which was not."""
+    order = {
+        "site": "tokyo",
+        "storage": {"driver": "gcs", "shown": "gcs acme", "place": ["acme", ""], "write": False},
+    }
+    [(check, answer)] = ruby.call("->(o) { Storage.prove(o) }", order).items()
+    assert "gcs acme" in check and answer.startswith("not tried")
+
+
+def test_a_stated_directory_must_be_on_the_servers_own_disk(ruby: Program, tmp_path: Path) -> None:
+    """One that another site could mount as well is refused."""
+    order = {
+        "site": "tokyo",
+        "storage": {"driver": "filesystem", "place": [str(tmp_path)[1:]], "write": True},
+    }
+    prove = "->(o) { Storage.prove(o) }"
+    assert ruby.call(prove, order) == {f"directory {tmp_path} is on this server's own disk": "yes"}
+    mounted = (
+        "->(o) { own = Storage.method(:directory); "
+        "Storage.define_singleton_method(:directory) { |at| ['nfs:/export', at] }; "
+        "begin; Storage.prove(o); rescue Failure => e; e.cause_text; "
+        "ensure; Storage.define_singleton_method(:directory, own); end }"
+    )
+    assert "it is on nfs:/export, and another site may" in ruby.call(mounted, order)
 
 
 def test_one_export_mounted_at_two_places_is_one_storage(ruby: Program) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from omnibus import driver as drivers
 from omnibus import parts, settings, storage, versions
 from tests.configurations import HOST_KEY, SHARED, changed, deployment, per_site
 
@@ -171,9 +172,9 @@ def test_two_kept_storages_that_are_one_are_named() -> None:
     """Told by site and place; places that differ are fine."""
     nfs = {"driver": "filesystem", "place": ["nfs:/export", "registry"]}
     assert storage.shared_by({"london": nfs, "tokyo": {**nfs, "place": ["host", "registry"]}}) is None
-    aws = {storage.server(e) for e in (None, "https://s3.eu-west-1.amazonaws.com/")}
+    aws = {drivers.server(e) for e in (None, "https://s3.eu-west-1.amazonaws.com/")}
     assert aws == {None}
-    assert storage.server("https://MinIO.example.com/") == "https://minio.example.com"
+    assert drivers.server("https://MinIO.example.com/") == "https://minio.example.com"
     told = storage.shared_by({"london": nfs, "tokyo": nfs})
     assert told and "london and tokyo" in told and "nfs:/export" in told
 

@@ -91,25 +91,45 @@ end
 
 # Whether the storage may be used as the order says, found out before anything is touched.
 module Storage
+  DRIVERS = %w[s3 s3_v2 s3aws gcs azure azure_v2 swift oss filesystem inmemory].freeze
+
   # Where a registry's images really are: {'driver', 'place'}; equal for two registries on one storage.
   def self.identity(config)
     storage = (config || {})['storage'] || {}
-    name, driver = storage.find { |key, _| %w[s3 s3_v2 s3aws gcs azure azure_v2 swift oss filesystem inmemory].include?(key) }
+    name, driver = storage.find { |key, _| DRIVERS.include?(key) }
     return nil unless name
 
     driver ||= {}
-    root = driver['rootdirectory'].to_s.gsub(%r{\A/+|/+\z}, '')
-    case name
-    when /\As3/ then { 'driver' => 's3', 'place' => [server(driver['regionendpoint']), driver['bucket'], root] }
-    when 'filesystem' then { 'driver' => name, 'place' => directory("/#{root}") }
-    else { 'driver' => name.sub('_v2', ''), 'place' => [driver['bucket'] || driver['container'], root] }
-    end
+    root = trimmed(driver['rootdirectory'])
+    place = case name
+            when /\As3/ then [server(driver['regionendpoint']), driver['bucket'], root]
+            when 'filesystem' then directory("/#{root}")
+            when /\Aazure/ then azure(driver, root)
+            when 'swift' then [driver['authurl'].to_s.downcase.chomp('/'), driver['container'], trimmed(driver['prefix'])]
+            when 'oss' then [server(driver['endpoint']), driver['bucket'], root]
+            else [driver['bucket'], root]
+            end
+    { 'driver' => name.start_with?('s3') ? 's3' : name.sub('_v2', ''), 'place' => place }
   end
 
-  # nil for AWS itself, whether or not its endpoint is written out.
+  def self.trimmed(path)
+    path.to_s.gsub(%r{\A/+|/+\z}, '')
+  end
+
+  # The account by its service's host, the container, the root; paths begin with // where that was asked for (since 16.0
+  # no longer without being asked).
+  def self.azure(driver, root)
+    url = driver['serviceurl'].to_s
+    host = url.empty? ? "#{driver['accountname']}.blob.#{driver['realm'] || 'core.windows.net'}" : url[%r{\A[a-z]+://([^/]+)}, 1].to_s
+    legacy = driver['legacyrootprefix'] == true || driver['trimlegacyrootprefix'] == false
+    [host.downcase, driver['container'], legacy ? "/#{root}" : root]
+  end
+
+  # nil for AWS and Alibaba Cloud themselves, whether or not their endpoint is written out: a bucket's name says it all.
   def self.server(endpoint)
     plain = endpoint.to_s.downcase.chomp('/')
-    plain.empty? || plain.match?(%r{\A(https?://)?s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?\z}) ? nil : plain
+    known = %r{\A(https?://)?([a-z0-9-]+\.)?(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)\z}
+    plain.empty? || plain.match?(known) ? nil : plain
   end
 
   # [whose disk, path on it]. A network file system is one for every host that mounts it, wherever it mounts it; any
@@ -120,8 +140,12 @@ module Storage
     source, type, target = IO.popen(['df', '--output=source,fstype,target', '--', existing], &:read).lines.last.to_s.split
     return on_network(source, target, path) if type =~ /\A(nfs|cifs|smb|ceph|gluster|fuse|lustre|gfs|ocfs)/
 
-    machine = Files.read('/etc/machine-id').to_s.strip
-    [machine.empty? ? `hostname`.strip : machine, path.delete_prefix('/')]
+    [machine, path.delete_prefix('/')]
+  end
+
+  def self.machine
+    id = Files.read('/etc/machine-id').to_s.strip
+    id.empty? ? `hostname`.strip : id
   end
 
   def self.on_network(source, target, path)
@@ -138,13 +162,19 @@ module Storage
 
   # What the registry would move from and to; nil where it stays.
   def self.move(order, now)
-    if order['storage']
-      root = (order['storage']['root'] || '').gsub(%r{\A/+|/+\z}, '')
-      wanted = { 'driver' => 's3', 'place' => [server(order['storage']['endpoint']), order['storage']['bucket'], root] }
-      return now && wanted != now ? "from #{now['driver']} #{now['place'].compact.last} to s3://#{wanted['place'][1]}" : nil
-    end
+    wanted = wanted(order['storage'])
+    return now && wanted != now ? "from #{now['driver']} #{now['place'].compact.last} to #{order['storage']['shown']}" : nil if wanted
+
     stated = Files.read(Include::SETTINGS).to_s.include?("registry['storage']")
     now && stated ? "from #{now['driver']} #{now['place'].compact.join(' ').strip} back to what gitlab.rb says" : nil
+  end
+
+  # The place that the order says, as `identity` says it.
+  def self.wanted(storage)
+    return unless storage
+
+    place = storage['driver'] == 'filesystem' ? directory("/#{storage['place'].first}") : storage['place']
+    { 'driver' => storage['driver'], 'place' => place }
   end
 
   def self.refuse_move(order, config, move)
@@ -185,6 +215,9 @@ module Storage
   # The rights that go with the keys, tried; a write that must be refused is tried too. Says what it found.
   def self.prove(order)
     access = order['storage'] or return {}
+    return disk(order, access) if access['driver'] == 'filesystem'
+    return untried(access) unless access['driver'] == 's3'
+
     s3 = S3.new(access['access_key'] ? access : access.merge(of_the_server(order)))
     expect(order, s3, 'read', 200) { s3.read }
     if access['write']
@@ -195,6 +228,21 @@ module Storage
     expect(order, s3, 'delete an object', 403) { s3.delete }
     { "storage #{s3.where} can be read with this site's key" => 'yes',
       "storage #{s3.where} refuses a write and a delete with it" => '403' }
+  end
+
+  def self.untried(access)
+    { "rights at #{access['shown']} (tried for S3 only)" => access['write'] ? 'not tried' : 'not tried: see to it that the credentials can only read' }
+  end
+
+  # Another site's server could mount it as well, and nobody would know of it.
+  def self.disk(order, access)
+    path = "/#{access['place'].first}"
+    where = directory(path)
+    return { "directory #{path} is on this server's own disk" => 'yes' } if where.first == machine
+
+    raise Failure.new("refused: the directory #{path} is not on this server's own disk",
+                      cause: "it is on #{where.first}, and another site may have its images there too",
+                      remedy: "name a directory on the disk in sites.#{order['site']}.storage, or `keep` the storage that the registry has")
   end
 
   # A role that was given to a server a moment ago is not known to it at once.

@@ -1,0 +1,105 @@
+"""The registry's S3 driver: an S3 bucket, or one of another server that speaks S3.
+
+The first keys have this program's own names, `S3Options` the registry's. Source: GitLab container registry,
+docs/storage-drivers/s3_v2.md. Sizes are in bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from omnibus.driver import NO_START, Chunk, Count, Driver, Flag, Root, server
+from omnibus.fields import BucketName, Closed, Doc, KmsKey, Region
+
+StorageClass = Literal[
+    "NONE", "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA",
+    "ONEZONE_IA", "INTELLIGENT_TIERING", "OUTPOSTS", "GLACIER_IR"
+]  # fmt: skip
+CannedAcl = Literal[
+    "private", "public-read", "public-read-write", "authenticated-read",
+    "aws-exec-read", "bucket-owner-read", "bucket-owner-full-control"
+]  # fmt: skip
+
+
+class S3Options(Closed):
+    """Keys of the S3 driver that few need."""
+
+    chunksize: Chunk | None = None
+    multipartcopychunksize: Chunk | None = None
+    multipartcopymaxconcurrency: Count | None = None
+    multipartcopythresholdsize: Chunk | None = None
+    maxrequestspersecond: Count | None = None
+    maxretries: Annotated[int, Field(ge=0), Doc(NO_START, "5")] | None = None
+    parallelwalk: Flag | None = None
+    storageclass: (
+        Annotated[
+            StorageClass,
+            Doc(NO_START, "STANDARD"),
+        ]
+        | None
+    ) = None
+    encrypt: Flag | None = None
+    objectacl: (
+        Annotated[
+            CannedAcl,
+            Doc(NO_START, "private"),
+        ]
+        | None
+    ) = None
+    objectownership: Flag | None = None
+    secure: Flag | None = None
+    skipverify: Flag | None = None
+    pathstyle: Flag | None = None
+    checksum_disabled: Flag | None = None
+    checksum_algorithm: (
+        Annotated[
+            Literal["CRC32", "CRC32C", "SHA1", "SHA256", "CRC64NVME"],
+            Doc("the registry does not know it", "SHA256"),
+        ]
+        | None
+    ) = None
+    loglevel: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^log[a-z]+(,log[a-z]+)*$"),
+            Doc("the registry would log nothing of its requests", "logoff"),
+        ]
+        | None
+    ) = None
+
+
+class S3(Driver):
+    """One bucket. `create: false` uses one that exists and leaves its settings alone."""
+
+    driver = "s3"
+
+    bucket: BucketName
+    region: Region
+    create: Annotated[
+        bool, Doc("the bucket is made by this stack (true) or is there already (false)", "true")
+    ] = True
+    root_directory: Root | None = None
+    kms_key_id: KmsKey | None = None
+    endpoint: Annotated[
+        str | None,
+        StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),
+        Doc("an S3 server other than AWS; needs s3_keys of each site", "https://minio.example.com"),
+    ] = None
+    options: Annotated[
+        S3Options, Doc("further keys of the registry's S3 driver", "{chunksize: 26214400}")
+    ] = S3Options()
+
+    def settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"bucket": self.bucket, "region": self.region}
+        if self.root_directory:
+            found["rootdirectory"] = "/" + self.root_directory.strip("/")
+        if self.kms_key_id:
+            found |= {"encrypt": True, "keyid": self.kms_key_id}
+        if self.endpoint:
+            found |= {"regionendpoint": self.endpoint, "pathstyle": True}
+        return found | self.options.model_dump(exclude_none=True)
+
+    def place(self) -> list[str | None]:
+        return [server(self.endpoint), self.bucket, (self.root_directory or "").strip("/")]

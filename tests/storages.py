@@ -1,0 +1,216 @@
+"""Storages as users write them, over all drivers, modes and versions: for tests that look at many."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.configurations import SHARED
+
+Raw = dict[str, Any]
+MIB = 1 << 20
+VERSIONS = ("16.0", "16.11.5", "17.0", "17.9", "17.10", "18.0", "18.1", "18.11", "19.0.1-ee.0", "19.2")
+ROOT = st.sampled_from(["registry", "/a/b", "x.y_z"])
+FLAG = st.booleans()
+SERVICE_ACCOUNT = {
+    "type": "service_account",
+    "client_email": "{}@acme.iam.gserviceaccount.com",
+    "private_key": '-----BEGIN PRIVATE KEY-----\nprivate-key-of-{}\'s "account"\n-----END PRIVATE KEY-----\n',
+    "token_uri": "https://oauth2.googleapis.com/token",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A configuration, its driver's name in gitlab.rb, and the keys meant there at each site."""
+
+    raw: Raw
+    driver: str
+    meant: dict[str, Raw]
+    secret: tuple[str, ...]
+
+
+def service_account(site: str) -> str:
+    """The text of a key file, with what a key has in it: quotes and line ends."""
+    return json.dumps({k: v.replace("{}", site) for k, v in SERVICE_ACCOUNT.items()})
+
+
+def optional(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[Raw]:
+    return st.fixed_dictionaries({}, optional=keys)
+
+
+def chunk(least: int = 5 * MIB) -> st.SearchStrategy[int]:
+    return st.sampled_from([least, least * 4])
+
+
+PLACES: dict[str, st.SearchStrategy[Raw]] = {
+    "gcs": optional(rootdirectory=ROOT, chunksize=chunk(256 << 10), maxconcurrency=st.just(50)),
+    "azure": optional(realm=st.just("core.chinacloudapi.cn"), rootdirectory=ROOT, trimlegacyrootprefix=FLAG),
+    "swift": optional(
+        region=st.just("eu"),
+        tenant=st.just("it's #{mine}"),
+        tenantid=st.just("42"),
+        domain=st.just("Default"),
+        tenantdomain=st.just("Default"),
+        authversion=st.sampled_from([1, 2, 3]),
+        endpointtype=st.sampled_from(["public", "internal"]),
+        insecureskipverify=FLAG,
+        prefix=ROOT,
+        chunksize=chunk(MIB),
+    ),
+    "oss": optional(
+        endpoint=st.just("oss.example.com"), internal=FLAG, encrypt=FLAG, encryptionkeyid=st.just("k-1"),
+        secure=FLAG, chunksize=chunk(), rootdirectory=ROOT,
+    ),
+    "filesystem": optional(maxthreads=st.just(100)),
+}  # fmt: skip
+S3_OPTIONS = optional(
+    chunksize=chunk(), multipartcopychunksize=chunk(), multipartcopymaxconcurrency=st.just(10),
+    multipartcopythresholdsize=chunk(), maxrequestspersecond=st.just(350), maxretries=st.just(0),
+    parallelwalk=FLAG, storageclass=st.sampled_from(["NONE", "STANDARD", "REDUCED_REDUNDANCY"]), encrypt=FLAG,
+    objectacl=st.just("bucket-owner-full-control"), secure=FLAG, skipverify=FLAG, pathstyle=FLAG,
+    loglevel=st.sampled_from(["logoff", "logrequest,logretries"]),
+)  # fmt: skip
+NEWEST_S3_OPTIONS = optional(
+    checksum_algorithm=st.sampled_from(["CRC32", "SHA256"]), storageclass=st.just("GLACIER_IR"), objectownership=FLAG
+)  # fmt: skip
+
+
+def newer(version: str, major: int, minor: int = 0) -> bool:
+    parts = version.split(".")
+    return (int(parts[0]), int(parts[1])) >= (major, minor)
+
+
+def drivers_of(version: str, mode: str) -> list[str]:
+    """What README promises for it."""
+    names = ["s3", "gcs"]
+    names += [] if newer(version, 17) else ["swift", "oss"]
+    names += ["azure"] if mode == "per_site" or newer(version, 17, 10) else []
+    return names + (["filesystem"] if mode == "per_site" else [])
+
+
+@st.composite
+def cases(draw: st.DrawFn, only: str | None = None) -> Case:
+    """A right configuration of any driver in any mode for any version that has it."""
+    version, mode = draw(st.sampled_from(VERSIONS)), draw(st.sampled_from(["shared", "per_site"]))
+    known = drivers_of(version, mode)
+    name = draw(st.sampled_from([only] if only in known else known))
+    raw = copy.deepcopy(SHARED) | {"gitlab_version": version, "storage": {"mode": mode}}
+    common = draw(_place(name, version))
+    meant: dict[str, Raw] = {}
+    secret: list[str] = []
+    identities = False
+    for site in ("london", "tokyo"):
+        place = common | _own_place(name, site if mode == "per_site" else "all")
+        if mode == "per_site":
+            raw["sites"][site]["storage"] = {name: place}
+            if name == "s3" and draw(FLAG):
+                raw["sites"][site]["storage"] = place
+        else:
+            raw["storage"][name] = place
+        needs_role = mode == "shared" and site == "tokyo"
+        keys = draw(_keys(name, site, newer(version, 17, 10), needs_role))
+        if name == "s3":
+            raw["sites"][site]["s3_keys"] = keys
+        elif keys:
+            raw["sites"][site]["credentials"] = {name: keys}
+        identities |= keys.get("credentials_type") not in (None, "shared_key")
+        meant[site] = _meant(name, version, place, keys)
+        secret += [v for k, v in keys.items() if k in SECRET_KEYS]
+    newest = newer(version, 19)
+    known_as = {"s3": "s3_v2" if newest else "s3", "azure": "azure_v2" if newest or identities else "azure"}
+    return Case(raw, known_as.get(name, name), meant, tuple(secret))
+
+
+SECRET_KEYS = ("secret_key", "session_token", "credentials", "accountkey", "secret", "password", "accesskeyid", "accesskeysecret")  # fmt: skip
+
+
+def _place(name: str, version: str) -> st.SearchStrategy[Raw]:
+    if name == "s3":
+        options = S3_OPTIONS
+        if newer(version, 19):
+            options = st.builds(lambda a, b: _one_acl({**a, **b}), S3_OPTIONS, NEWEST_S3_OPTIONS)
+        more = optional(root_directory=ROOT, endpoint=st.just("https://minio.example.com"))
+        return st.builds(lambda o, m: {"options": o, "create": False, **m}, options, more)
+    return PLACES[name]
+
+
+def _one_acl(options: Raw) -> Raw:
+    if options.get("objectownership"):
+        options.pop("objectacl", None)
+    return options
+
+
+def _own_place(name: str, site: str) -> Raw:
+    return {
+        "s3": {"bucket": f"acme-{site}", "region": "eu-west-1"},
+        "gcs": {"bucket": f"acme_{site}"},
+        "azure": {"container": f"registry-{site}", "accountname": "acme"},
+        "swift": {"container": f"registry {site}", "authurl": "https://keystone.example.com:5000/v3"},
+        "oss": {"bucket": f"acme-{site}", "region": "oss-eu-central-1"},
+        "filesystem": {"rootdirectory": "/srv/registry"},
+    }[name]
+
+
+@st.composite
+def _keys(draw: st.DrawFn, name: str, site: str, roles: bool, needs_role: bool) -> Raw:
+    tail = draw(st.sampled_from(["", "'#{x}\\", "é日"]))
+    value = f"s3cr3t-of-{site}{tail}"
+    match name:
+        case "s3":
+            return {"access_key": f"AKIA{site}", "secret_key": value} | draw(
+                optional(session_token=st.just(f"t0ken-of-{site}"))
+            )
+        case "gcs":
+            kinds = [
+                {"credentials": service_account(site)},
+                {"keyfile": "/etc/gitlab/gcs.json"},
+                {"application_default": True},
+            ]
+            return draw(st.sampled_from(kinds))
+        case "azure":
+            role = [
+                {
+                    "credentials_type": "client_secret",
+                    "tenant_id": "t",
+                    "client_id": f"c-{site}",
+                    "secret": value,
+                },
+                {"credentials_type": "default_credentials"},
+            ]
+            key = [{"accountkey": value}, {"credentials_type": "shared_key", "accountkey": value}]
+            return draw(st.sampled_from((role if roles else []) + ([] if needs_role else key)))
+        case "swift":
+            return {"username": f"registry-{site}", "password": value}
+        case "oss":
+            return {"accesskeyid": f"LTAI{site}-{value}", "accesskeysecret": value}
+    return {}
+
+
+def _meant(name: str, version: str, place: Raw, keys: Raw) -> Raw:
+    """The hash in gitlab.rb, thought out apart from the program."""
+    if name == "s3":
+        found: Raw = {
+            "bucket": place["bucket"],
+            "region": place["region"],
+            "accesskey": keys["access_key"],
+            "secretkey": keys["secret_key"],
+        }
+        found |= {"sessiontoken": keys["session_token"]} if "session_token" in keys else {}
+        found |= (
+            {"rootdirectory": "/" + place["root_directory"].strip("/")} if "root_directory" in place else {}
+        )
+        if "endpoint" in place:
+            found |= {"regionendpoint": place["endpoint"], "pathstyle": True}
+            if newer(version, 19) and "checksum_algorithm" not in place["options"]:
+                found["checksum_disabled"] = True
+        options: Raw = place["options"]
+        return found | options
+    given = {k: v for k, v in keys.items() if k != "application_default" and v != "shared_key"}
+    if "credentials" in given:
+        given["credentials"] = json.loads(given["credentials"])
+    return place | given
