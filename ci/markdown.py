@@ -1,0 +1,203 @@
+"""The comment: a `Preview` as Markdown that GitLab and GitHub show alike. Pure.
+
+What is dangerous comes first and is never cut. Everything else gives way where the comment would be too
+long, the least important first, and the comment says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+
+from ci import wording
+from ci.changes import Change, NodeSettings, Preview
+from ci.text import code, fenced, inline, masked
+
+LIMIT = 65_536
+"""Characters. GitHub takes 65,536 in a comment, GitLab 1,000,000 (docs.gitlab.com, "Instance limits")."""
+_ROOM = 2_000  # for the footer and the lines that say what was left out
+_LONGEST_ERROR = 4_000
+
+
+def marker(stack: str) -> str:
+    """The comment's hidden first line, by which it is found again and updated."""
+    name = re.sub(r"[^\w./-]", "_", stack)
+    return f"<!-- gitlab-geo-registry: preview of {name} -->"
+
+
+def render(preview: Preview, limit: int = LIMIT, commit: str = "") -> str:
+    """The whole comment, at most `limit` characters."""
+    head = masked(f"{marker(preview.stack)}\n\n{title(preview)}")
+    errors = [masked(line) for line in ["\n".join(_errors(preview))] if line]
+    room = limit - len(head) - sum(map(len, errors)) - _ROOM
+    text = "\n".join([head, *map(masked, _dangers(preview, room)), *errors])
+    left_out: list[str] = []
+    for name, section in _sections(preview):
+        body = masked("\n".join(section))
+        if len(text) + len(body) + _ROOM <= limit:
+            text += f"\n{body}"
+        else:
+            left_out.append(name)
+    if left_out:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        text += (
+            f"\n\n**Too long for a comment; left out here:** {', '.join(left_out[:3])}{more}. "
+            "Nothing of the dangerous part is. The whole is in the log of the job."
+        )
+    return f"{text}\n\n{footer(preview, commit)}\n"
+
+
+def title(preview: Preview) -> str:
+    """The heading: what would happen, in numbers."""
+    what = f"`pulumi preview` of {code(preview.stack)}"
+    if preview.errors:
+        return f"## ❌ {what} failed: `pulumi up` would not work"
+    if not preview.changes:
+        return f"## ✅ {what}: nothing would change"
+    counted = Counter(wording.verb(change) for change in preview.changes if not change.component)
+    rank = {"DELETED": 0, "REPLACED": 1, wording.LEAVES: 2, "created": 3, "updated": 4}
+    parts = [f"{counted[verb]} {verb}" for verb in sorted(counted, key=lambda verb: rank.get(verb, 2))]
+    sign = "⛔" if preview.dangers else "✏️"
+    return f"## {sign} {what}: {', '.join(parts) or 'only what is shown changes'}"
+
+
+def footer(preview: Preview, commit: str = "") -> str:
+    """What the preview did, and what it did not."""
+    warned = "".join(f"> {inline(text)}\n" for text in preview.warnings[:5])
+    of = f" Commit {inline(commit)[:10]}." if commit else ""
+    return masked(
+        f"{warned}<sub>No host was needed or touched. Secrets are not in here: settings name them as "
+        f"`secrets['…']`.{of} By `make preview-comment STACK={inline(preview.stack)}`.</sub>"
+    )
+
+
+def _dangers(preview: Preview, room: int) -> list[str]:
+    if not preview.dangers:
+        return []
+    gone = {
+        change.node for change in preview.dangers if change.type == wording.SERVER and change.op == "delete"
+    }
+    ordered = sorted(preview.dangers, key=wording.gravity)
+    for with_place, with_names in ((True, True), (False, True), (False, False)):
+        lines = list(_grouped(ordered, gone, with_place=with_place, with_names=with_names))
+        if sum(len(line) + 1 for line in lines) <= room:
+            break
+    return ["", "### ⛔ Deleted or replaced: read this first", "", *lines]
+
+
+def _grouped(
+    changes: Sequence[Change], gone: Collection[str], *, with_place: bool, with_names: bool
+) -> Iterator[str]:
+    """A line for all that has the same consequence at the same place."""
+    groups: defaultdict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for change in changes:
+        place = _place(change) if with_place else ""
+        key = wording.verb(change), wording.noun(change), place, wording.consequence(change, gone)
+        groups[key].append(change.name)
+    for (verb, noun, place, consequence), names in groups.items():
+        count = f"{len(names)} × " if len(names) > 1 else ""
+        which = " " + ", ".join(map(code, names)) if with_names else " (named in the log of the job)"
+        yield f"- **{verb}** {count}{noun}{which}{place}: {consequence}"
+
+
+def _place(change: Change) -> str:
+    place = ", ".join(code(part) for part in (change.site, change.node) if part)
+    return f" ({place})" if place else ""
+
+
+def _errors(preview: Preview) -> Iterator[str]:
+    for text in preview.errors[:4]:
+        cut = text if len(text) <= _LONGEST_ERROR else text[:_LONGEST_ERROR] + "\n… (cut)"
+        yield from ("", *fenced(cut.splitlines(), "text"))
+
+
+def _sections(preview: Preview) -> Iterator[tuple[str, list[str]]]:
+    """(what it is, its lines), the most important first."""
+    if not preview.changes:
+        return
+    yield "the table of sites and nodes", _table(preview)
+    for settings in sorted(preview.settings, key=lambda s: (s.site, s.node)):
+        if settings.changed:
+            count = len(settings.changed)
+            yield f"{count} settings of {code(settings.node)}", _diff(settings)
+    rest = [
+        c for c in preview.changes if not c.dangerous and not c.component and c.type != wording.NODE_COMMAND
+    ]
+    if rest:
+        yield f"{len(rest)} other changes", _others(rest)
+
+
+def _table(preview: Preview) -> list[str]:
+    rows = [
+        "",
+        "### Sites and nodes",
+        "",
+        "| site | node | what would change | on the node |",
+        "|---|---|---|---|",
+    ]
+    settings = {one.node: one for one in preview.settings}
+    commands = {c.node: c for c in preview.changes if c.type == wording.NODE_COMMAND and c.node}
+    servers = {c.node: c.op for c in preview.changes if c.type == wording.SERVER and c.op != "update"}
+    secrets = [c.name for c in preview.dangers if c.type.startswith(wording.MADE_HERE)]
+    for site, node in sorted({(c.site, c.node) for c in preview.changes}, key=lambda p: (p[0] == "", p)):
+        here = [c for c in preview.changes if (c.site, c.node) == (site, node)]
+        what = "; ".join(_summary(here, settings.get(node) if node else None)) or "–"
+        action = "–"
+        if node in commands:
+            server = servers.get(node, "")
+            action = wording.node_action(commands[node], settings.get(node), server=server, secrets=secrets)
+        site_cell = f"**{code(site)}**" if site else "all sites"
+        rows.append(f"| {site_cell} | {code(node) if node else '–'} | {what} | {action} |")
+    return rows
+
+
+def _summary(changes: Sequence[Change], settings: NodeSettings | None) -> Iterator[str]:
+    if settings and settings.changed:
+        added = sum(name not in settings.old for name in settings.changed)
+        removed = sum(name not in settings.new for name in settings.changed)
+        parts = [(added, "new"), (len(settings.changed) - added - removed, "changed"), (removed, "removed")]
+        yield "settings: " + ", ".join(f"{count} {word}" for count, word in parts if count)
+    for change in changes:
+        if change.component and change.op == "update":
+            yield from (f"{inline(name)}: {_pair(*pair)}" for name, pair in change.values.items())
+    things = Counter(
+        (wording.verb(c), wording.noun(c))
+        for c in sorted(changes, key=lambda c: not c.dangerous)
+        if not c.component and c.type != wording.NODE_COMMAND
+    )
+    for (verb, noun), count in things.items():
+        loud = f"**{verb}**" if verb.isupper() else verb
+        yield f"{noun} {loud}" if count == 1 else f"{count} × {noun} {loud}"
+
+
+def _diff(settings: NodeSettings) -> list[str]:
+    lines = []
+    for name in settings.changed:
+        lines += [f"-{name} = {settings.old[name]}"] if name in settings.old else []
+        lines += [f"+{name} = {settings.new[name]}"] if name in settings.new else []
+    return [
+        "",
+        f"#### gitlab.rb of {code(settings.node)} ({code(settings.site)})",
+        "",
+        *fenced(lines, "diff"),
+    ]
+
+
+def _others(changes: Sequence[Change]) -> list[str]:
+    lines = []
+    for change in sorted(changes, key=lambda c: (c.site, c.node, c.type, c.name)):
+        pairs = [f"{inline(name)} {_pair(*pair)}" for name, pair in change.values.items()]
+        named = [inline(name) for name in change.inputs if name not in change.values]
+        detail = ", ".join([*pairs, *named])
+        stopped = change.op == "update" and "instanceType" in change.inputs
+        lines.append(
+            f"- {wording.verb(change)} {wording.noun(change)} {code(change.name)}{_place(change)}"
+            + (f": {detail}" if detail else "")
+            + (". **The server is stopped and started for it**" if stopped else "")
+        )
+    return ["", "<details><summary>Everything else</summary>", "", *lines, "", "</details>"]
+
+
+def _pair(old: str | None, new: str | None) -> str:
+    return f"{code(old) if old is not None else 'none'} → {code(new) if new is not None else 'none'}"

@@ -1,0 +1,35 @@
+"""Foreign text in Markdown: whatever a configuration or a message holds, it stays text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_PRIVATE = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_TOKENS = re.compile(r"\b(?:gl[a-z]{2,6}-[\w-]{20,}|gh[a-z]_\w{30,}|github_pat_\w{30,})")
+
+
+def code(text: str) -> str:
+    """As a code span that stands in a table too: neither Markdown nor @names in it have an effect."""
+    words = " ".join(text.replace("`", "’").split())
+    return "`{}`".format(words.replace("|", "\\|") or " ")
+
+
+def inline(text: str) -> str:
+    """As plain words: what Markdown, HTML and mentions are made of is taken out."""
+    return re.sub(r"[<>@`|*\[\]\\]", "", " ".join(text.split()))
+
+
+def fenced(lines: Iterable[str], language: str) -> list[str]:
+    """A code block whose fence no line of it can close."""
+    body = [" ⏎ ".join(line.splitlines()) for line in lines]
+    longest = max((len(run) for line in body for run in re.findall(r"`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}{language}", *body, fence]
+
+
+def masked(text: str) -> str:
+    """Once more over all of it: private keys and tokens, should a message of someone else's quote one."""
+    return _TOKENS.sub("(secret)", _PRIVATE.sub("(secret)", text)).replace("[secret]", "(secret)")

@@ -1,0 +1,186 @@
+"""The preview as a comment. Inputs are what the engine said in the lab (tests/unit/golden/capture.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci import comment, text
+from ci.changes import SECRET, UNKNOWN, parse
+from ci.markdown import LIMIT, marker, render
+
+pytestmark = pytest.mark.unit
+GOLDEN = Path(__file__).parent / "golden"
+
+STATUS = {
+    "first": 2,
+    "no-change": 0,
+    "new-setting": 2,
+    "one-node": 2,
+    "new-secondary": 2,
+    "removed-site": 3,
+    "replaced-server": 3,
+    "larger-server": 2,
+    "protected-server": 1,
+    "bucket-let-go": 3,
+    "bucket-replaced": 3,
+    "moved-node": 3,
+    "promoted": 2,
+    "rotated": 3,
+    "wrong-configuration": 1,
+    "drift": 2,
+}
+
+
+def said(name: str) -> str:
+    """The engine's JSON for a kind of change."""
+    return (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+
+
+def compare(name: str, made: str) -> None:
+    """With the golden file; GOLDEN=write makes it anew."""
+    file = GOLDEN / f"{name}.md"
+    if os.environ.get("GOLDEN") == "write":
+        file.write_text(made, encoding="utf-8")
+    assert made == file.read_text(encoding="utf-8")
+
+
+def copies(name: str, count: int, op: str) -> str:
+    """The JSON of a kind of change with every step of that operation in it so many times, under other names."""
+    document = json.loads(said(name))
+    steps = [step for step in document["steps"] if step["op"] == op]
+    more = [json.loads(json.dumps(s).replace("tokyo", f"tokyo{n}")) for n in range(count) for s in steps]
+    return json.dumps({**document, "steps": [*document["steps"], *more]})
+
+
+@pytest.mark.parametrize("name", STATUS)
+def test_each_kind_of_change_as_a_comment(name: str) -> None:
+    """As in its golden file; the exit status tells the kind."""
+    preview = parse(said(name), "prod")
+    compare(name, render(preview))
+    assert comment.status(preview) == STATUS[name]
+
+
+def test_a_comment_that_would_be_too_long_keeps_what_is_dangerous() -> None:
+    """The rest is left out by sections, and the comment says which."""
+    made = render(parse(copies("removed-site", 9, "delete"), "prod"), limit=9_000)
+    compare("too-long", made)
+    assert len(made) <= 9_000
+    for n in range(9):
+        assert f"`tokyo{n}-registry-user`" in made
+    assert "left out here" in made
+
+
+@pytest.mark.parametrize("count", [40, 150, 1500])
+def test_no_number_of_deletions_is_too_long_for_github(count: int) -> None:
+    """Each is named while names fit; then every kind keeps its number and what is lost."""
+    made = render(parse(copies("removed-site", count, "delete"), "prod"))
+    assert len(made) <= LIMIT == 65_536
+    if count <= 150:
+        assert made.count("-registry-key`") == count + 1
+    else:
+        assert f"**DELETED** {count + 1} × access key (named in the log of the job): whatever" in made
+
+
+def test_the_first_line_is_hidden_and_the_same_for_every_kind() -> None:
+    """By it the comment is found again; another stack's has another."""
+    lines = {render(parse(said(name), "prod")).splitlines()[0] for name in STATUS}
+    assert lines == {marker("prod")}
+    assert marker("prod").startswith("<!--") and marker("prod") != marker("dev")
+    assert "-->" not in marker("x --> y")[:-3]
+
+
+def planted(value: str) -> str:
+    """Settings of a node that change, and a value everywhere where an engine might put a secret."""
+    document: dict[str, Any] = json.loads(said("one-node"))
+    for step in document["steps"]:
+        for side in ("oldState", "newState"):
+            if "Command" in step["urn"]:
+                step[side]["inputs"] |= {"stdin": value + side, "connection": {"privateKey": value + side}}
+                step[side]["outputs"] = {"stdout": value}
+    update = next(s for s in json.loads(said("larger-server"))["steps"] if "Instance" in s["urn"])
+    for side in ("oldState", "newState"):
+        update[side]["inputs"] |= {
+            "userData": value + side,
+            "passwordData": value + side,
+            "tags": {"a": value + side},
+        }
+    return json.dumps({**document, "steps": [*document["steps"], update]})
+
+
+def test_what_a_command_is_sent_is_never_shown() -> None:
+    """Not even if the engine had not marked it: its inputs are not read. Names of AWS' inputs are."""
+    made = render(parse(planted("hunter2"), "prod"))
+    assert "hunter2" not in made
+    assert "instanceType `c6i.2xlarge` → `c6i.4xlarge`" in made
+    assert "userData" in made
+
+
+def test_what_the_engine_marks_as_secret_stays_so() -> None:
+    """Also a value that becomes one, or is one no longer; and what is not known yet is said to be."""
+    document = json.loads(said("larger-server"))
+    for step in document["steps"]:
+        if "Instance" in step["urn"]:
+            step["oldState"]["inputs"] |= {"keyName": SECRET, "availabilityZone": "eu-west-2a"}
+            step["newState"]["inputs"] |= {"keyName": "plain", "availabilityZone": UNKNOWN}
+    made = render(parse(json.dumps(document), "prod"))
+    assert "keyName `(secret)` → `plain`" in made
+    assert "`eu-west-2a` → `(known afterwards)`" in made
+    assert SECRET not in made and UNKNOWN not in made
+
+
+def test_keys_and_tokens_in_a_message_are_masked() -> None:
+    """A message of an API may quote what it was sent."""
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----"
+    words = f"refused: {key} with glpat-{'a' * 20} and ghp_{'b' * 36}"
+    document = {"steps": [], "diagnostics": [{"severity": "error", "message": words}]}
+    made = render(parse(json.dumps(document), "prod"))
+    assert "refused: (secret) with (secret) and (secret)" in made
+
+
+def test_foreign_text_stays_text() -> None:
+    """Neither a fence nor a table is left, nobody is called, nothing is hidden."""
+    assert text.code("a`|b\n@all") == "`a’\\|b @all`"
+    assert text.inline("<!-- @all **x** [y](z)") == "!-- all x y(z)"
+    assert text.fenced(["```", "x"], "diff") == ["````diff", "```", "x", "````"]
+    document = json.loads(said("one-node"))
+    for step in document["steps"]:
+        if "Node::" in step["urn"]:
+            step["newState"]["inputs"]["settings"]["x"] = "'\n```\n# @all'"
+    made = render(parse(json.dumps(document), "prod"))
+    assert "+x = ' ⏎ ``` ⏎ # @all'" in made and "````diff" in made
+
+
+def test_an_engine_that_says_nothing_useful_is_a_failed_preview() -> None:
+    """Its other output is the reason, for example a stack file that is no YAML."""
+    preview = parse("", "prod", "error: getting stack configuration: invalid YAML file")
+    assert "invalid YAML file" in render(preview)
+    assert comment.status(preview) == comment.ERROR
+    assert comment.status(parse("[]", "prod")) == comment.ERROR
+    assert comment.status(parse('{"steps": [{}]}', "prod")) == comment.ERROR
+
+
+def test_sites_that_are_one_secret_are_found_by_the_changed_nodes() -> None:
+    """The configuration tells nothing then; a node that changes tells its site itself."""
+    document = json.loads(said("one-node"))
+    document["config"] = dict.fromkeys(document["config"], SECRET)
+    assert "| **`tokyo`** | `tokyo-1` | settings: 1 changed |" in render(parse(json.dumps(document), "prod"))
+
+
+def test_the_commit_is_named() -> None:
+    """The reader sees whether the comment is about the last push."""
+    assert "Commit 0123456789. By" in render(parse(said("one-node"), "prod"), commit="0123456789abcdef")
+
+
+def test_the_program_prints_and_its_status_is_the_kind_of_change(capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong command line is an error too, not argparse's 2, which would say that something changes."""
+    assert comment.main(["--stack", "prod", "--json", str(GOLDEN / "one-node.json")]) == 2
+    assert capsys.readouterr().out == (GOLDEN / "one-node.md").read_text()
+    for wrong in (["--stack", ""], []):
+        with pytest.raises(SystemExit) as ended:
+            comment.main(wrong)
+        assert ended.value.code == comment.ERROR
