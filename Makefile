@@ -8,19 +8,22 @@ LABS ?= 2
 SIDE_BY_SIDE := $(PYTEST) --dist loadfile --tx '$(LABS)*popen//python=lab/scripts/python-in-lab.sh'
 IN_LAB := $(BIN)/python -m lab run --name test --here -- pytest
 STACK ?=
+# CIs without namespaces say ci.setup: the same less the lab.
+SETUP ?= lab.setup
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo lab test check static unit components lab-tests e2e bench format clean
+.PHONY: help setup demo lab test check static unit components lab-tests e2e bench format clean \
+	preview-comment preview-of-fork cloud-credentials apply
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## everything the others need: Python packages, Debian packages, the Pulumi engine
-	@$(PYTHON) -m lab.setup
+	@$(PYTHON) -m $(SETUP)
 
 demo: setup ## two GitLab sites, one `pulumi up`, an image that arrives; STACK=dev, existing or replicated; default dev and replicated
 	@$(BIN)/python -m lab demo $(STACK)
@@ -55,6 +58,28 @@ e2e: setup ## end-to-end tests in a lab
 NODES ?=
 bench: setup ## the program beside Ansible and bare SSH, on 2 to 24 lab nodes, 20 minutes; NODES="2 6" for less
 	@$(BIN)/python -m benchmarks $(NODES)
+
+# The engine that set-up chose, and .venv's Python for the program that it runs.
+WITH_ENGINE = PATH="$(CURDIR)/$(BIN):$$($(BIN)/python -c 'from lab.engine import bin_dir; print(bin_dir())'):$$PATH"
+PROJECT ?= .
+POST ?=
+REFRESH ?=
+# make has no exit status of its own for "something changes": only a preview that failed fails.
+preview-comment: setup ## what `pulumi up` would change, as merge requests show it; STACK=prod, REFRESH=1 looks for drift too
+	@$(WITH_ENGINE) $(BIN)/python -m ci.comment --stack '$(STACK)' --project '$(PROJECT)' \
+		$(if $(REFRESH),--refresh) $(if $(POST),--post); status=$$?; \
+		echo "status $$status (0 no change, 2 a change, 3 a destructive one, 1 an error)" >&2; \
+		case $$status in 0|2|3) ;; *) exit 1;; esac
+
+preview-of-fork:
+	@cat ci/forks.md
+
+cloud-credentials: setup
+	@$(BIN)/python -m ci.credentials
+
+apply: setup ## `pulumi up` as the apply job runs it, without a question; STACK=prod
+	@[ -n '$(STACK)' ] || { echo "Name the stack: make apply STACK=prod" >&2; exit 1; }
+	@$(WITH_ENGINE) pulumi up --cwd '$(PROJECT)' --yes --skip-preview --non-interactive --stack '$(STACK)'
 
 format: setup ## formats the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

@@ -19,6 +19,14 @@ from ci.markdown import LIMIT, marker, render
 
 SAME, ERROR, CHANGE, DESTRUCTIVE = 0, 1, 2, 3
 _WHOLE = 10**9
+# What the job itself needs. Whoever may change this file could use them still; a dependency cannot by chance.
+_NOT_FOR_THE_PROGRAM = (
+    "PREVIEW_COMMENT_TOKEN",
+    "GITHUB_TOKEN",
+    "AWS_ID_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+)
 
 
 def main(argv: list[str]) -> int:
@@ -61,9 +69,16 @@ def run(stack: str, project: Path, *, refresh: bool = False) -> Preview:
     """Ask the engine; its messages go by, its JSON is read."""
     command = ["pulumi", "preview", "--json", "--non-interactive", "--stack", stack]
     command += ["--refresh"] if refresh else []
+    env = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_PROGRAM}
     try:
         done = subprocess.run(
-            command, cwd=project, text=True, capture_output=True, check=False, stdin=subprocess.DEVNULL
+            command,
+            cwd=project,
+            env=env,
+            text=True,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError:
         return Preview(stack, errors=("no pulumi on PATH: run this through make",))

@@ -184,3 +184,18 @@ def test_the_program_prints_and_its_status_is_the_kind_of_change(capsys: pytest.
         with pytest.raises(SystemExit) as ended:
             comment.main(wrong)
         assert ended.value.code == comment.ERROR
+
+
+def test_the_engine_is_not_given_the_tokens_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its program gets what a preview needs: the stack's passphrase and the read-only role."""
+    engine = tmp_path / "pulumi"
+    engine.write_text('#!/bin/sh\nenv >&2; echo "$*" >&2; exit 1\n')
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name in ("PREVIEW_COMMENT_TOKEN", "GITHUB_TOKEN", "AWS_ID_TOKEN", "AWS_ROLE_ARN"):
+        monkeypatch.setenv(name, "given")
+    (seen,) = comment.run("prod", tmp_path, refresh=True).errors
+    assert [line for line in seen.splitlines() if line.endswith("=given")] == ["AWS_ROLE_ARN=given"]
+    assert "preview --json --non-interactive --stack prod --refresh" in seen

@@ -1,0 +1,114 @@
+"""`make preview-comment` as the CIs run it: the real engine, the read-only role, no host."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from lab.api import Lab
+from lab.host import Host
+from lab.services import AWS_ENDPOINT
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def role(fresh: Lab) -> dict[str, str]:
+    """Environment with a key that has the rights of ci/preview-role.json and no others, and no SSH agent."""
+    text = (ROOT / "ci/preview-role.json").read_text().replace("REGISTRY-BUCKET", "acme-gitlab-registry")
+    document = json.loads(text)
+    for statement in document["Statement"]:
+        # moto holds IAM's own actions against no resource, and calls one of S3's by the request's name.
+        if statement["Sid"] == "RefreshRights":
+            statement["Resource"] = "*"
+        if "s3:ListBucket" in statement["Action"]:
+            statement["Action"].append("s3:HeadBucket")
+    iam = fresh.iam()
+    iam.create_user(UserName="preview")
+    iam.put_user_policy(UserName="preview", PolicyName="preview", PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName="preview")["AccessKey"]
+    given = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    return {name: value for name, value in {**os.environ, **given}.items() if name != "SSH_AUTH_SOCK"}
+
+
+def make(lab: Lab, role: dict[str, str], *options: str) -> tuple[str, str]:
+    """`make preview-comment` on the lab's project; what it prints, and the line with its exit status."""
+    done = subprocess.run(
+        [
+            "make",
+            "-o",
+            "setup",
+            "preview-comment",
+            "STACK=existing",
+            f"PROJECT={lab.dir / 'project'}",
+            *options,
+        ],
+        cwd=ROOT,
+        env=role,
+        text=True,
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_comment_needs_no_host_and_only_the_read_only_role(
+    existing: Stack, fresh: Lab, london: Host, tokyo: Host, role: dict[str, str]
+) -> None:
+    """Both hosts are off. Every setting is there, no secret is, and the kind of change is told."""
+    for host in (london, tokyo):
+        host.stop()
+    shown, status = make(fresh, role)
+    for host in (london, tokyo):
+        host.start()
+    assert "status 2 " in status
+    assert shown.startswith("<!-- gitlab-geo-registry: preview of existing -->")
+    assert "+registry['storage']['maintenance']['readonly']['enabled'] = true" in shown
+    assert "applied for the first time, **reconfigured**, proven" in shown
+    assert "PRIVATE KEY" not in shown
+
+
+def test_what_was_applied_is_no_change_also_when_all_of_it_is_read(
+    existing: Stack, fresh: Lab, role: dict[str, str]
+) -> None:
+    """The role may read all that `--refresh` reads. Then a site that is taken out is told loudly."""
+    fresh.wait_ready()
+    existing.up()
+    shown, status = make(fresh, role, "REFRESH=1")
+    assert "nothing would change" in shown and "status 0 " in status
+    former = existing.file.read_text()
+    existing.configure(lambda c: c["sites"].pop("tokyo"))
+    shown, status = make(fresh, role)
+    existing.file.write_text(former)
+    assert "status 3 " in status
+    assert "**DELETED** settings of a node `tokyo-1-settings` (`tokyo`, `tokyo-1`)" in shown
+
+
+def test_the_role_can_change_nothing(existing: Stack, role: dict[str, str]) -> None:
+    """Neither can it read an image."""
+    session = boto3.Session(role["AWS_ACCESS_KEY_ID"], role["AWS_SECRET_ACCESS_KEY"], region_name="eu-west-1")
+    s3 = session.client("s3", endpoint_url=AWS_ENDPOINT)
+    iam = session.client("iam", endpoint_url=AWS_ENDPOINT)
+    ec2 = session.client("ec2", endpoint_url=AWS_ENDPOINT)
+    assert s3.get_bucket_versioning(Bucket="acme-gitlab-registry")["Status"] == "Enabled"
+    refused: list[Callable[[], object]] = [
+        lambda: s3.put_object(Bucket="acme-gitlab-registry", Key="x", Body=b"x"),
+        lambda: s3.get_object(Bucket="acme-gitlab-registry", Key="x"),
+        lambda: s3.put_bucket_policy(Bucket="acme-gitlab-registry", Policy="{}"),
+        lambda: iam.create_access_key(UserName="preview"),
+        lambda: ec2.create_vpc(CidrBlock="10.0.0.0/16"),
+    ]
+    for attempt in refused:
+        with pytest.raises(ClientError, match=r"AccessDenied|UnauthorizedOperation"):
+            attempt()

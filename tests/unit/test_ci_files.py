@@ -1,0 +1,133 @@
+"""Both CIs' files, the role's policy and its trust: what they say, held against what make and AWS have."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ci import lint
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).resolve().parents[2]
+GITLAB: dict[str, Any] = yaml.safe_load((ROOT / lint.GITLAB).read_text())
+# YAML 1.1 reads the key `on` as true; GitHub does not.
+GITHUB: dict[Any, Any] = yaml.safe_load((ROOT / lint.GITHUB).read_text())
+JOBS = ("check", "preview", "preview-from-fork", "apply")
+
+
+def commands(job: str) -> dict[str, list[str]]:
+    """CI → the commands of that job."""
+    return {
+        "gitlab": list(GITLAB[job]["script"]),
+        "github": [step["run"] for step in GITHUB["jobs"][job]["steps"] if "run" in step],
+    }
+
+
+@pytest.mark.parametrize(
+    "command", lint.commands(), ids=lambda c: " ".join(Path(part).name for part in c[:3])
+)
+def test_the_files_are_what_the_forges_take(command: list[str]) -> None:
+    """Their schemas, and actionlint (with shellcheck on every step) where there is a Go to build it with."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_both_cis_run_the_same_and_a_person_can_too(job: str) -> None:
+    """Every command is a target of make, which make accepts."""
+    of = commands(job)
+    assert [c.partition(" | tee")[0] for c in of["github"]] == of["gitlab"]
+    for command in of["gitlab"]:
+        assert re.fullmatch(r"make [a-z-]+", command)
+        done = subprocess.run(
+            [*command.split(), "-n", "STACK=x"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_actions_are_pinned_by_commit_and_keep_no_token() -> None:
+    """A tag can be moved; a checkout that keeps its token leaves it to the program of the pull request."""
+    text = (ROOT / lint.GITHUB).read_text()
+    used = re.findall(r"uses: (.*)", text)
+    assert used
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used), used
+    assert text.count("persist-credentials: false") == len(used)
+
+
+def test_forks_get_no_secret_and_no_identity() -> None:
+    """`pull_request` of a fork has neither; what has is for this project's own branches or its main only."""
+    assert set(GITHUB[True]) == {"pull_request", "push"}, (
+        "pull_request_target would run a fork's code with secrets"
+    )
+    own = "github.event.pull_request.head.repo.full_name == github.repository"
+    for name, job in GITHUB["jobs"].items():
+        secret = "secrets." in json.dumps(job) or "id-token" in job.get("permissions", {})
+        assert secret == (name in ("preview", "apply"))
+    assert own in GITHUB["jobs"]["preview"]["if"]
+    assert GITHUB["jobs"]["apply"]["if"] == "github.event_name == 'push'"
+    assert GITHUB["permissions"] == {"contents": "read"}
+    same = "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_MERGE_REQUEST_PROJECT_ID"
+    assert same in GITLAB["preview"]["rules"][0]["if"]
+    assert same.replace("==", "!=") in GITLAB["preview-from-fork"]["rules"][0]["if"]
+    assert {name for name in JOBS if "id_tokens" in GITLAB[name]} == {"preview", "apply"}
+
+
+def test_applying_waits_for_an_approval_on_the_default_branch_one_at_a_time() -> None:
+    """In both; and no newer pipeline cuts it off."""
+    apply = GITLAB["apply"]
+    assert apply["rules"] == [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", "when": "manual"}]
+    assert apply["environment"]["name"] and apply["resource_group"] and apply["interruptible"] is False
+    assert GITHUB["jobs"]["apply"]["environment"] == "production"
+    assert GITHUB["jobs"]["apply"]["concurrency"] == "apply"
+    assert GITHUB[True]["push"] == {"branches": ["main"]}
+
+
+def policy(name: str) -> list[dict[str, Any]]:
+    statements: list[dict[str, Any]] = json.loads((ROOT / "ci" / name).read_text())["Statement"]
+    return statements
+
+
+def test_the_preview_role_can_only_look() -> None:
+    """Named actions that describe, get or list; objects and keys only of the state, no content of a registry."""
+    for statement in policy("preview-role.json"):
+        actions, where = statement["Action"], json.dumps(statement["Resource"])
+        assert statement["Effect"] == "Allow"
+        assert all(
+            re.fullmatch(r"[a-z0-9]+:(Describe|Get|List)\w+|kms:Decrypt", action) for action in actions
+        )
+        if "kms:Decrypt" in actions:
+            assert actions == ["kms:Decrypt"] and "STATE-KEY" in where
+        if "s3:GetObject" in actions:
+            assert "STATE-BUCKET/.pulumi/*" in where and "REGISTRY" not in where
+        if any(action.startswith(("s3:", "iam:")) for action in actions):
+            assert '"*"' not in where
+
+
+@pytest.mark.parametrize("forge", ["gitlab", "github"])
+def test_only_this_project_can_become_the_role(forge: str) -> None:
+    """Audience and subject are both asked for: without a subject every project of the forge could."""
+    (statement,) = policy(f"preview-role-trust-{forge}.json")
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    asked = {
+        key.rpartition(":")[2]: value
+        for test in statement["Condition"].values()
+        for key, value in test.items()
+    }
+    assert asked["aud"] == "sts.amazonaws.com" == GITLAB["preview"]["id_tokens"]["AWS_ID_TOKEN"]["aud"]
+    assert asked["sub"].startswith(
+        ("project_path:GROUP/PROJECT:", "repo:OWNER/REPOSITORY:environment:preview")
+    )
+
+
+def test_nothing_of_ci_needs_pulumi() -> None:
+    """The comment is made from text: a machine with Python alone can make it."""
+    for file in (ROOT / "ci").glob("*.py"):
+        assert not re.search(
+            r"^\s*(import|from) (pulumi|components|omnibus|config)\b", file.read_text(), re.MULTILINE
+        )
