@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _set_up(root: Path) -> None:
-    from lab import debian, engine
+    from lab import debian, engine, storage_servers
     from lab.progress import SetupError, locked, say
     from lab.virtualenv import ensure_venv
 
@@ -61,6 +61,7 @@ def _set_up(root: Path) -> None:
         debian.ensure_namespaces(root=False)
     with locked(root / ".lab" / "setup.lock", "this checkout"):
         python = ensure_venv(root, log)
+        storage_servers.ensure(log)
         chosen = engine.ensure_engine(python, log, root)
     say(f"engine   {chosen}")
     say(f"plugins  {engine.describe_plugins(root)}")

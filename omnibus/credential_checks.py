@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from omnibus import versions
-from omnibus.credentials import AzureKeys, Credentials, GcsKeys, Keys
+from omnibus.credentials import AzureKeys, Credentials, GcsKeys, Keys, SwiftKeys
 from omnibus.drivers import Azure
 from omnibus.model import Deployment
 from omnibus.problems import Problem
@@ -92,6 +92,13 @@ def _whole(d: Deployment, key: str, site: str, keys: Keys) -> Iterator[Problem]:
             )
     if isinstance(keys, AzureKeys):
         yield from _azure(d, key, site, keys)
+    if isinstance(keys, SwiftKeys) and keys.secretkey and d.shared and site != d.primary:
+        yield Problem(
+            f"{key}.secretkey",
+            "given to a secondary of shared storage",
+            f"a key for temporary URLs signs writes as well: {_MAY_WRITE}",
+            "remove it: a secondary hands the images out itself",
+        )
 
 
 def _azure(d: Deployment, key: str, site: str, keys: AzureKeys) -> Iterator[Problem]:

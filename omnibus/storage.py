@@ -6,7 +6,7 @@ from typing import Any
 
 from omnibus import versions
 from omnibus.credentials import AzureKeys, Keys
-from omnibus.drivers import S3, Azure, Driver
+from omnibus.drivers import S3, Azure, Driver, Swift
 from omnibus.model import Deployment
 from omnibus.ruby import Secret, Value
 
@@ -37,6 +37,10 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
     storage: dict[str, Value] = {name: found}
     if d.read_only(site_name):
         storage["maintenance"] = {"readonly": {"enabled": True}, "uploadpurging": {"enabled": False}}
+        if isinstance(driver, Swift):
+            # Only who may write can see the container's key for temporary URLs; the driver makes one up
+            # instead, and Swift refuses every URL signed with it (seen, Distribution 2.8.2 and Swift 2.38).
+            storage["redirect"] = {"disable": True}
     return storage
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,47 @@ SERVICE_ACCOUNT = {
     "private_key": '-----BEGIN PRIVATE KEY-----\nprivate-key-of-{}\'s "account"\n-----END PRIVATE KEY-----\n',
     "token_uri": "https://oauth2.googleapis.com/token",
 }
+
+
+# What omnibus does with a settings file, as far as storage goes; the secrets come as they are on the node.
+EVALUATE = """
+$stdout.sync = true
+while (line = $stdin.gets)
+  source, given = JSON.parse(line)
+  rails = Object.new.tap { |o| def o.method_missing(*) = nil }
+  registry, gitlab_rails = {}, {}
+  body = source.lines.grep_v(/\\A(registry_external_url|secrets = )/).join.force_encoding('US-ASCII')
+  secrets = given
+  eval(body)
+  puts JSON.generate(registry['storage'])
+end
+"""
+
+
+class Node:
+    """One Ruby for many settings files, under the locale that is hardest on them."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            ["ruby", "-rjson", "-e", EVALUATE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin"},
+        )
+
+    def storage(self, text: str, secrets: dict[str, Any]) -> Any:
+        assert self.process.stdin and self.process.stdout and text.isascii()
+        print(json.dumps([text, secrets]), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        assert answer, f"Ruby gave up on\n{text}"
+        return json.loads(answer)
+
+    def end(self) -> None:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(5)
 
 
 @dataclass(frozen=True)
