@@ -144,6 +144,14 @@ def test_the_secrets_file_holds_what_the_settings_read_and_no_more() -> None:
     assert "notification_secret" in settings.secret_names(parsed, "london", "london-1")
 
 
+def test_no_acl_is_sent_to_a_bucket_that_refuses_them() -> None:
+    """Our buckets do (BucketOwnerEnforced), and every upload would fail; of one that exists nothing is known."""
+    at = "registry['storage']['s3']['objectownership']"
+    assert settings.preview(deployment(SHARED), "london", "london-1")[at] == "true"
+    given = changed(SHARED, lambda raw: raw["storage"]["s3"].update(create=False))
+    assert at not in settings.preview(deployment(given), "london", "london-1")
+
+
 def test_a_reader_can_change_nothing_in_its_bucket() -> None:
     """Least rights: a writer's policy has the writes, a reader's has none, both name one bucket only."""
     s3 = deployment(SHARED).storage.s3
