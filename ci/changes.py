@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SECRET = "[secret]"  # noqa: S105 (what the engine writes for one)
+from ci.places import Places, inputs_of, name_of, type_of
+
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes for a value that is not known yet (pulumi, sdk/go/common/resource/plugin/rpc.go)."""
 
@@ -44,7 +45,7 @@ class Change:
 
     @property
     def dangerous(self) -> bool:
-        return not self.component and any(word in self.op for word in ("delete", "replace", "discard"))
+        return not self.component and any(word in self.op for word in ("delete", "replace"))
 
 
 @dataclass(frozen=True)
@@ -87,88 +88,34 @@ def parse(text: str, stack: str, stderr: str = "") -> Preview:
     except (ValueError, TypeError, KeyError, AttributeError):
         said = stderr.strip() or text.strip() or "pulumi said nothing"
         return Preview(stack, errors=(said,))
-    where = _Places(document.get("config") or {}, steps)
+    where = Places(document.get("config") or {}, steps)
     diagnostics = document.get("diagnostics") or []
     return Preview(
         stack,
         tuple(_change(step, where) for step in steps),
-        tuple(_settings(step, where) for step in steps if _type(step["urn"]) == "gitlabgeo:index:Node"),
+        tuple(_settings(step, where) for step in steps if type_of(step["urn"]) == "gitlabgeo:index:Node"),
         tuple(_messages(diagnostics, "error")),
         tuple(_messages(diagnostics, "warning")),
     )
 
 
-class _Places:
-    """Which site and node a resource belongs to. Unchanged resources are not in the JSON, parents included,
-    so it is told from the names of parents, and the nodes' sites from the configuration.
-    """
-
-    # Parent's type → what its name has behind the name of the site or node (components/*.py).
-    SUFFIXES: Mapping[str, str] = {
-        "Host": "-host",
-        "CreatedSite": "-hosts",
-        "SiteNetwork": "-network",
-        "SiteFirewall": "-firewall",
-        "StorageAccess": "-registry",
-    }
-
-    def __init__(self, config: Mapping[str, str], steps: list[dict[str, Any]]) -> None:
-        self.sites: set[str] = set()
-        self.nodes: dict[str, str] = {}
-        for key, value in config.items():
-            if key.endswith(":sites"):
-                self._configured(value)
-        for step in steps:
-            kind, name = _type(step["urn"]), _name(step["urn"])
-            inputs = _inputs(step, "newState") or _inputs(step, "oldState")
-            if kind in ("gitlabgeo:index:PrimarySite", "gitlabgeo:index:SecondarySite"):
-                self.sites.add(name)
-            elif kind == "gitlabgeo:index:Node":
-                self.nodes[name] = str(inputs.get("site", ""))
-
-    def _configured(self, text: str) -> None:
-        try:
-            sites = json.loads(text)
-            self.nodes |= {node: site for site, of in sites.items() for node in of.get("nodes", {})}
-            self.sites |= set(sites)
-        except (ValueError, AttributeError):
-            return  # the whole of it is a secret, or not what it should be: the engine's message tells
-
-    def of(self, urn: str, parent: str) -> tuple[str, str]:
-        """(site, node), either of them "" where it is about more than one."""
-        for at in (urn, parent):
-            name, kind = _name(at), _type(at).rpartition(":")[2]
-            plain = name.removesuffix(self.SUFFIXES.get(kind, ""))
-            if kind in ("Node", "Host"):
-                return self.nodes.get(plain, ""), plain
-            if kind in ("PrimarySite", "SecondarySite") or kind in self.SUFFIXES:
-                return plain, self._node_of_address(urn)
-            if kind == "RegistryBucket" and plain in self.sites:
-                return plain, ""
-        return "", ""
-
-    def _node_of_address(self, urn: str) -> str:
-        node = _name(urn).removesuffix("-address")
-        return node if _type(urn).endswith(":Eip") and node in self.nodes else ""
-
-
-def _change(step: Mapping[str, Any], where: _Places) -> Change:
+def _change(step: Mapping[str, Any], where: Places) -> Change:
     urn = step["urn"]
     state = step.get("newState") or step.get("oldState") or {}
     former = step.get("oldState") or {}
-    old, new = _inputs(step, "oldState"), _inputs(step, "newState")
+    old, new = inputs_of(step, "oldState"), inputs_of(step, "newState")
     site, node = where.of(urn, state.get("parent") or "")
     # Of both sides only: what is created or deleted differs in everything.
     names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n)] if old and new else []
     told = [*(step.get("diffReasons") or []), *(step.get("replaceReasons") or [])]
     return Change(
         step["op"],
-        _type(urn),
-        _name(urn),
+        type_of(urn),
+        name_of(urn),
         site,
         node,
         tuple(dict.fromkeys([*names, *told])),
-        dict(_shown(_type(urn), names, old, new)),
+        dict(_shown(type_of(urn), names, old, new)),
         bool(former.get("retainOnDelete")),
         bool(former.get("protect")),
     )
@@ -195,13 +142,13 @@ def _plain(value: object) -> str | None:
         return str(value).lower()
     if not isinstance(value, str | int | float):
         return None
-    text = "(known afterwards)" if value == UNKNOWN else str(value).replace(SECRET, "(secret)")
+    text = "(known afterwards)" if value == UNKNOWN else str(value)
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
 
 
-def _settings(step: Mapping[str, Any], where: _Places) -> NodeSettings:
-    name = _name(step["urn"])
-    old, new = _inputs(step, "oldState"), _inputs(step, "newState")
+def _settings(step: Mapping[str, Any], where: Places) -> NodeSettings:
+    name = name_of(step["urn"])
+    old, new = inputs_of(step, "oldState"), inputs_of(step, "newState")
     return NodeSettings(
         where.nodes.get(name, ""),
         name,
@@ -218,18 +165,3 @@ def _messages(diagnostics: list[dict[str, Any]], severity: str) -> Iterator[str]
         said_already = text in ("preview failed", "update failed") or "program exited with non-zero" in text
         if one.get("severity") == severity and text and not said_already:
             yield text
-
-
-def _inputs(step: Mapping[str, Any], side: str) -> dict[str, Any]:
-    found: dict[str, Any] = (step.get(side) or {}).get("inputs") or {}
-    return found
-
-
-def _type(urn: str) -> str:
-    """`urn:pulumi:dev::project::gitlabgeo:index:Hosts$aws:ec2/eip:Eip::name` → `aws:ec2/eip:Eip`."""
-    parts = urn.split("::", 3)
-    return parts[2].rpartition("$")[2] if len(parts) == 4 else ""
-
-
-def _name(urn: str) -> str:
-    return urn.split("::", 3)[-1]

@@ -18,9 +18,11 @@ NEEDED = ("ruby", "shellcheck", "openssl", "ca-certificates", "curl")
 """Debian packages: the tests run the node's program, and read the shell scripts."""
 
 
-def main() -> int:
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(root: Path = ROOT) -> int:
     """Returns the exit status: 0, or 1 for a problem that has been explained."""
-    root = Path(__file__).resolve().parent.parent
     log = root / ".lab" / "setup.log"
     try:
         with locked(root / ".lab" / "setup.lock", "this checkout"):

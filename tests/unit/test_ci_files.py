@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ci import lint
+from ci import comment, lint, setup
+from lab import debian, engine
 
 pytestmark = pytest.mark.unit
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,3 +133,39 @@ def test_nothing_of_ci_needs_pulumi() -> None:
         assert not re.search(
             r"^\s*(import|from) (pulumi|components|omnibus|config)\b", file.read_text(), re.MULTILINE
         )
+
+
+def test_the_page_names_what_there_is() -> None:
+    """Targets, exit statuses, files, statements and variables of docs/ci.md are those of the files."""
+    page = (ROOT / "docs/ci.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make ([a-z-]+)", page)):
+        assert f"\n{target}:" in makefile
+    for file in re.findall(r"`(ci/[\w.-]+|\.git[\w./-]+)`", page):
+        assert (ROOT / file).exists(), file
+    for statement in policy("preview-role.json"):
+        assert statement["Sid"] in page or statement["Sid"].startswith("Refresh")
+    used = set(re.findall(r"\$([A-Z]\w+ROLE_ARN)", (ROOT / lint.GITLAB).read_text()))
+    used |= set(re.findall(r"(?:vars|secrets)\.(\w+)", (ROOT / lint.GITHUB).read_text()))
+    assert len(used) == 5
+    for name in {*used, "PREVIEW_COMMENT_TOKEN"}:
+        assert f"`{name}`" in page
+    for code in (comment.SAME, comment.CHANGE, comment.DESTRUCTIVE, comment.ERROR):
+        assert f"\n| {code} |" in page
+
+
+def test_without_the_lab_only_what_the_checks_need_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As root; an ordinary user is told the command. No namespace is tried."""
+    ran: list[list[str]] = []
+    monkeypatch.setattr(setup, "run", lambda command, **_: ran.append(command))
+    monkeypatch.setattr(setup, "ensure_venv", lambda *_: tmp_path)
+    monkeypatch.setattr(engine, "ensure_engine", lambda *_: "the engine")
+    monkeypatch.setattr(debian, "missing_packages", lambda: ["runit", "ruby", "nftables"])
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert setup.main(tmp_path) == 0
+    assert ran[-1][-1] == "ruby" and "runit" not in ran[-1]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert setup.main(tmp_path) == 1
+    assert "apt-get install --no-install-recommends ruby" in capsys.readouterr().err

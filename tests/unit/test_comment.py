@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ci import comment, text
-from ci.changes import SECRET, UNKNOWN, parse
+from ci.changes import UNKNOWN, parse
 from ci.markdown import LIMIT, marker, render
 
 pytestmark = pytest.mark.unit
@@ -100,7 +100,11 @@ def planted(value: str) -> str:
     for step in document["steps"]:
         for side in ("oldState", "newState"):
             if "Command" in step["urn"]:
-                step[side]["inputs"] |= {"stdin": value + side, "connection": {"privateKey": value + side}}
+                step[side]["inputs"] |= {
+                    "stdin": value + side,
+                    "create": value + side,
+                    "connection": {"privateKey": value + side},
+                }
                 step[side]["outputs"] = {"stdout": value}
     update = next(s for s in json.loads(said("larger-server"))["steps"] if "Instance" in s["urn"])
     for side in ("oldState", "newState"):
@@ -114,7 +118,9 @@ def planted(value: str) -> str:
 
 def test_what_a_command_is_sent_is_never_shown() -> None:
     """Not even if the engine had not marked it: its inputs are not read. Names of AWS' inputs are."""
-    made = render(parse(planted("hunter2"), "prod"))
+    preview = parse(planted("hunter2"), "prod")
+    assert not any("hunter2" in str(change.values) for change in preview.changes)
+    made = render(preview)
     assert "hunter2" not in made
     assert "instanceType `c6i.2xlarge` → `c6i.4xlarge`" in made
     assert "userData" in made
@@ -125,12 +131,12 @@ def test_what_the_engine_marks_as_secret_stays_so() -> None:
     document = json.loads(said("larger-server"))
     for step in document["steps"]:
         if "Instance" in step["urn"]:
-            step["oldState"]["inputs"] |= {"keyName": SECRET, "availabilityZone": "eu-west-2a"}
+            step["oldState"]["inputs"] |= {"keyName": text.SECRET, "availabilityZone": "eu-west-2a"}
             step["newState"]["inputs"] |= {"keyName": "plain", "availabilityZone": UNKNOWN}
     made = render(parse(json.dumps(document), "prod"))
     assert "keyName `(secret)` → `plain`" in made
     assert "`eu-west-2a` → `(known afterwards)`" in made
-    assert SECRET not in made and UNKNOWN not in made
+    assert text.SECRET not in made and UNKNOWN not in made
 
 
 def test_keys_and_tokens_in_a_message_are_masked() -> None:
@@ -167,7 +173,7 @@ def test_an_engine_that_says_nothing_useful_is_a_failed_preview() -> None:
 def test_sites_that_are_one_secret_are_found_by_the_changed_nodes() -> None:
     """The configuration tells nothing then; a node that changes tells its site itself."""
     document = json.loads(said("one-node"))
-    document["config"] = dict.fromkeys(document["config"], SECRET)
+    document["config"] = dict.fromkeys(document["config"], text.SECRET)
     assert "| **`tokyo`** | `tokyo-1` | settings: 1 changed |" in render(parse(json.dumps(document), "prod"))
 
 
