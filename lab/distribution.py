@@ -1,7 +1,7 @@
 """`python -m lab.distribution`: Distribution's registry with the drivers that Debian's build of it lacks.
 
-Version 2.8 with azure and oss, version 3 with gcs: built from their Go modules into the user's cache, which
-takes some minutes and is done once. Tests that need one are skipped where it is not there.
+Version 2.8 with azure and oss, version 3 with gcs: built from their Go modules into `.lab`, which takes some
+minutes and is done once. Tests that need one are skipped where it is not there.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import shutil
 import sys
 from pathlib import Path
 
-from lab.engine import cache_dir
 from lab.golang import go_environment
 from lab.progress import SetupError, fail, run, step
 
 SOURCES = Path(__file__).with_name("registries")
+BUILT = SOURCES.parent.parent / ".lab" / "registries"
 TAGS = {"v2": "include_oss", "v3": ""}
 
 
 def program(version: str) -> Path:
     """Where the registry of "v2" or "v3" is, or would be; another source has another place."""
     source = b"".join(file.read_bytes() for file in sorted((SOURCES / version).iterdir()))
-    return cache_dir() / "registries" / hashlib.sha256(source).hexdigest()[:16] / f"registry-{version}"
+    return BUILT / hashlib.sha256(source).hexdigest()[:16] / f"registry-{version}"
 
 
 def build(version: str, log: Path) -> Path:
@@ -61,7 +61,7 @@ def build(version: str, log: Path) -> Path:
 def main() -> int:
     try:
         for version in TAGS:
-            print(build(version, Path(".lab") / "registries.log"))
+            print(build(version, BUILT / "build.log"))
     except SetupError as error:
         return fail(str(error))
     return 0
