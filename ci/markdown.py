@@ -140,8 +140,10 @@ def _table(preview: Preview) -> list[str]:
     commands = {c.node: c for c in preview.changes if c.type == wording.NODE_COMMAND and c.node}
     servers = {c.node: c.op for c in preview.changes if c.type == wording.SERVER and c.op != "update"}
     secrets = [c.name for c in preview.dangers if c.type.startswith(wording.MADE_HERE)]
-    for site, node in sorted({(c.site, c.node) for c in preview.changes}, key=lambda p: (p[0] == "", p)):
-        here = [c for c in preview.changes if (c.site, c.node) == (site, node)]
+    places: defaultdict[tuple[str, str], list[Change]] = defaultdict(list)
+    for change in preview.changes:
+        places[change.site, change.node].append(change)
+    for (site, node), here in sorted(places.items(), key=lambda item: (item[0][0] == "", item[0])):
         what = "; ".join(_summary(here, settings.get(node) if node else None)) or "–"
         action = "–"
         if node in commands:
