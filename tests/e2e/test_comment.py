@@ -1,11 +1,11 @@
-"""`make preview-comment` as the CIs run it: the real engine, the read-only role, no host."""
+"""`make preview-comment` and `make apply` as the CIs run them: the real engine, the read-only role, no host."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import boto3
@@ -40,20 +40,13 @@ def role(fresh: Lab) -> dict[str, str]:
     return {name: value for name, value in {**os.environ, **given}.items() if name != "SSH_AUTH_SOCK"}
 
 
-def make(lab: Lab, role: dict[str, str], *options: str) -> tuple[str, str]:
-    """`make preview-comment` on the lab's project; what it prints, and the line with its exit status."""
+def make(lab: Lab, target: str, env: Mapping[str, str], *options: str) -> tuple[str, str]:
+    """A target on the lab's project; what it prints, and its other output, where the exit status is."""
+    project = f"PROJECT={lab.dir / 'project'}"
     done = subprocess.run(
-        [
-            "make",
-            "-o",
-            "setup",
-            "preview-comment",
-            "STACK=existing",
-            f"PROJECT={lab.dir / 'project'}",
-            *options,
-        ],
+        ["make", "-o", "setup", target, "STACK=existing", project, *options],
         cwd=ROOT,
-        env=role,
+        env=env,
         text=True,
         capture_output=True,
         check=False,
@@ -69,7 +62,7 @@ def test_the_comment_needs_no_host_and_only_the_read_only_role(
     """Both hosts are off. Every setting is there, no secret is, and the kind of change is told."""
     for host in (london, tokyo):
         host.stop()
-    shown, status = make(fresh, role)
+    shown, status = make(fresh, "preview-comment", role)
     for host in (london, tokyo):
         host.start()
     assert "status 2 " in status
@@ -84,12 +77,12 @@ def test_what_was_applied_is_no_change_also_when_all_of_it_is_read(
 ) -> None:
     """The role may read all that `--refresh` reads. Then a site that is taken out is told loudly."""
     fresh.wait_ready()
-    existing.up()
-    shown, status = make(fresh, role, "REFRESH=1")
+    make(fresh, "apply", os.environ)
+    shown, status = make(fresh, "preview-comment", role, "REFRESH=1")
     assert "nothing would change" in shown and "status 0 " in status
     former = existing.file.read_text()
     existing.configure(lambda c: c["sites"].pop("tokyo"))
-    shown, status = make(fresh, role)
+    shown, status = make(fresh, "preview-comment", role)
     existing.file.write_text(former)
     assert "status 3 " in status
     assert "**DELETED** settings of a node `tokyo-1-settings` (`tokyo`, `tokyo-1`)" in shown

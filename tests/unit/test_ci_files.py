@@ -55,6 +55,26 @@ def test_both_cis_run_the_same_and_a_person_can_too(job: str) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_the_steps_that_need_no_engine_run(tmp_path: Path) -> None:
+    """A fork is told why it has no preview; a job's identity is put where the SDKs look."""
+    target = {
+        "AWS_ROLE_ARN": "r",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "identity"),
+        "AWS_ID_TOKEN": "t",
+    }
+    for step, says in (("preview-of-fork", "No preview for a fork"), ("cloud-credentials", "This job is r")):
+        done = subprocess.run(
+            ["make", "-o", "setup", step],
+            cwd=ROOT,
+            env={**os.environ, **target},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0 and says in done.stdout, done.stderr
+    assert (tmp_path / "identity").read_text() == "t"
+
+
 def test_actions_are_pinned_by_commit_and_keep_no_token() -> None:
     """A tag can be moved; a checkout that keeps its token leaves it to the program of the pull request."""
     text = (ROOT / lint.GITHUB).read_text()
