@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -12,34 +13,66 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.contenders import Ansible, BareSsh, Contender, Pulumi
-from benchmarks.results import Run
+from benchmarks.results import DISTURBED, Run
 from benchmarks.world import World
 from lab.api import Lab
 
 QUIET = 0.2
-PATIENCE = 15.0
-"""Seconds to wait for the processors to have nothing to do but a fifth of the time."""
+"""The share of the processors' time that may be used by what is at rest."""
+PATIENCE = 180.0
+"""Seconds that may be spent, all together, on waiting for other work on the machine to end."""
 
 
-def busy(seconds: float = 1.0) -> float:
-    """The share of the whole machine's processor time that is used, 0 to 1, watched for so long."""
-    before, idle_before = _ticks()
-    time.sleep(seconds)
-    after, idle_after = _ticks()
-    return 1 - (idle_after - idle_before) / max(1, after - before)
+class Processors:
+    """What they have done since it was made: all there was, and what was used by whom, in ticks."""
+
+    def __init__(self) -> None:
+        self._began = self._now()
+
+    def busy(self) -> float:
+        """The share of the whole machine's processor time that was used, 0 to 1."""
+        every, used, _ = self._passed()
+        return used / every
+
+    def others(self) -> float:
+        """The share that was used by others than this lab: what has disturbed a measurement."""
+        every, used, ours = self._passed()
+        return max(0.0, used - ours) / every
+
+    def _passed(self) -> tuple[int, int, int]:
+        every, used, ours = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        return max(1, every), used, ours
+
+    @staticmethod
+    def _now() -> tuple[int, int, int]:
+        # The kernel's own numbers, of the machine; below /proc are the lab's processes only.
+        numbers = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        ours = 0
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # It has ended meanwhile.
+                # Its own time, and that of its children that have ended: what was used does not get lost.
+                ours += sum(int(n) for n in file.read_text().rpartition(")")[2].split()[11:15])
+        return sum(numbers), sum(numbers) - numbers[3] - numbers[4], ours
 
 
-def _ticks() -> tuple[int, int]:
-    numbers = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return sum(numbers), numbers[3] + numbers[4]
+class Rest:
+    """Waits for the machine to come to rest, the lab on it and whatever else it does."""
 
+    def __init__(self) -> None:
+        self._patience = PATIENCE
 
-def rest() -> float:
-    """Wait for the lab to come to rest; how busy the machine still was, with whatever else it does."""
-    deadline = time.monotonic() + PATIENCE
-    while (share := busy()) > QUIET and time.monotonic() < deadline:
-        pass
-    return share
+    def wait(self) -> None:
+        """Once patience is used up it waits no longer."""
+        began = time.monotonic()
+        while self._busy() > QUIET and time.monotonic() - began < self._patience:
+            pass
+        self._patience -= max(0.0, time.monotonic() - began - 2)
+
+    @staticmethod
+    def _busy() -> float:
+        watched = Processors()
+        time.sleep(1)
+        return watched.busy()
 
 
 class Bench:
@@ -48,6 +81,7 @@ class Bench:
     def __init__(self, world: World, note: Callable[[Run], None]) -> None:
         self._world, self._note = world, note
         self._effect: dict[str, str] = {}
+        self._rest = Rest()
 
     def round(self, contender: Contender) -> None:
         """Preview, the first application, nothing to do, one changed secret."""
@@ -65,13 +99,15 @@ class Bench:
         self._same(contender)
 
     def _timed(self, contender: Contender, step: str, work: Callable[[], bool | None]) -> bool:
-        share, load = rest(), os.getloadavg()[0]
+        self._rest.wait()
+        load, watched = os.getloadavg()[0], Processors()
         began = time.monotonic()
         done = work() is not False
         seconds = time.monotonic() - began
         if done:
             count = len(self._world.nodes())
-            self._note(Run(count, contender.name, step, round(seconds, 3), round(share, 2), round(load, 2)))
+            others = round(watched.others(), 2)
+            self._note(Run(count, contender.name, step, round(seconds, 3), others, round(load, 2)))
         return done
 
     def _settle(self) -> None:
@@ -101,7 +137,8 @@ def main(argv: list[str]) -> int:
     def note(run: Run) -> None:
         with given.out.open("a") as file:
             file.write(json.dumps(asdict(run)) + "\n")
-        print(f"    {run.nodes:2} nodes  {run.contender:8} {run.step:8} {run.seconds:6.2f} s", flush=True)
+        text = f"    {run.nodes:2} nodes  {run.contender:8} {run.step:8} {run.seconds:6.2f} s"
+        print(text, f"  (others used {run.others:.0%})" if run.others > DISTURBED else "", flush=True)
 
     world = World(Lab.current())
     contenders: list[Contender] = [Pulumi(world), Ansible(world, given.venv), BareSsh(world)]

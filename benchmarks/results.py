@@ -12,19 +12,23 @@ AIMS = {(12, "first"): 0.5, (12, "secret"): 0.35, (12, "noop"): 0.3} | {
     (2, step): 1.0 for step in ("first", "secret", "noop")
 }
 """(nodes, step) → the most that Pulumi's time may be of Ansible's."""
+DISTURBED = 0.15
+"""The share of the processors that others may use; more spoils a time."""
 GROWTH = 3.0
 """Times the time of 2 nodes that 24 may take."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One time. `busy` and `load`: the machine's processors (0 to 1) and load average just before it."""
+    """One time. `others`: the share of the processors that others than the lab used meanwhile, 0 to 1;
+    `load`: the load average just before.
+    """
 
     nodes: int
     contender: str
     step: str
     seconds: float
-    busy: float
+    others: float
     load: float
 
 
@@ -42,9 +46,12 @@ class Row:
 
 
 def medians(runs: Sequence[Run]) -> dict[tuple[int, str, str], float]:
-    """(nodes, step, contender) → the median of its times."""
+    """(nodes, step, contender) → the median of its times, of the undisturbed ones where there are any."""
+    quiet = [run for run in runs if run.others <= DISTURBED]
+    there = {(run.nodes, run.step, run.contender) for run in quiet}
+    disturbed = [run for run in runs if (run.nodes, run.step, run.contender) not in there]
     times: dict[tuple[int, str, str], list[float]] = {}
-    for run in runs:
+    for run in quiet + disturbed:
         times.setdefault((run.nodes, run.step, run.contender), []).append(run.seconds)
     return {where: median(seconds) for where, seconds in times.items()}
 
@@ -102,10 +109,12 @@ def disturbance(runs: Sequence[Run]) -> str:
     """How far the machine was at rest before each time, so that a disturbed measurement can be told."""
     if not runs:
         return "nothing was measured"
-    shares, loads = [run.busy for run in runs], [run.load for run in runs]
+    shares, loads = [run.others for run in runs], [run.load for run in runs]
+    spoilt = sum(share > DISTURBED for share in shares)
     return (
-        f"processors busy at rest before a run: median {median(shares):.0%}, at most {max(shares):.0%}; "
-        f"load average: median {median(loads):.1f}, at most {max(loads):.1f}"
+        f"processor time used by others meanwhile: median {median(shares):.0%}, at most {max(shares):.0%}; "
+        f"above {DISTURBED:.0%} in {spoilt} of {len(runs)} runs, which count only where there is no other; "
+        f"load average before: median {median(loads):.1f}, at most {max(loads):.1f}"
     )
 
 
