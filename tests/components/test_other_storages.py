@@ -56,3 +56,14 @@ def test_no_credential_is_plain(recorded: dict[str, Registration]) -> None:
     )
     assert "private-key-of" not in plain and "iam.gserviceaccount.com" not in plain
     assert "secrets['gcs_credentials']" in plain
+
+
+def test_each_storage_of_a_site_has_an_http_secret_of_its_own() -> None:
+    """Also where the storage is no bucket of S3; none where it is kept."""
+    raw = per_site()
+    raw["sites"]["london"]["storage"] = "keep"
+    raw["sites"]["tokyo"]["storage"] = {"filesystem": {"rootdirectory": "/srv/registry"}}
+    found = record(raw)
+    assert order(found["tokyo-1-settings"])["secrets"]["http_secret"] == "generated-tokyo-http-secret"
+    assert "http_secret" not in order(found["london-1-settings"])["secrets"]
+    assert order(found["tokyo-1-settings"])["storage"]["place"] == ["srv/registry"]
