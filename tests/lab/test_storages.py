@@ -90,7 +90,7 @@ def test_a_wrong_password_keeps_the_registry_from_starting(server: Swift, tmp_pa
 
 
 PROVE = """
-%w[1_report 2_files 3_omnibus 4_registry 5_storage].each { |name| require File.join(ARGV[0], name) }
+%w[1_report 2_files 3_omnibus 4_registry 5_s3 5_storage].each { |name| require File.join(ARGV[0], name) }
 order = JSON.parse($stdin.read)
 begin
   puts JSON.generate(Storage.prove(order))

@@ -27,7 +27,7 @@ from tests.storages import Case, cases
 pytestmark = pytest.mark.unit
 
 DRIVER = """
-%w[1_report 2_files 3_omnibus 4_registry 5_storage 6_proof].each { |name| require File.join(ARGV[0], name) }
+%w[1_report 2_files 3_omnibus 4_registry 5_s3 5_storage 6_proof].each { |name| require File.join(ARGV[0], name) }
 $stdout.sync = true
 while (line = $stdin.gets)
   call, *args = JSON.parse(line)

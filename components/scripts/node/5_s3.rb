@@ -1,0 +1,90 @@
+# The credentials of the server itself, as the registry's AWS SDK finds them: from the instance metadata service, with
+# a token (version 2), at the address that the SDK's own variable may say.
+module InstanceProfile
+  def self.credentials
+    base = ENV.fetch('AWS_EC2_METADATA_SERVICE_ENDPOINT', 'http://169.254.169.254').chomp('/')
+    _, token, = Http.call('put', "#{base}/latest/api/token", headers: { 'X-aws-ec2-metadata-token-ttl-seconds' => '300' }, seconds: 5)
+    read = ->(path) { Http.call('get', "#{base}/latest/meta-data/iam/security-credentials/#{path}", headers: { 'X-aws-ec2-metadata-token' => token.strip }, seconds: 5) }
+    status, role, = read.call('')
+    return [status, role] unless status == 200
+
+    status, found, = read.call(role.lines.first.to_s.strip)
+    return [status, found] unless status == 200
+
+    found = JSON.parse(found)
+    Report.learn(found.slice('SecretAccessKey', 'Token'))
+    [200, { 'access_key' => found['AccessKeyId'], 'secret_key' => found['SecretAccessKey'], 'token' => found['Token'] }]
+  end
+end
+
+# S3 as the registry uses it: requests signed with the keys the registry is to have (AWS Signature Version 4).
+class S3
+  def initialize(access)
+    @access = access
+  end
+
+  def read
+    call('GET', '', 'list-type=2&max-keys=1')
+  end
+
+  # Begins a multipart upload and drops it again: it leaves no object and no version behind.
+  def write
+    key = probe
+    status, body = call('POST', key, 'uploads=')
+    id = body[%r{<UploadId>([^<]+)</UploadId>}, 1]
+    call('DELETE', key, "uploadId=#{URI.encode_www_form_component(id)}") if id
+    [status, body]
+  end
+
+  # Puts an object, which must be refused; takes it away again if it was not.
+  def put
+    key = probe
+    status, body = call('PUT', key, '', 'geo-registry-proof')
+    call('DELETE', key, '') if status == 200
+    [status, body]
+  end
+
+  # Deletes an object that is not there, which must be refused all the same.
+  def delete
+    call('DELETE', probe, '')
+  end
+
+  def where
+    "s3://#{@access['bucket']}"
+  end
+
+  private
+
+  def probe
+    root = (@access['root'] || '').gsub(%r{\A/+|/+\z}, '')
+    "#{root.empty? ? '' : "#{root}/"}geo-registry-proof-#{SecureRandom.hex(8)}"
+  end
+
+  def base
+    suffix = @access['region'].start_with?('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
+    @access['endpoint'] || "https://s3.#{@access['region']}.#{suffix}"
+  end
+
+  def call(method, key, query, body = '')
+    uri = URI("#{base.chomp('/')}/#{@access['bucket']}/#{key}")
+    time = Time.now.utc.strftime('%Y%m%dT%H%M%SZ')
+    hash = Digest::SHA256.hexdigest(body)
+    host = uri.port == uri.default_port ? uri.hostname : "#{uri.hostname}:#{uri.port}"
+    signed = { 'host' => host, 'x-amz-content-sha256' => hash, 'x-amz-date' => time }
+    signed['x-amz-security-token'] = @access['token'] if @access['token']
+    headers = signed.merge('authorization' => authorization(method, uri.path, query, signed, hash, time))
+    uri.query = query unless query.empty?
+    status, text, = Http.call(method, uri.to_s, headers: headers, body: method == 'PUT' ? body : nil)
+    [status, text]
+  end
+
+  def authorization(method, path, query, signed, hash, time)
+    scope = "#{time[0, 8]}/#{@access['region']}/s3/aws4_request"
+    names = signed.keys.join(';')
+    canonical = [method, path, query, *signed.map { |k, v| "#{k}:#{v}" }, '', names, hash].join("\n")
+    to_sign = ['AWS4-HMAC-SHA256', time, scope, Digest::SHA256.hexdigest(canonical)].join("\n")
+    key = scope.split('/').inject("AWS4#{@access['secret_key']}") { |k, part| OpenSSL::HMAC.digest('SHA256', k, part) }
+    signature = OpenSSL::HMAC.hexdigest('SHA256', key, to_sign)
+    "AWS4-HMAC-SHA256 Credential=#{@access['access_key']}/#{scope}, SignedHeaders=#{names}, Signature=#{signature}"
+  end
+end
