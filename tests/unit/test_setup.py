@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_runs_before_any_package_is_installed() -> None:
     """Set-up and all that it loads need nothing but the standard library."""
-    modules = "lab.setup, lab.debian, lab.engine, lab.golang, lab.progress, lab.virtualenv"
+    modules = (
+        "lab.setup, lab.debian, lab.engine, lab.golang, lab.progress, lab.storage_servers, lab.virtualenv"
+    )
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {modules}"
     # -S leaves out site-packages, -I the environment.
     subprocess.run([sys.executable, "-S", "-I", "-c", program], check=True)
