@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import pulumi
 import pulumi_aws as aws
@@ -13,6 +15,9 @@ from omnibus.problems import Problem, report
 
 GITLAB = "782774275127"
 """The account that GitLab publishes its images from (docs.gitlab.com, "Amazon Machine Images")."""
+
+
+T = TypeVar("T")
 
 
 class Providers:
@@ -66,11 +71,11 @@ def image_names(version: str) -> list[str]:
 
 
 class Account:
-    """`image(site, instance_type)`, `zone(site)`. Raises pulumi.RunError with all images that are missing."""
+    """`image(site, instance_type)`, `zone(site)`. Raises pulumi.RunError with all that is missing."""
 
     def __init__(self, deployment: Deployment, providers: Providers) -> None:
         self._images: dict[tuple[str, str], str] = {}
-        self._zones: dict[str, pulumi.Output[str]] = {}
+        self._zones: dict[str, str] = {}
         problems: list[Problem] = []
         for name, of in deployment.created.items():
             opts = pulumi.InvokeOptions(provider=providers.of_site(name))
@@ -83,15 +88,17 @@ class Account:
                 else:
                     self._images[name, kind] = found
             if of.hosted_zone:
-                zone = aws.route53.get_zone_output(name=of.hosted_zone, private_zone=False, opts=opts)
-                self._zones[name] = zone.zone_id
+                try:
+                    self._zones[name] = _zone(of.hosted_zone, opts)
+                except LookupError:
+                    problems.append(_no_zone(name, of.hosted_zone))
         if problems:
             raise pulumi.RunError(report(f"Pulumi.{pulumi.get_stack()}.yaml", problems))
 
     def image(self, site: str, instance_type: str) -> str:
         return self._images[site, architecture(instance_type)]
 
-    def zone(self, site: str) -> pulumi.Output[str] | None:
+    def zone(self, site: str) -> str | None:
         return self._zones.get(site)
 
 
@@ -101,7 +108,9 @@ def _newest_image(version: str, kind: str, opts: pulumi.InvokeOptions) -> str | 
         aws.ec2.GetAmiIdsFilterArgs(name="architecture", values=[kind]),
     ]
     # Newest first; an image of an older release is deprecated after two years, and is still the right one.
-    found = aws.ec2.get_ami_ids(owners=[GITLAB], filters=filters, include_deprecated=True, opts=opts).ids
+    found = asked(
+        lambda: aws.ec2.get_ami_ids(owners=[GITLAB], filters=filters, include_deprecated=True, opts=opts).ids
+    )
     return found[0] if found else None
 
 
@@ -112,3 +121,31 @@ def _no_image(version: str, site: str, of: Aws, kind: str) -> Problem:
         "no server could be started there",
         "a region and gitlab_version that GitLab has published, or an image of your own in aws.ami",
     )
+
+
+def _zone(name: str, opts: pulumi.InvokeOptions) -> str:
+    """The id of the account's public zone of that name. Raises LookupError where there is none."""
+    return asked(lambda: aws.route53.get_zone(name=name, private_zone=False, opts=opts).zone_id)
+
+
+def _no_zone(site: str, zone: str) -> Problem:
+    return Problem(
+        f"sites.{site}.aws.hosted_zone",
+        f"{zone!r} is no public Route 53 zone of this account",
+        "the site's names could not be made, and Let's Encrypt would look for them",
+        "a zone that is there, or leave it out and make both names yourself",
+    )
+
+
+def asked(question: Callable[[], T]) -> T:
+    """What AWS answers. LookupError where it knows no such thing; else pulumi.RunError says what to do."""
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001 (the SDK raises nothing more exact)
+        if "no matching" in str(error):
+            raise LookupError(str(error)) from None
+        # Most often the credentials are wrong: these are the first questions that AWS is asked.
+        raise pulumi.RunError(
+            f"AWS could not be asked; nothing was touched.\n  {error}\n"
+            "  do: check the credentials in your environment (aws sts get-caller-identity) and the region"
+        ) from None

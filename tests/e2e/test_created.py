@@ -279,13 +279,22 @@ def test_a_secondary_comes_and_goes_without_touching_the_others(
     assert seen(created) == before
 
 
-def test_a_region_without_the_image_is_refused(created: dict[str, Host], dev: Stack) -> None:
-    """Before anything is made, without a traceback, with all sites named."""
+def test_what_aws_has_not_got_is_refused(
+    created: dict[str, Host], dev: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is made, without a traceback, with all sites named; so are a zone and wrong credentials."""
+    text = dev.file.read_text()
     dev.configure(lambda c: c.update(gitlab_version="17.9.9"))
+    dev.configure(lambda c: c["sites"]["tokyo"]["aws"].update(hosted_zone="tokyo.example.com"))
     said = dev.preview(check=False)
-    dev.configure(lambda c: c.update(gitlab_version="18.5.1"))
+    dev.file.write_text(text)
+    assert "sites.tokyo.aws.hosted_zone: 'tokyo.example.com' is no public Route 53 zone" in said
     assert "sites.london.aws.region: 'eu-west-2' has no image of GitLab EE 17.9.9 for x86_64" in said
     assert "sites.tokyo.aws.region" in said
+    assert "Traceback" not in said
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
+    said = dev.preview(check=False)
+    assert "check the credentials in your environment" in said
     assert "Traceback" not in said
 
 
