@@ -195,6 +195,13 @@ def _exclusive(key: str, driver: Driver) -> Iterator[Problem]:
             yield Problem(
                 f"{at}.{row.keys[0]}", f"is given beside {row.keys[1]}", row.why, f"remove {row.keys[0]}"
             )
+    if isinstance(driver, S3) and driver.create and driver.options.objectacl:
+        yield Problem(
+            f"{at}.objectacl",
+            f"{driver.options.objectacl!r} for a bucket that is made here",
+            "its owner owns all that is in it, and it refuses every ACL",
+            "remove it, or create: false",
+        )
     if isinstance(driver, S3) and driver.kms_key_id and driver.options.encrypt is False:
         yield Problem(
             f"{at}.encrypt",

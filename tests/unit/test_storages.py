@@ -173,6 +173,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("oss where it is gone", oss("18.5"), "storage.oss"),
     ("an unknown key of swift", swift(user="x"), "storage.swift.user"),
     ("an ACL where the bucket's owner owns all", s3(objectacl="private", objectownership=True), "sites.tokyo.storage.options.objectacl"),
+    ("an ACL for a bucket of ours", s3(objectacl="private"), "sites.tokyo.storage.options.objectacl"),
     ("checksums before s3_v2", s3(checksum_disabled=True), "sites.tokyo.storage.options.checksum_disabled"),
     ("no checksums, and which", s3("19.0", checksum_disabled=True, checksum_algorithm="SHA256"), "sites.tokyo.storage.options.checksum_algorithm"),
     ("a storage class before it was known", s3("18.0", storageclass="GLACIER_IR"), "sites.tokyo.storage.options.storageclass"),
