@@ -111,7 +111,14 @@ def tags(registry: str, repository: str) -> dict[str, str]:
         if "404 (Not Found)" in str(error) or "name unknown" in str(error).lower():
             return {}
         raise
-    return {tag: digest(registry, f"{repository}:{tag}") for tag in sorted(listed["Tags"] or [])}
+    found = {}
+    for tag in sorted(listed["Tags"] or []):
+        try:
+            found[tag] = digest(registry, f"{repository}:{tag}")
+        except SkopeoError as error:
+            if "manifest unknown" not in str(error):
+                raise  # Else it was deleted after the list was made.
+    return found
 
 
 def digest(registry: str, ref: str) -> str:

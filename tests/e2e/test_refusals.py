@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,10 @@ from lab.host import Host
 from tests.e2e.stack import GITLAB_RB, OURS, Stack, files, settle
 
 pytestmark = pytest.mark.e2e
+
+
+# Each is a different number of attempts.
+WAITS = itertools.count(30, 20)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +44,8 @@ def by_hand(host: Host, line: str) -> Iterator[None]:
 @pytest.fixture
 def only_tokyo(proven: Stack) -> Stack:
     """A change of tokyo's connection alone: its node is applied and proven, london is left as it is."""
-    count = int(proven.file.stat().st_mtime_ns % 1000) + 30
-    proven.configure(lambda c: c["sites"]["tokyo"].update(ssh={"wait_seconds": count}))
+    seconds = next(WAITS)
+    proven.configure(lambda c: c["sites"]["tokyo"].update(ssh={"wait_seconds": seconds}))
     return proven
 
 
