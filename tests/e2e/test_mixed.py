@@ -16,17 +16,21 @@ KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
 
 @pytest.fixture(scope="module")
 def up(existing: Stack, fresh: Lab) -> Stack:
-    existing.configure(lambda c: c["sites"].update(tokyo=TOKYO))
+    keys = {region: fresh.kms(region).create_key()["KeyMetadata"]["Arn"] for region in ("eu-west-1", REGION)}
+    tokyo = {**TOKYO, "aws": {**TOKYO["aws"], "kms_key_id": keys[REGION]}}
+    existing.configure(lambda c: c["sites"].update(tokyo=tokyo))
+    existing.configure(lambda c: c["storage"]["s3"].update(kms_key_id=keys["eu-west-1"]))
     existing.up()
     assert set(fresh.instances()) == {"tokyo-1", "tokyo-2"}
     return existing
 
 
+REGION = "ap-northeast-1"
 TOKYO: dict[str, Any] = {
     "external_url": "https://gitlab.tokyo.example.com",
     "registry_url": "https://registry.tokyo.example.com:5050",
     "aws": {
-        "region": "ap-northeast-1",
+        "region": REGION,
         "cidr": "10.120.0.0/16",
         "admin_cidrs": ["198.51.100.7/32"],
         "client_cidrs": ["0.0.0.0/0"],
@@ -47,6 +51,27 @@ def test_both_kinds_of_sites_are_proven_with_one_key(up: Stack, fresh: Lab, lond
     assert "london's registry accepts a pull-only token signed here" in proof["tokyo"]["tokyo-2"]
     assert b"accesskey" in london.read("/var/opt/gitlab/registry/config.yml")
     assert b"accesskey" not in created["tokyo-1"].read("/var/opt/gitlab/registry/config.yml")
+
+
+def test_disks_and_images_are_encrypted_with_keys_of_ones_own(up: Stack, fresh: Lab) -> None:
+    """The servers' disks, the bucket and what the registry writes; both sites' rights name the bucket's key."""
+    (key,) = [k["KeyArn"] for k in fresh.kms(REGION).list_keys()["Keys"]]
+    volumes = fresh.ec2(REGION).describe_volumes()["Volumes"]
+    assert volumes and {v["KmsKeyId"] for v in volumes} == {key}
+    fresh.push("london", "group/app:kms", seed=b"kms")
+    (key,) = [k["KeyArn"] for k in fresh.kms("eu-west-1").list_keys()["Keys"]]
+    s3, bucket = fresh.s3(), "acme-gitlab-registry"
+    rule = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"][0]
+    assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == key
+    first = s3.list_objects_v2(Bucket=bucket)["Contents"][0]["Key"]
+    assert s3.head_object(Bucket=bucket, Key=first)["SSEKMSKeyId"] == key
+    iam = fresh.iam()
+    (user,) = [u["UserName"] for u in iam.list_users()["Users"] if u["UserName"] != "admin"]
+    (policy,) = iam.list_user_policies(UserName=user)["PolicyNames"]
+    assert key in str(iam.get_user_policy(UserName=user, PolicyName=policy)["PolicyDocument"])
+    (role,) = [r["RoleName"] for r in iam.list_roles()["Roles"]]
+    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    assert key in str(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
 
 
 def test_nothing_is_done_twice_and_a_change_reaches_who_it_is_for(
