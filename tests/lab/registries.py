@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.registry import make_image
+from lab.registry import make_image, skopeo
 from lab.services import CLEAN, listening, wait_for_service
 from omnibus import settings
 from tests.configurations import deployment
@@ -66,18 +66,7 @@ class Registry:
 
     @staticmethod
     def _copy(source: str, target: str, *options: str) -> None:
-        command = [
-            "skopeo",
-            "--insecure-policy",
-            "copy",
-            "--quiet",
-            "--preserve-digests",
-            *options,
-            source,
-            target,
-        ]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
+        skopeo("copy", "--quiet", "--preserve-digests", *options, source, target)
 
 
 class RefusedError(RuntimeError):
