@@ -90,7 +90,8 @@ def peers(d: Deployment, site: str) -> dict[str, str | Node]:
     """name → where a site's requests come from and go to."""
     if site in d.created:
         return {node: Node(node) for node in d.sites[site].nodes}
-    given = d.sites[site].peer_cidrs or [f"{n.host}/32" for n in d.sites[site].nodes.values() if _v4(n.host)]
+    hosts = [node.host for node in d.sites[site].nodes.values()]
+    given = d.sites[site].peer_cidrs or [f"{host}/32" for host in hosts if is_v4(host)]
     return {f"{site}-{_plain(cidr)}": cidr for cidr in given}
 
 
@@ -103,7 +104,8 @@ def ports(d: Deployment, site: str) -> set[int]:
     return found
 
 
-def _v4(host: str | None) -> bool:
+def is_v4(host: str | None) -> bool:
+    """Whether a host is given by its IPv4 address, which a rule can name."""
     try:
         return ip_address(host or "").version == 4
     except ValueError:

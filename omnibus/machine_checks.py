@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, ip_network
 from urllib.parse import urlsplit
 
-from omnibus import tls_checks
+from omnibus import firewall, tls_checks
 from omnibus.machines import Aws, NodeAws
 from omnibus.model import Deployment
 from omnibus.problems import Problem
@@ -179,7 +179,7 @@ def _places(d: Deployment) -> Iterator[Problem]:
                 "[80, 443]",
             )
     for name, site in d.sites.items() if d.created else ():
-        unknown = [n for n, node in site.nodes.items() if not _address(node.host)]
+        unknown = [n for n, node in site.nodes.items() if not firewall.is_v4(node.host)]
         if not site.aws and unknown and not site.peer_cidrs:
             yield Problem(
                 f"sites.{name}.peer_cidrs",
@@ -187,10 +187,6 @@ def _places(d: Deployment) -> Iterator[Problem]:
                 "the created sites would let nothing of this one in",
                 "[203.0.113.20/32], what its requests come from",
             )
-
-
-def _address(host: str | None) -> bool:
-    return _network(f"{host}/32") is not None
 
 
 def _names(d: Deployment) -> Iterator[Problem]:
