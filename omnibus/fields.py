@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
 
 
 @dataclass(frozen=True)
 class Doc:
-    """What a user is told when the field is wrong."""
+    """What a user is told of a field: when it is wrong, and by the reference (`says`, else the consequence)."""
 
     consequence: str
     example: str
+    says: str = ""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Hands itself on to the field's JSON schema; the nearest to the field wins."""
+        return handler(core) | {"x-doc": self}
 
 
 class Closed(BaseModel):
