@@ -36,9 +36,11 @@ def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:
     return kind(name, deployment, hosts=hosts, secrets=given, checked=checked, after=[storage, *after])
 
 
-# The primary first: every secondary proves itself against its registry. Then the secondaries, in parallel.
+# Every secondary proves itself against the primary's registry. A primary that exists serves all along, so
+# all sites go at once; one that is made here must be there first.
 primary = site(PrimarySite, deployment.primary, [])
-secondaries = [site(SecondarySite, name, [primary]) for name in deployment.secondaries]
+first: list[pulumi.Resource] = [primary] if deployment.primary in deployment.created else []
+secondaries = [site(SecondarySite, name, first) for name in deployment.secondaries]
 
 sites = {s.name: s for s in [primary, *secondaries]}
 if hosts.login_key is not None:

@@ -128,19 +128,20 @@ class RegistryStorage(pulumi.ComponentResource):
             if s3 is None:
                 continue
             here = pulumi.ResourceOptions(parent=self)
-            if not s3.endpoint:
+            new = s3.create and s3.bucket not in made
+            user = not site.s3_keys and not deployment.instance_profile(site_name)
+            # Where nothing is made there is no provider: its plugin would start and ask for credentials.
+            if (new or user) and not s3.endpoint:
                 here.providers = [providers.of_storage(s3.region)]
-            if s3.create and s3.bucket not in made:
+            if new:
                 made[s3.bucket] = RegistryBucket("shared" if deployment.shared else site_name, s3, here)
             if site.s3_keys:
                 self._secrets[site_name] = {
                     name: pulumi.Output.secret(value) for name, value in site.s3_keys.secrets().items()
                 }
-                continue
-            if deployment.instance_profile(site_name):
-                continue
-            write = not deployment.read_only(site_name)
-            self._secrets[site_name] = StorageAccess(site_name, s3, write=write, opts=here).secrets
+            if user:
+                write = not deployment.read_only(site_name)
+                self._secrets[site_name] = StorageAccess(site_name, s3, write=write, opts=here).secrets
         self.register_outputs({})
 
     def secrets_of(self, site: str) -> dict[str, pulumi.Input[Any]]:

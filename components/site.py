@@ -40,10 +40,7 @@ class Site(pulumi.ComponentResource):
         self.name = name
         here = pulumi.ResourceOptions(parent=self)
         nodes: dict[str, Node] = {}
-        # The primary's registry proves that GitLab takes its notifications: any Rails node may answer.
-        last = site.nodes_with("registry") if name == deployment.primary else {}
-        for node in sorted(site.nodes, key=lambda n: n in last):
-            before = [*after, *(done for n, done in nodes.items() if node in last and n not in last)]
+        for node in site.nodes:
             nodes[node] = Node(
                 node,
                 deployment,
@@ -51,7 +48,7 @@ class Site(pulumi.ComponentResource):
                 reach=hosts.of(node),
                 secrets=secrets,
                 checked=checked,
-                after=before,
+                after=after,
                 opts=here,
             )
         self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringC
 
 @dataclass(frozen=True)
 class Doc:
-    """What a user is told of a field: when it is wrong, and by the reference (`says`, else the consequence)."""
+    """What a user is told of a field when it is refused; in the reference `says`, else the consequence."""
 
     consequence: str
     example: str

@@ -10,7 +10,7 @@ import pytest
 
 from components.node import program
 from tests.components.recording import ADOPTED, CALLS, KEPT, Registration, record
-from tests.configurations import HOST_KEY, SHARED, changed, per_site
+from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site
 
 pytestmark = pytest.mark.components
 
@@ -47,18 +47,26 @@ def test_each_node_is_one_command_below_its_site(shared: dict[str, Registration]
     assert len([r for r in shared.values() if r.type == "command:remote:Command"]) == 3
 
 
-def test_secondaries_wait_for_the_primary_and_for_nobody_else(shared: dict[str, Registration]) -> None:
-    """A secondary's proof needs the primary's registry; the primary needs no secondary."""
-    assert "london-1-settings" in depends_on(shared["tokyo-1-settings"])
-    assert "tokyo-1-settings" not in depends_on(shared["london-1-settings"])
+def test_sites_that_exist_go_at_once_and_wait_for_the_storage(shared: dict[str, Registration]) -> None:
+    """One wave of reconfigures: each proof waits for the others. The rights to the bucket come first."""
+    for one, other in (("london", "tokyo"), ("tokyo", "london")):
+        assert f"{other}-1-settings" not in depends_on(shared[f"{one}-1-settings"])
+        assert f"{one}-registry-key" in depends_on(shared[f"{one}-1-settings"])
+
+
+def test_a_primary_that_is_made_here_comes_first() -> None:
+    """Before it is there nothing can be proven against it; the primary needs no secondary."""
+    made = record(CREATED)
+    assert "london-1-settings" in depends_on(made["tokyo-1-settings"])
+    assert "tokyo-1-settings" not in depends_on(made["london-1-settings"])
 
 
 def test_program_and_secrets_go_over_stdin_as_a_secret(shared: dict[str, Registration]) -> None:
     """Neither the command lines nor anything plain holds a secret; host keys are pinned; stdout is not logged."""
     command = shared["tokyo-1-settings"]
     assert command.secret("stdin")
-    assert command.plain("create") == "exec sudo -n /opt/gitlab/embedded/bin/ruby - apply"
-    assert command.plain("delete") == "exec sudo -n /opt/gitlab/embedded/bin/ruby - undo"
+    assert command.plain("create") == "exec sudo -n /opt/gitlab/embedded/bin/ruby --disable-gems - apply"
+    assert command.plain("delete") == "exec sudo -n /opt/gitlab/embedded/bin/ruby --disable-gems - undo"
     assert command.plain("logging") == "stderr"
     assert command.plain("addPreviousOutputInEnv") is False
     assert command.plain("connection")["hostKey"] == HOST_KEY
@@ -101,7 +109,7 @@ def test_nothing_plain_holds_a_secret(shared: dict[str, Registration]) -> None:
 def test_the_key_is_read_from_the_primary_once(shared: dict[str, Registration]) -> None:
     """A later change of program, address or primary does not read it again; its output is a secret."""
     read = shared["registry-key"]
-    assert read.plain("create").endswith("ruby - adopt")
+    assert read.plain("create").endswith("ruby --disable-gems - adopt")
     assert read.plain("logging") == "none"
     assert {"connection", "create", "stdin"} <= set(read.request.ignoreChanges)
     assert "stdout" in read.request.additionalSecretOutputs
@@ -169,7 +177,7 @@ def test_a_kept_storage_is_read_and_nothing_is_made_for_it() -> None:
     recorded = record(raw)
     assert "tokyo-bucket" not in recorded
     assert "tokyo-registry" not in recorded
-    assert recorded["tokyo-kept-storage"].plain("create").endswith("ruby - inspect_storage")
+    assert recorded["tokyo-kept-storage"].plain("create").endswith("ruby --disable-gems - inspect_storage")
     assert order(recorded["tokyo-1-settings"])["storage"] is None
 
 
@@ -186,16 +194,16 @@ def test_two_kept_storages_that_are_one_stop_the_update(monkeypatch: pytest.Monk
         record(raw)
 
 
-def test_the_primarys_registry_comes_after_its_other_rails_nodes() -> None:
-    """Its proof asks GitLab, and any Rails node may answer; a secondary's nodes go side by side."""
+def test_the_nodes_of_a_site_go_side_by_side() -> None:
+    """A key is new on all of them within one reconfigure; a proof that needs another node waits for it."""
     raw = changed(SHARED, lambda _: None)
     for site in ("london", "tokyo"):
         more = {"host": f"10.{site == 'tokyo':d}.0.9", "host_key": HOST_KEY, "roles": ["rails", "sidekiq"]}
         raw["sites"][site]["nodes"][f"{site}-2"] = more
     recorded = record(raw)
-    assert "london-2-settings" in depends_on(recorded["london-1-settings"])
-    assert "london-1-settings" not in depends_on(recorded["london-2-settings"])
-    assert "tokyo-2-settings" not in depends_on(recorded["tokyo-1-settings"])
+    for site in ("london", "tokyo"):
+        assert f"{site}-2-settings" not in depends_on(recorded[f"{site}-1-settings"])
+        assert f"{site}-1-settings" not in depends_on(recorded[f"{site}-2-settings"])
 
 
 def test_a_bucket_that_exists_is_used_and_left_alone() -> None:
@@ -206,12 +214,29 @@ def test_a_bucket_that_exists_is_used_and_left_alone() -> None:
     assert any(r.type.endswith("AccessKey") for r in recorded.values())
 
 
+def test_where_nothing_is_made_on_aws_no_provider_is_asked_for() -> None:
+    """Its plugin would start, and ask for credentials that nobody needs; with one key to make it is there."""
+
+    def given(raw: dict[str, Any]) -> None:
+        raw["storage"]["s3"]["create"] = False
+        for name, site in raw["sites"].items():
+            site["s3_keys"] = {"access_key": f"AKIA-{name}", "secret_key": f"secret-{name}"}
+
+    def providers(raw: dict[str, Any]) -> list[str]:
+        return [name for name, made in record(raw).items() if made.type == "pulumi:providers:aws"]
+
+    raw = changed(SHARED, given)
+    assert providers(raw) == []
+    del raw["sites"]["tokyo"]["s3_keys"]
+    assert providers(raw) == ["storage-eu-west-1"]
+
+
 def test_root_needs_no_sudo_and_a_bastion_is_passed_through() -> None:
     """User, port, bastion and its pinned key reach the connection."""
     raw = changed(SHARED, lambda r: r.update(ssh={"user": "root", "port": 2222, "wait_seconds": 5}))
     raw["ssh"]["bastion"] = {"host": "192.0.2.10", "host_key": HOST_KEY, "user": "jump"}
     command = record(raw)["london-1-settings"]
-    assert command.plain("create") == "exec /opt/gitlab/embedded/bin/ruby - apply"
+    assert command.plain("create") == "exec /opt/gitlab/embedded/bin/ruby --disable-gems - apply"
     connection = command.plain("connection")
     assert (connection["user"], connection["port"]) == ("root", 2222)
     assert connection["proxy"]["host"] == "192.0.2.10"
@@ -232,4 +257,3 @@ def test_a_moved_primary_keeps_its_resources() -> None:
     moved = record(changed(SHARED, lambda r: r.update(primary="tokyo")))
     assert moved["tokyo"].type == "gitlabgeo:index:PrimarySite"
     assert [a.spec.type for a in moved["tokyo"].request.aliases] == ["gitlabgeo:index:SecondarySite"]
-    assert "tokyo-1-settings" in depends_on(moved["london-1-settings"])

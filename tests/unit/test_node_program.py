@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,16 @@ from tests.configurations import deployment
 from tests.storages import Case, cases
 
 pytestmark = pytest.mark.unit
+
+RSA = (
+    rsa.generate_private_key(65537, 2048)
+    .private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    .decode()
+)
 
 DRIVER = """
 %w[1_report 2_files 3_omnibus 4_registry 5_s3 5_storage 6_proof].each { |name| require File.join(ARGV[0], name) }
@@ -359,19 +370,78 @@ def test_one_export_mounted_at_two_places_is_one_storage(ruby: Program) -> None:
     assert ruby.call(place, "nfs:/export", "/mnt", "/mnt/others") != here
 
 
-@pytest.mark.parametrize("siblings", [True, False])
-def test_a_refusal_is_final_unless_another_node_may_have_given_it(ruby: Program, siblings: bool) -> None:
+@pytest.mark.parametrize(("siblings", "agreed"), [(True, False), (True, True), (False, False), (False, True)])
+def test_a_refusal_is_final_unless_another_node_may_have_given_it(
+    ruby: Program, siblings: bool, agreed: bool
+) -> None:
     """While a site's nodes are given a new notification secret, one that is not done yet refuses it for all."""
-    pem = rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
-    order = {"siblings": siblings, "issuer": "x", "secrets": {"registry_key": pem.decode()}}
-    settled = "->(order, code) { Proof.new(order).send(:settled?, code) }"
-    assert ruby.call(settled, order, 401) is not siblings
-    assert ruby.call(settled, order, 202) is True
-    assert ruby.call(settled, order, 502) is False
+    order = {"siblings": siblings, "issuer": "x", "secrets": {"registry_key": RSA}}
+    settled = "->(order, agreed, code) { Proof.new(order, agreed: agreed).send(:settled?, code) }"
+    assert ruby.call(settled, order, agreed, 401) is not (siblings and not agreed)
+    assert ruby.call(settled, order, agreed, 202) is True
+    assert ruby.call(settled, order, agreed, 502) is False
+
+
+@pytest.mark.parametrize(
+    ("others", "agreed", "answers", "taken"),
+    [
+        # Beside the registry, or where nothing is new, a refusal that lasts is one.
+        (False, False, [401], False),
+        (True, True, [401], False),
+        # Another node that is being given the same key comes round to it, however long it takes.
+        (True, False, [401] * 8 + [404], True),
+        (True, False, [502] * 8 + [404], True),
+        (True, False, [401], False),
+        # A restart is waited for everywhere.
+        (False, True, [0, 502, 404], True),
+        (False, True, [0], False),
+    ],
+)
+def test_another_nodes_registry_is_waited_for_while_it_may_still_change(
+    ruby: Program, others: bool, agreed: bool, answers: list[int], taken: bool
+) -> None:
+    """The last answer stays; half a second passes between two of them, by a clock of the test's."""
+    order = {"node": "tokyo-1", "reconfigure_seconds": 1800, "issuer": "x", "secrets": {"registry_key": RSA}}
+    code = """->(order, others, agreed, answers) {
+      now = 0.0
+      Omnibus.define_singleton_method(:now) { now }
+      Http.define_singleton_method(:sleep) { |seconds| now += seconds }
+      registry = Object.new
+      registry.define_singleton_method(:url) { 'https://registry.london.example.com' }
+      registry.define_singleton_method(:tags) { |_| [answers.size > 1 ? answers.shift : answers.first, 'NAME_UNKNOWN'] }
+      begin
+        $stderr = StringIO.new
+        [Proof.new(order, agreed: agreed).send(:accepted, registry, 30, others: others).first, now, $stderr.string]
+      ensure
+        $stderr = STDERR
+        Omnibus.define_singleton_method(:now) { Process.clock_gettime(Process::CLOCK_MONOTONIC) }
+        Http.singleton_class.remove_method(:sleep)
+      end
+    }"""
+    status, seconds, told = ruby.call(code, order, others, agreed, answers)
+    assert (status == 404) is taken
+    assert seconds < (700 if others and not agreed else 130)
+    assert ("tokyo-1: waiting for https://registry.london" in told) is (seconds > 5)
+    if others and not agreed and not taken:
+        assert seconds > 599
+
+
+def test_a_forged_token_differs_from_the_right_one_in_its_signature_only(ruby: Program) -> None:
+    """Its header names the right key: a registry that only looks for that would take it."""
+    made = "->(key) { [Token, ForgedToken].map { |kind| kind.new(key, 'x').for('a/b', %w[pull]) } }"
+    right, forged = (token.removeprefix("Bearer ").split(".") for token in ruby.call(made, RSA))
+    key = serialization.load_pem_private_key(RSA.encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    assert right[0] == forged[0]
+
+    def check(token: list[str]) -> None:
+        signature = base64.urlsafe_b64decode(token[2] + "==")
+        signed = f"{token[0]}.{token[1]}".encode()
+        key.public_key().verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+
+    check(right)
+    with pytest.raises(InvalidSignature):
+        check(forged)
 
 
 def test_the_program_is_valid_ruby_without_warnings() -> None:

@@ -3,7 +3,6 @@
 # One GitLab node, changed as a whole or not at all. Runs as root under omnibus' own Ruby; the program comes over
 # stdin (`ruby - apply`), the order as JSON behind __END__, so neither is ever on disk, in argv or in a log.
 
-require 'base64'
 require 'date'
 require 'digest'
 require 'fileutils'

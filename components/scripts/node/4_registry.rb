@@ -37,15 +37,28 @@ class Token
     header = { alg: 'RS256', typ: 'JWT', kid: kid }
     claims = { iss: @issuer, aud: 'container_registry', sub: 'geo-registry-proof', jti: SecureRandom.uuid,
                iat: now, nbf: now - 5, exp: now + 300, access: [{ type: type, name: name, actions: actions }] }
-    signed = [header, claims].map { |part| Base64.urlsafe_encode64(JSON.generate(part), padding: false) }.join('.')
-    signature = @key.sign(OpenSSL::Digest.new('SHA256'), signed)
-    "Bearer #{signed}.#{Base64.urlsafe_encode64(signature, padding: false)}"
+    "Bearer #{sign([header, claims].map { |part| encoded(JSON.generate(part)) }.join('.'))}"
+  end
+
+  def sign(text)
+    "#{text}.#{encoded(@key.sign(OpenSSL::Digest.new('SHA256'), text))}"
+  end
+
+  def encoded(bytes)
+    [bytes].pack('m0').tr('+/', '-_').delete('=')
   end
 
   def kid
     der = OpenSSL::PKey::RSA.new(@key.public_key.to_der).to_der
     bits = OpenSSL::Digest::SHA256.digest(der)[0, 30].unpack1('B*')
     bits.scan(/.{5}/).map { |five| ALPHABET[five.to_i(2)] }.join.scan(/.{4}/).join(':')
+  end
+end
+
+# A token whose signature is another token's: what anybody could make who has seen one and has not the key.
+class ForgedToken < Token
+  def sign(text)
+    "#{text}.#{super("#{text}.").rpartition('.').last}"
   end
 end
 

@@ -1,8 +1,10 @@
 # Proof, not hope: what the node does, asked of its services. Nothing here boots Rails. Each check has its
 # counterpart, because a registry that accepts everything would pass half of them.
 class Proof
-  def initialize(order)
+  # `agreed`: nothing that others must agree on has changed since the last proof, so that a refusal is final.
+  def initialize(order, agreed:)
     @order = order
+    @agreed = agreed
     @secrets = order['secrets']
     @token = Token.new(@secrets['registry_key'], order['issuer'])
     @done = {}
@@ -10,6 +12,15 @@ class Proof
 
   def self.rails?(order)
     !(order['roles'] & %w[rails sidekiq]).empty?
+  end
+
+  # What a refusal may come from. All nodes are changed at once: where this differs from the last proof, another
+  # node may still be on its way to it.
+  def self.agreement(order)
+    secrets = order['secrets']
+    { 'kind' => order['kind'], 'primary' => order['primary'], 'registry' => order['registry_url'], 'issuer' => order['issuer'],
+      'certificate' => Omnibus.fingerprint(secrets['registry_certificate']),
+      'notification' => secrets['notification_secret'] && Digest::SHA256.hexdigest(secrets['notification_secret']) }
   end
 
   # Why what omnibus has rendered is not what the settings say; empty when it is.
@@ -51,8 +62,9 @@ class Proof
   # {check => answer}. Raises Failure at the first check that fails.
   def run
     check_rendered
-    own_registry if registry?
-    @order['kind'] == 'primary' ? primary : secondary
+    own_registry
+    read_only if @order['read_only']
+    @order['kind'] == 'primary' ? notifications : primarys_registry
     @done
   end
 
@@ -79,23 +91,27 @@ class Proof
     passed('key, certificate and settings are in effect', 'yes')
   end
 
+  # Beside the registry: itself. Elsewhere: the site's registry, as this node's Rails asks it.
   def own_registry
-    registry = Registry.local
-    code, body = accepted(registry, 60)
+    code, body = accepted(own, 60, others: !registry?)
     unless code
-      failed("the registry of #{@order['site']} does not accept its own token", "#{registry.url} answered #{body}",
-             'run `gitlab-ctl tail registry` on the node; its storage or its certificate keeps it from starting')
+      failed("the registry of #{@order['site']} does not accept its own token", "#{own.url} answered #{body}",
+             "run `gitlab-ctl tail registry` on #{registry? ? 'the node' : 'the registry\'s node'}; its storage or its certificate keeps it from starting")
     end
-    passed('own registry accepts a token signed with the key', 'yes')
-    stranger(registry, @order['site'])
+    passed("own registry accepts a token signed with the key", 'yes')
+    forged(own, @order['site'])
   end
 
-  def primary
+  def own
+    @own ||= registry? ? Registry.local : Registry.new(@order['registry_url'])
+  end
+
+  def notifications
     return unless registry?
 
     url = "#{@order['primary']['external_url']}/api/v4/container_registry_event/events"
     right = Http.until(patience) { events(url, @secrets['notification_secret']).then { |code, _| { ok: settled?(code), code: code } } }[:code]
-    wrong = events(url, 'A' + SecureRandom.alphanumeric(31)).first
+    wrong = answered { events(url, 'A' + SecureRandom.alphanumeric(31)) }
     if right == 401 || right == 403 || right.zero? || right >= 500
       failed("GitLab does not accept the registry's notifications",
              "POST #{url} with the notification secret was answered #{right.zero? ? 'not at all' : right}",
@@ -110,15 +126,15 @@ class Proof
     passed('notification endpoint refuses a wrong one', wrong)
   end
 
-  # A Rails node of the same site that is still being given the new secret refuses it until then.
+  # How long another node may take to its end of the change.
   def patience
-    @order['siblings'] ? [120, @order['reconfigure_seconds'] / 3].max : 120
+    @agreed ? 120 : [120, @order['reconfigure_seconds'] / 3].max
   end
 
   def settled?(code)
     return false if code.zero? || code >= 500
 
-    !(@order['siblings'] && [401, 403].include?(code))
+    !(@order['siblings'] && !@agreed && [401, 403].include?(code))
   end
 
   def events(url, secret)
@@ -126,15 +142,17 @@ class Proof
     Http.call('post', url, headers: { 'Authorization' => secret, 'Content-Type' => type }, body: '{"events":[]}')
   end
 
-  def secondary
-    read_only if registry? && @order['read_only']
+  # The secondary's workers copy from there, so its registry alone need not reach it.
+  def primarys_registry
+    return unless Proof.rails?(@order)
+
     site = @order['primary']['site']
     registry = Registry.new(@order['primary']['registry_url'])
-    code, body = accepted(registry, 30)
+    code, body = accepted(registry, 30, others: true)
     refused(site, registry, body) unless code
     passed("#{site}'s registry accepts a pull-only token signed here", 'yes')
-    stranger(registry, site)
-    status, = registry.push(@token, %w[pull])
+    forged(registry, site)
+    status = answered { registry.push(@token, %w[pull]) }
     unless [401, 403].include?(status)
       failed("#{site}'s registry lets a pull-only token push", "beginning an upload there was answered #{status}, not 401",
              "token authentication is off or bypassed at #{registry.url}: mend it on #{site}, then `pulumi up` again")
@@ -142,16 +160,35 @@ class Proof
     passed("#{site}'s registry refuses a push with it", status)
   end
 
-  # [status or nil, what was answered]. A registry that is restarting may say 401 for a moment, not for long.
-  def accepted(registry, seconds)
-    refusals = 0
-    answer = Http.until(seconds) do
+  # [status or nil, what was answered]. A registry that cannot be reached is waited for `seconds`. One that restarts
+  # may say 401 for a moment; another node's, which may still be given key or issuer, says it until then.
+  def accepted(registry, seconds, others:)
+    began = Omnibus.now
+    answer = Http.until(patience) do
       code, body = registry.tags(@token)
-      refusals += 1 if code == 401
-      { ok: [200, 404].include?(code) || refusals > 6, code: code, body: body }
+      limit = !code.zero? && others && !@agreed ? patience : (code == 401 ? 3 : seconds)
+      final = [200, 404].include?(code) || Omnibus.now - began > limit
+      tell_of_waiting(registry, code) if !final && Omnibus.now - began > 5
+      { ok: final, code: code, body: body }
     end
     known = answer[:code] == 200 || (answer[:code] == 404 && answer[:body].include?('NAME_UNKNOWN'))
     [known ? answer[:code] : nil, "#{answer[:code].zero? ? '' : answer[:code]} #{answer[:body][0, 200]}".strip]
+  end
+
+  def tell_of_waiting(registry, code)
+    return if @told
+
+    @told = true
+    Report.say("#{@order['node']}: waiting for #{registry.url} (#{code.zero? ? 'no answer' : "answers #{code}"}), at most #{patience} s")
+  end
+
+  # The status of a request past a restart on the other side; of another node's registry past its change, too.
+  def answered(*expected, others: false)
+    changing = others && !@agreed
+    Http.until(changing ? patience : 30) do
+      code, = yield
+      { ok: expected.include?(code) || (code.between?(1, 499) && !changing), code: code }
+    end[:code]
   end
 
   def refused(site, registry, body)
@@ -165,19 +202,19 @@ class Proof
            "open #{registry.url} from this node: name resolution, firewall, TLS certificate; then `pulumi up` again")
   end
 
-  # The counterpart of every yes: a key nobody knows must be refused.
-  def stranger(registry, site)
-    @stranger ||= Token.new(OpenSSL::PKey::RSA.new(2048).to_pem, @order['issuer'])
-    code, = registry.tags(@stranger)
+  # The counterpart of every yes: the right key's name with a signature that is none must be refused.
+  def forged(registry, site)
+    @forged ||= ForgedToken.new(@secrets['registry_key'], @order['issuer'])
+    code = answered { registry.tags(@forged) }
     unless code == 401
-      failed("#{site}'s registry accepts a token signed with any key", "a token of an unknown key was answered #{code}, not 401",
+      failed("#{site}'s registry accepts a forged token", "a token with a wrong signature was answered #{code}, not 401",
              "token authentication is off or bypassed at #{registry.url}: mend it on #{site}, then `pulumi up` again")
     end
-    passed("#{site}'s registry refuses a token of an unknown key", code)
+    passed("#{site}'s registry refuses a forged token", code)
   end
 
   def read_only
-    status, = Registry.local.push(@token, %w[pull push])
+    status = answered(405, others: !registry?) { own.push(@token, %w[pull push]) }
     unless status == 405
       failed('the registry of this secondary accepts pushes', "beginning an upload was answered #{status}, not 405",
              'with shared storage it must be read-only: look for a later registry[\'storage\'] in gitlab.rb, then `pulumi up` again')

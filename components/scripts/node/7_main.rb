@@ -75,7 +75,7 @@ class Main
     changed = contents.reject { |path, bytes| Files.read(path) == bytes }
     needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
-    proof = -> { proven.merge!(Proof.new(@order).run) }
+    proof = -> { proven.merge!(Proof.new(@order, agreed: @state['agreed'] == Proof.agreement(@order)).run) }
     needed ? change(changed, restart: interrupted, &proof) : proof.call
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
       'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven }
@@ -108,7 +108,8 @@ class Main
     end
     with, added = Include.add(gitlab_rb, @state['newline_added'])
     state = { 'owner' => @order['owner'], 'resource' => @order['resource'], 'newline_added' => added,
-              'before' => @state['before'] || Omnibus.registry_secrets, 'files' => @order['files'].keys }
+              'before' => @state['before'] || Omnibus.registry_secrets, 'files' => @order['files'].keys,
+              'agreed' => Proof.agreement(@order) }
     contents = { **site_files, Include::SETTINGS => @order['settings'].b, SECRETS => JSON.pretty_generate(@order['secrets']).b,
                  STATE => JSON.pretty_generate(state).b, Omnibus::GITLAB_RB => with }
     check_syntax(contents)
