@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from lab import launch
+from lab.layouts import LAYOUTS
 from lab.project import CHECKOUT
-from lab.sites import LAYOUTS
 
 BANNER = """\
 echo

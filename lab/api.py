@@ -15,8 +15,9 @@ from lab import network, project, registry
 from lab.cloud.instance import Instance
 from lab.cloud.names import INSTANCES
 from lab.host import Host, replace_tree
+from lab.layouts import LAYOUTS
 from lab.services import AWS_ENDPOINT, Credentials, fail_aws, http_status, reset_aws, settle, wait_for
-from lab.sites import LAYOUTS, Layout, Site
+from lab.sites import Layout, Site
 
 if TYPE_CHECKING:
     from boto3 import Session

@@ -20,7 +20,7 @@ RUN = Path("/run/lab")
 
 AUTH_LOG = "var/log/auth.log"
 LISTENING = "Server listening on"
-RUNIT_SERVICES = {"rails": ("puma", "nginx"), "sidekiq": ("sidekiq",), "registry": ("registry",)}
+RUNIT_SERVICES = {"rails": ("puma", "nginx"), "sidekiq": ("sidekiq",), "registry": ("registry", "nginx")}
 
 
 class Host:
@@ -67,7 +67,7 @@ class Host:
 
     def _databases(self) -> list[str]:
         """Where the databases are and whether they may be written to; nothing: on the host's own disk."""
-        if self.site is None:
+        if self.site is None or self.node.runs == ("registry",):
             return ["", "", ""]
         mode = "rw" if self.site.role == "primary" else "ro"
         databases = self._lab_dir / "db"
@@ -107,18 +107,22 @@ class Host:
         except TimeoutError as error:
             down = ", ".join(self.services_down())
             raise RuntimeError(f"{self.name}: {down} not up after {seconds:g} s") from error
-        if self.site is None or "rails" not in self.node.runs:
+        if self.site is None:
             return
-        urls = [f"{self.site.external_url}/-/readiness"]
-        urls += [f"{self.site.registry_url}/v2/"] if "registry" in self.node.runs else []
-        for url in urls:
+        asked = {
+            "rails": f"{self.site.external_url}/-/readiness",
+            "registry": f"{self.site.registry_url}/v2/",
+        }
+        for url in (asked[part] for part in self.node.runs if part in asked):
             wait_for(lambda: 200 <= http_status(url, self.address) < 500, f"{url} on {self.name}", seconds)  # noqa: B023
 
     def services_down(self) -> list[str]:
         """Services this node is meant to run that runit does not have running."""
         wanted = [service for part in self.node.runs for service in RUNIT_SERVICES[part]]
         return [
-            name for name in wanted if self._text(f"opt/gitlab/sv/{name}/supervise/stat").strip() != "run"
+            name
+            for name in dict.fromkeys(wanted)
+            if self._text(f"opt/gitlab/sv/{name}/supervise/stat").strip() != "run"
         ]
 
     def _runit_listens(self) -> bool:

@@ -15,12 +15,13 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from lab import network, project, services, tree
+from lab import administrator, network, project, services, tree
 from lab.api import Lab
 from lab.authority import Authority
 from lab.host import RUN, Host
+from lab.layouts import LAYOUTS
 from lab.services import Credentials
-from lab.sites import LAYOUTS, Layout
+from lab.sites import Layout
 from lab.workstation import make_home, make_workstation
 
 DISK = "size=96m,mode=755"
@@ -60,9 +61,13 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     progress(f"network and DNS, {sites} sites")
 
     hosts = [Host(lab_dir, layout, site, node) for site, node in layout.nodes()]
+    secrets = {site.name: administrator.common_secrets() for site in layout.sites if site.joined}
 
     def bring_up(host: Host) -> None:
         tree.make(host.dir, host.site, host.node, authority, operator_key)
+        if host.site is not None:
+            known = secrets.get(host.site.name)
+            administrator.write_files(host.dir, host.site, host.node, authority, known)
         host.start()
         if host.site is not None:
             host.run(["gitlab-ctl", "reconfigure"])

@@ -1,7 +1,4 @@
-"""Which sites and nodes the lab has, as data.
-
-A *layout* is a named set of sites; ``python -m lab run --sites NAME`` chooses one.
-"""
+"""What sites and nodes are; `lab.layouts` has those there are."""
 
 from __future__ import annotations
 
@@ -44,6 +41,10 @@ class Site:
     name: str
     role: str
     nodes: tuple[Node, ...]
+    joined: bool = False
+    """Its nodes are one GitLab, as GitLab's documentation has it: they share gitlab-secrets.json, and the
+    site's names stand for every node of their part. Else nobody has got that far, and the first node stands
+    for the site."""
 
     @property
     def gitlab_host(self) -> str:
@@ -60,6 +61,20 @@ class Site:
     @property
     def registry_url(self) -> str:
         return f"https://{self.registry_host}"
+
+    @property
+    def gitlab_addresses(self) -> list[str]:
+        """What DNS answers for `gitlab_host`."""
+        return self._addresses("rails")
+
+    @property
+    def registry_addresses(self) -> list[str]:
+        """What DNS answers for `registry_host`."""
+        return self._addresses("registry")
+
+    def _addresses(self, part: str) -> list[str]:
+        found = [node.address for node in self.nodes if part in node.runs]
+        return found if self.joined else found[:1]
 
     @property
     def subnet(self) -> str:
@@ -98,50 +113,6 @@ class Layout:
             if node.name == name:
                 return site, node
         raise KeyError(f"no host {name!r} in this lab, only {', '.join(n.name for _, n in self.nodes())}")
-
-
-LONDON = Site("london", "primary", (Node("london-1", "10.10.0.11"),))
-TOKYO = Site("tokyo", "secondary", (Node("tokyo-1", "10.20.0.11"),))
-TOKYO_TWO_NODES = Site(
-    "tokyo",
-    "secondary",
-    (
-        Node("tokyo-web", "10.20.0.11", runs=("rails", "registry")),
-        # Another port on one node, as administrators have it: nothing may take 22 for granted.
-        Node("tokyo-sidekiq", "10.20.0.12", ssh_port=2222, runs=("sidekiq",)),
-    ),
-)
-
-PLACES = ("london", "tokyo", "sydney", "toronto")
-
-
-def many(count: int) -> Layout:
-    """For benchmarks: so many nodes with all of GitLab, a quarter of them (at least one) at the primary."""
-    sizes = [max(1, count // 4)]
-    rest, secondaries = count - sizes[0], min(len(PLACES) - 1, count - 1)
-    sizes += [rest // secondaries + (number < rest % secondaries) for number in range(secondaries)]
-    return Layout(
-        tuple(
-            Site(
-                place,
-                "secondary" if net else "primary",
-                tuple(Node(f"{place}-{n}", f"10.{net + 1}0.0.{10 + n}") for n in range(1, size + 1)),
-            )
-            for net, (place, size) in enumerate(zip(PLACES, sizes, strict=False))
-        )
-    )
-
-
-LAYOUTS = {
-    "default": Layout((LONDON, TOKYO)),
-    "two-nodes": Layout((LONDON, TOKYO_TWO_NODES)),
-    "bastion": Layout((LONDON, TOKYO), (Node("bastion", "10.99.1.10", runs=()),), ("tokyo",)),
-    # Nothing but an AWS account: for stacks that create everything.
-    "aws": Layout((), ()),
-    # No GitLab yet: what a new machine is, and the lab that starts fastest.
-    "bare": Layout((), (Node("london-1", "10.10.0.11", runs=()), Node("tokyo-1", "10.20.0.11", runs=()))),
-    **{f"bench-{count}": many(count) for count in (2, 6, 12, 24)},
-}
 
 
 def _host_key(node: str) -> Ed25519PrivateKey:

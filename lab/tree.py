@@ -1,4 +1,4 @@
-"""The files of one lab host, as an administrator has them before the first `gitlab-ctl reconfigure`."""
+"""The files of one lab host: a Linux system, and on it GitLab's package as it is installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from string import Template
 
 from lab.authority import Authority
 from lab.cloud.addresses import METADATA
@@ -124,7 +123,6 @@ def make(host: Path, site: Site | None, node: Node, authority: Authority, operat
     _setuid(host)
     if site is not None:
         _gitlab_package(host)
-        _gitlab_administrator(host, site, node, authority)
 
 
 def _system(host: Path, name: str, authority: Authority) -> None:
@@ -191,45 +189,3 @@ def _gitlab_package(host: Path) -> None:
         (host / "var/log/gitlab" / name).mkdir(parents=True)
     for name in ("postgresql", "geo-postgresql"):
         (host / "var/opt/gitlab" / name).mkdir(parents=True)
-
-
-def _gitlab_administrator(host: Path, site: Site, node: Node, authority: Authority) -> None:
-    gitlab = host / "etc/gitlab"
-    for name in (site.gitlab_host, site.registry_host):
-        issued = authority.issue([name])
-        write(gitlab / f"ssl/{name}.crt", issued.certificate)
-        write(gitlab / f"ssl/{name}.key", issued.key, 0o600)
-    (gitlab / "ssl").chmod(0o755)
-    write(gitlab / "trusted-certs/lab-ca.crt", authority.pem)
-    write(gitlab / "gitlab.rb", gitlab_rb(site, node), 0o600)
-
-
-def gitlab_rb(site: Site, node: Node) -> str:
-    """The administrator's own gitlab.rb for this node of the site."""
-    if "registry" in node.runs:
-        registry = [
-            f"registry_external_url '{site.registry_url}'",
-            "registry['log_level'] = 'info'",
-            "registry['storage_delete_enabled'] = true",
-            # On a secondary the replicated database is read-only; all sites have the same mode.
-            "registry['database'] = { 'enabled' => false }",
-        ]
-    else:
-        registry = [
-            "registry['enable'] = false",
-            "gitlab_rails['registry_enabled'] = true",
-            f"gitlab_rails['registry_host'] = '{site.registry_host}'",
-            f"gitlab_rails['registry_api_url'] = '{site.registry_url}'",
-        ]
-    services = []
-    if "sidekiq" not in node.runs:
-        services += ["sidekiq['enable'] = false"]
-    if "rails" not in node.runs:
-        services += ["puma['enable'] = false", "nginx['enable'] = false"]
-    return Template((PACKAGE / "templates/gitlab.rb").read_text()).substitute(
-        external_url=site.external_url,
-        role=f"geo_{site.role}_role",
-        site=site.name,
-        registry="\n".join(registry),
-        services="\n".join(services),
-    )

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import plot, results
 from benchmarks.results import Run
-from lab.sites import LAYOUTS
+from lab.layouts import LAYOUTS
 
 
 def run(

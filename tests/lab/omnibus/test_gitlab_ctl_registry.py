@@ -168,3 +168,19 @@ def test_the_metadata_database_is_preferred_unless_stated(
     """On a secondary too, where its database is read-only; not where omnibus has no PostgreSQL."""
     host.reconfigure(SITE + lines)
     assert host.registry()["database"]["enabled"] == enabled
+
+
+def test_a_node_without_rails_has_only_the_registry(host: GitLabTree) -> None:
+    """`gitlab_rails['enable'] = false`: no signing key, no gitlab.yml, nothing of GitLab's in nginx."""
+    alone = "gitlab_rails['enable'] = false\nregistry_external_url 'http://registry.london.example.com'\n"
+    conf = "/var/opt/gitlab/nginx/conf"
+    host.reconfigure(alone + "registry['token_realm'] = 'https://gitlab.london.example.com'\n")
+    assert not host.path(KEY).exists()
+    assert not host.path(GITLAB_YML).exists()
+    assert [file.name for file in sorted(host.path(conf).glob("gitlab-*"))] == ["gitlab-registry.conf"]
+    assert host.registry()["auth"]["token"]["realm"] == "https://gitlab.london.example.com/jwt/auth"
+    host.reconfigure(SITE)
+    assert host.path(KEY).exists()
+    assert host.path(f"{conf}/gitlab-http.conf").exists()
+    host.reconfigure(SITE + "gitlab_rails['enable'] = false\n")
+    assert not host.path(f"{conf}/gitlab-http.conf").exists()

@@ -71,7 +71,7 @@ class Reconfigure
     @settings = Compilation.new.settings
     @rendered = Rendered.new(@settings)
     begin
-      rails
+      rails if rails?
       postgresql
       # Here, so that a run that is killed leaves some files new and some old.
       sleep Lab.settings['reconfigure_seconds']
@@ -144,7 +144,11 @@ class Reconfigure
     conf = "#{DATA}/nginx/conf"
     @resources.directory(conf)
     @resources.file("#{conf}/nginx.conf", @rendered.nginx_conf, restart: %w[nginx])
-    @resources.file("#{conf}/gitlab-http.conf", @rendered.nginx_rails, restart: %w[nginx]) if @settings['external_url']
+    if rails? && @settings['external_url']
+      @resources.file("#{conf}/gitlab-http.conf", @rendered.nginx_rails, restart: %w[nginx])
+    else
+      @resources.delete("#{conf}/gitlab-http.conf", restart: %w[nginx])
+    end
     if @settings['registry']['enable'] && @settings['registry_nginx']['listen_port']
       @resources.file("#{conf}/gitlab-registry.conf", @rendered.nginx_registry, restart: %w[nginx])
     else
@@ -189,8 +193,14 @@ class Reconfigure
     @runit.command('restart', *((@resources.restarts & @runit.enabled) - (@started || [])))
   end
 
+  # A node without Rails gets none of its files, the signing key among them.
+  def rails?
+    @settings['gitlab_rails']['enable'] != false
+  end
+
   def enabled?(name)
     return Replica.here? || !@postgresql.nil? if name == 'postgresql'
+    return false if %w[puma sidekiq].include?(name) && !rails?
 
     name == 'registry' ? @settings['registry']['enable'] : @settings[name]['enable'] != false
   end
