@@ -20,7 +20,14 @@ RUN = Path("/run/lab")
 
 AUTH_LOG = "var/log/auth.log"
 LISTENING = "Server listening on"
-RUNIT_SERVICES = {"rails": ("puma", "nginx"), "sidekiq": ("sidekiq",), "registry": ("registry", "nginx")}
+RUNIT_SERVICES = {
+    "rails": ("puma", "nginx"),
+    "sidekiq": ("sidekiq",),
+    "registry": ("registry", "nginx"),
+    "distribution": ("docker-registry", "image-audit"),
+}
+SERVICE_DIRECTORIES = ("opt/gitlab/sv", "etc/sv")
+"""Where runit's services are: GitLab's, and those that an administrator has made himself."""
 
 
 class Host:
@@ -107,27 +114,35 @@ class Host:
         except TimeoutError as error:
             down = ", ".join(self.services_down())
             raise RuntimeError(f"{self.name}: {down} not up after {seconds:g} s") from error
-        if self.site is None:
-            return
-        asked = {
-            "rails": f"{self.site.external_url}/-/readiness",
-            "registry": f"{self.site.registry_url}/v2/",
-        }
-        for url in (asked[part] for part in self.node.runs if part in asked):
+        for url in self._urls():
             wait_for(lambda: 200 <= http_status(url, self.address) < 500, f"{url} on {self.name}", seconds)  # noqa: B023
+
+    def _urls(self) -> list[str]:
+        """What is answered from here, of the site that this host is in or is the registry of."""
+        site = self.site or self._layout.registry_of(self.node)
+        if site is None:
+            return []
+        registry = f"{site.registry_url}/v2/"
+        known = {
+            "rails": f"{site.external_url}/-/readiness",
+            "registry": registry,
+            "distribution": registry,
+        }
+        return [known[part] for part in self.node.runs if part in known]
 
     def services_down(self) -> list[str]:
         """Services this node is meant to run that runit does not have running."""
         wanted = [service for part in self.node.runs for service in RUNIT_SERVICES[part]]
-        return [
-            name
-            for name in dict.fromkeys(wanted)
-            if self._text(f"opt/gitlab/sv/{name}/supervise/stat").strip() != "run"
-        ]
+        return [name for name in dict.fromkeys(wanted) if self._supervised(name, "stat") != "run"]
+
+    def _supervised(self, service: str, file: str) -> str:
+        """What runit says of a service; "" where it does not know it."""
+        found = (self._text(f"{sv}/{service}/supervise/{file}").strip() for sv in SERVICE_DIRECTORIES)
+        return next(filter(None, found), "")
 
     def _runit_listens(self) -> bool:
-        services = (self.dir / "opt/gitlab/service").glob("*")
-        return all((self.dir / f"opt/gitlab/sv/{service.name}/supervise/ok").exists() for service in services)
+        services = [service for sv in SERVICE_DIRECTORIES for service in (self.dir / sv).glob("*")]
+        return all((service / "supervise/ok").exists() for service in services)
 
     def _pid(self) -> int:
         return int(self._pid_file.read_text())

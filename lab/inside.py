@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from lab import administrator, network, project, services, tree
+from lab import administrator, external_registry, network, project, services, tree
 from lab.api import Lab
 from lab.authority import Authority
 from lab.host import RUN, Host
@@ -61,17 +61,19 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     progress(f"network and DNS, {sites} sites")
 
     hosts = [Host(lab_dir, layout, site, node) for site, node in layout.nodes()]
-    secrets = {site.name: administrator.common_secrets() for site in layout.sites if site.joined}
+    secrets = {site.name: administrator.common_secrets() for site in layout.sites if site.has_common_secrets}
 
     def bring_up(host: Host) -> None:
         tree.make(host.dir, host.site, host.node, authority, operator_key)
         if host.site is not None:
             known = secrets.get(host.site.name)
             administrator.write_files(host.dir, host.site, host.node, authority, known)
+        elif site := layout.registry_of(host.node):
+            external_registry.write_files(host.dir, site, authority, secrets[site.name])
         host.start()
         if host.site is not None:
             host.run(["gitlab-ctl", "reconfigure"])
-            host.wait_ready()
+        host.wait_ready()
         progress(f"host {host.name} at {host.address}, {', '.join(host.node.runs) or 'SSH only'}")
 
     def aws() -> Credentials:

@@ -26,6 +26,14 @@ LONDON_FOUR_NODES = Site(
     ),
     joined=True,
 )
+# A registry that is not of GitLab's package, on a server that has nothing else of it.
+LONDON_IMAGES = Node("london-images", "10.10.0.21", runs=("distribution",))
+LONDON_EXTERNAL = Site(
+    "london",
+    "primary",
+    (Node("london-1", "10.10.0.11", runs=("rails", "sidekiq")),),
+    registry_server=LONDON_IMAGES,
+)
 SYDNEY = Site("sydney", "secondary", (Node("sydney-1", "10.30.0.11"),))
 
 PLACES = ("london", "tokyo", "sydney", "toronto")
@@ -52,6 +60,7 @@ LAYOUTS = {
     "default": Layout((LONDON, TOKYO)),
     "two-nodes": Layout((LONDON, TOKYO_TWO_NODES)),
     "three-sites": Layout((LONDON_FOUR_NODES, TOKYO, SYDNEY)),
+    "external": Layout((LONDON_EXTERNAL, TOKYO), (LONDON_IMAGES,)),
     "bastion": Layout((LONDON, TOKYO), (Node("bastion", "10.99.1.10", runs=()),), ("tokyo",)),
     # Nothing but an AWS account: for stacks that create everything.
     "aws": Layout((), ()),

@@ -17,7 +17,7 @@ EVERYTHING = ("rails", "sidekiq", "registry")
 
 @dataclass(frozen=True)
 class Node:
-    """One server of a site; `runs` says which parts of GitLab it has."""
+    """One server; `runs` says which parts of GitLab it has, or `distribution`, a registry without GitLab."""
 
     name: str
     address: str
@@ -45,6 +45,8 @@ class Site:
     """Its nodes are one GitLab, as GitLab's documentation has it: they share gitlab-secrets.json, and the
     site's names stand for every node of their part. Else nobody has got that far, and the first node stands
     for the site."""
+    registry_server: Node | None = None
+    """The server without GitLab that has the site's registry; it is one of the layout's `servers` too."""
 
     @property
     def gitlab_host(self) -> str:
@@ -70,7 +72,12 @@ class Site:
     @property
     def registry_addresses(self) -> list[str]:
         """What DNS answers for `registry_host`."""
-        return self._addresses("registry")
+        return [self.registry_server.address] if self.registry_server else self._addresses("registry")
+
+    @property
+    def has_common_secrets(self) -> bool:
+        """Whether several servers have been given the same registry key."""
+        return self.joined or self.registry_server is not None
 
     def _addresses(self, part: str) -> list[str]:
         found = [node.address for node in self.nodes if part in node.runs]
@@ -98,6 +105,10 @@ class Layout:
             if site.name == name:
                 return site
         raise KeyError(f"no site {name!r} in this lab, only {', '.join(s.name for s in self.sites)}")
+
+    def registry_of(self, server: Node) -> Site | None:
+        """The site whose registry this server without GitLab is."""
+        return next((site for site in self.sites if site.registry_server == server), None)
 
     def nodes(self) -> Iterator[tuple[Site | None, Node]]:
         """Every host of the lab with its site; servers without GitLab belong to none."""

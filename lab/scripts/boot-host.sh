@@ -32,7 +32,7 @@ if [ -d "$host/setuid" ]; then
     mount --bind "$host/setuid/libexec" usr/libexec/sudo
 fi
 # What runit knew before a power cut would pass for the truth.
-rm -rf opt/gitlab/sv/*/supervise opt/gitlab/sv/*/log/supervise
+rm -rf {opt/gitlab,etc}/sv/*/{,log/}supervise
 if [ -n "$db" ]; then
     mount --bind "$db" var/opt/gitlab/postgresql
     [ "$db_mode" = rw ] || mount -o remount,ro,bind var/opt/gitlab/postgresql
@@ -57,7 +57,9 @@ pivot_root . .old
 umount -l .old
 rmdir .old
 
-if [ -d /opt/gitlab/service ]; then runsvdir -P /opt/gitlab/service & fi
+for services in /opt/gitlab/service /etc/service; do
+    if [ -d "$services" ]; then runsvdir -P "$services" & fi
+done
 sleep "${BOOT_SECONDS:-0}"
 /usr/sbin/sshd -D -E /var/log/auth.log &
 # The last stage of cloud-init, only ever once.
