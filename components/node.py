@@ -13,13 +13,11 @@ from pulumi_command import remote
 
 from components.hosts import Reach
 from omnibus import base, settings, storage
-from omnibus.model import Deployment
+from omnibus.model import Deployment, Site
 
 SCRIPTS = Path(__file__).parent / "scripts" / "node"
 # All that the program needs is in Ruby's standard library, and it starts faster without looking for gems.
 RUBY = "/opt/gitlab/embedded/bin/ruby --disable-gems"
-# A reconfigure takes one to five minutes; one that hangs must not hold the update for ever.
-RECONFIGURE_SECONDS = 1800
 _DIAL_SECONDS = 10
 
 
@@ -59,7 +57,7 @@ class Node(pulumi.ComponentResource):
             "secrets": {key: secrets[key] for key in settings.secret_names(deployment, site, name)},
             "storage": _storage(deployment, site, secrets),
             "storage_checked": checked,
-            "files": base.tls_files(deployment, site, deployment.sites[site].nodes[name]),
+            "files": base.files(deployment, site, deployment.sites[site].nodes[name]),
             # Another server at the same address has none of this yet.
             "server": reach.instance.id if reach.instance else None,
         }
@@ -112,15 +110,21 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
         "data_moved": deployment.storage.data_moved,
         # Others may answer for the site while this node is proven, and are changed at the same time.
         "siblings": any(other != name for other in deployment.sites[site].nodes_with("rails")),
-        "registry_url": deployment.sites[site].registry_url.rstrip("/"),
+        "registry_url": deployment.sites[site].own_registry_url,
+        "database": _database(deployment.sites[site]),
         "primary": {
             "site": deployment.primary,
-            "external_url": primary.external_url.rstrip("/"),
-            "registry_url": primary.registry_url.rstrip("/"),
+            "external_url": primary.own_url,
+            "registry_url": primary.own_registry_url,
         },
-        "reconfigure_seconds": RECONFIGURE_SECONDS,
+        "reconfigure_seconds": deployment.reconfigure_seconds,
         "asked": deployment.proof,
     }
+
+
+def _database(site: Site) -> dict[str, str] | None:
+    database = site.metadata_database
+    return {"host": database.host, "name": database.name} if database else None
 
 
 def _storage(

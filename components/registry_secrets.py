@@ -50,7 +50,8 @@ def _key_pair(
 ) -> pulumi.Output[dict[str, Any]]:
     """Read from the primary once (made there, on a host that is new); from then on the stack states it."""
     site = deployment.primary
-    name = next(iter(deployment.sites[site].nodes_with("registry")))
+    # Where tokens are signed: what a registry of its own trusts is not always what is in use.
+    name = next(iter(deployment.sites[site].nodes_with("rails")))
     reach = hosts.of(name)
     read = remote.Command(
         "registry-key",

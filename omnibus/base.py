@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from omnibus.machines import Tls
@@ -10,6 +11,7 @@ from omnibus.parts import Setting
 
 TLS_CERTIFICATE = "/etc/gitlab/geo-registry/site.crt"
 TLS_KEY = "/etc/gitlab/geo-registry/site.key"
+TRUSTED = "/etc/gitlab/trusted-certs"
 
 
 def settings(d: Deployment, site_name: str, node: Node) -> Iterator[Setting]:
@@ -46,7 +48,19 @@ def _certificates(tls: Tls, node: Node) -> Iterator[Setting]:
     yield Setting("nginx", ("redirect_http_to_https",), True)
 
 
-def tls_files(d: Deployment, site_name: str, node: Node) -> dict[str, str]:
+def files(d: Deployment, site_name: str, node: Node) -> dict[str, str]:
+    """path → content of the certificates that are given for a node.
+
+    Of those that every node is to trust one file each: omnibus passes over a file with several
+    (gitlab-ctl's and the cookbook's CertificateHelper).
+    """
+    certificate = r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----"
+    trusted = re.findall(certificate, d.trusted_certificates, re.DOTALL)
+    found = {f"{TRUSTED}/geo-registry-{n}.crt": f"{text}\n" for n, text in enumerate(trusted, 1)}
+    return found | _tls_files(d, site_name, node)
+
+
+def _tls_files(d: Deployment, site_name: str, node: Node) -> dict[str, str]:
     """path → content of the certificate that was given for a created site; {} where none was."""
     aws = d.sites[site_name].aws
     if not aws or not aws.tls.certificate or not aws.tls.private_key or not node.has("rails"):

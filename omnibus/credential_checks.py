@@ -112,12 +112,12 @@ def _azure(d: Deployment, key: str, site: str, keys: AzureKeys) -> Iterator[Prob
                 f"credentials_type {kind} has {', '.join(needs) or 'no keys'}",
                 "remove it" if there else "its value",
             )
-    version = versions.parse(d.gitlab_version)
+    version = d.registry_version(site)
     for limit in versions.LIMITS:
         if limit.key == "credentials_type" and kind in limit.values and not limit.allows(version):
             yield Problem(
                 f"{key}.{limit.key}",
-                f"{kind!r} is not known to GitLab {d.gitlab_version}",
+                f"{kind!r} is not known to {d.registry_name(site)}",
                 f"the registry has it {limit.range}",
                 limit.way_out,
             )

@@ -82,3 +82,13 @@ Cidr = Annotated[
     StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"),
     Doc("AWS would refuse the range, or a whole network be let in instead of one address", "198.51.100.7/32"),
 ]
+HttpAddress = Annotated[
+    str,
+    StringConstraints(pattern=r"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$"),
+    Doc("the registry would not listen there", "10.10.0.14:5000"),
+]
+Path = Annotated[
+    str,
+    StringConstraints(pattern=r"^(/[A-Za-z0-9._+@=-]+)+$"),
+    Doc("no such file could be written", "/etc/docker/registry/config.yml"),
+]

@@ -98,7 +98,8 @@ def peers(d: Deployment, site: str) -> dict[str, str | Node]:
 def ports(d: Deployment, site: str) -> set[int]:
     """The ports of a site's GitLab and of its registry."""
     found = set()
-    for url in (d.sites[site].external_url, d.sites[site].registry_url):
+    own = d.sites[site]
+    for url in (own.external_url, own.registry_url, own.own_url, own.own_registry_url):
         parts = urlsplit(url)
         found.add(parts.port or (443 if parts.scheme == "https" else 80))
     return found

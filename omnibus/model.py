@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, SecretStr, StringConstraints, Tag
 
+from omnibus import versions
 from omnibus.credentials import Credentials, Keys
 from omnibus.drivers import NAMES, S3, Driver, Drivers
 from omnibus.fields import (
@@ -18,55 +19,18 @@ from omnibus.fields import (
     Closed,
     Doc,
     HostKey,
+    HttpAddress,
     Name,
-    Port,
     Url,
-    User,
 )
 from omnibus.machines import Aws, NodeAws
+from omnibus.registries import ExternalRegistry, MetadataDatabase
+from omnibus.ssh import Ssh
 
 __all__ = ["S3", "Deployment", "Node", "Site", "Ssh"]
 
 Role = Literal["rails", "sidekiq", "registry"]
 ALL_ROLES: frozenset[Role] = frozenset({"rails", "sidekiq", "registry"})
-
-
-class Bastion(Closed):
-    """The host through which nodes are reached."""
-
-    host: Address
-    host_key: HostKey
-    user: User | None = None
-    port: Port = 22
-
-
-class Ssh(Closed):
-    """How nodes are reached. Without a private key the SSH agent (SSH_AUTH_SOCK) is asked."""
-
-    user: Annotated[User | None, Doc("the SSH login would fail", "ubuntu")] = None
-    port: Annotated[Port | None, Doc("the node could not be reached", "22")] = None
-    private_key: Annotated[
-        SecretStr | None,
-        Doc(
-            "the SSH login would fail",
-            "pulumi config set --secret --path ssh.private_key < ~/.ssh/id_ed25519",
-        ),
-    ] = None
-    private_key_file: Annotated[str | None, Doc("the SSH login would fail", "~/.ssh/id_ed25519")] = None
-    bastion: Annotated[
-        Bastion | None, Doc("the nodes behind it could not be reached", "{host: 192.0.2.10, host_key: …}")
-    ] = None
-    wait_seconds: Annotated[
-        Annotated[int, Field(ge=1, le=3600)] | None,
-        Doc("how long a booting node that refuses connections is waited for, 1 to 3600 s", "120"),
-    ] = None
-
-    def over(self, below: Ssh | None) -> Ssh:
-        """These settings where given, else those of `below` (a node's over its site's over the stack's)."""
-        given = {k: v for k in type(self).model_fields if (v := getattr(self, k)) is not None}
-        if {"private_key", "private_key_file"} & given.keys() and below:
-            below = below.model_copy(update={"private_key": None, "private_key_file": None})
-        return (below or Ssh()).model_copy(update=given)
 
 
 class Node(Closed):
@@ -79,6 +43,14 @@ class Node(Closed):
         Field(min_length=1),
         Doc("the node would get the settings of another kind of server", "[rails, sidekiq, registry]"),
     ] = sorted(ALL_ROLES)
+    registry_http_addr: Annotated[
+        HttpAddress | None,
+        Doc(
+            "where the registry itself listens, for a load balancer that does not come through the node's "
+            "nginx; omnibus' 127.0.0.1:5000 can be reached from the node alone",
+            "10.10.0.14:5000",
+        ),
+    ] = None
     ssh: Annotated[Ssh | None, Doc("the node could not be reached", "{port: 2222}")] = None
     aws: Annotated[
         NodeAws, Doc("the node's server would not be as meant", "{instance_type: c6i.4xlarge}")
@@ -86,6 +58,11 @@ class Node(Closed):
 
     def has(self, role: Role) -> bool:
         return role in self.roles
+
+    @property
+    def has_rails(self) -> bool:
+        """Whether GitLab's own code runs there: the web nodes and Sidekiq's."""
+        return self.has("rails") or self.has("sidekiq")
 
 
 class S3Keys(Closed):
@@ -146,6 +123,22 @@ class Site(Closed):
 
     external_url: Url
     registry_url: Url
+    internal_url: Annotated[
+        Url | None,
+        Doc(
+            "the site's own GitLab where external_url is one for several sites: the primary's notifications "
+            "and the proof go there; without it they could come to another site",
+            "https://gitlab.london.example.com",
+        ),
+    ] = None
+    registry_internal_url: Annotated[
+        Url | None,
+        Doc(
+            "the site's own registry where registry_url is one for several sites: secondaries copy from the "
+            "primary's; without it a secondary would copy from itself",
+            "https://registry.london.example.com:5050",
+        ),
+    ] = None
     nodes: Annotated[
         dict[Name, Node],
         Field(min_length=1),
@@ -197,6 +190,22 @@ class Site(Closed):
             "{gcs: {credentials: …}} for the driver gcs",
         ),
     ] = Credentials()
+    metadata_database: Annotated[
+        MetadataDatabase | None,
+        Doc(
+            "a PostgreSQL of the site's own for its registry's metadata; without it the metadata database is "
+            "stated off on every site",
+            "{host: db.london.example.com, password: …}",
+        ),
+    ] = None
+    external_registry: Annotated[
+        ExternalRegistry | None,
+        Doc(
+            "the site's registry is not omnibus': its config.yml is edited on its hosts, or its lines come "
+            "as an output",
+            "{hosts: {london-images: {host: 10.10.0.15, host_key: …, config: …, restart: …}}}, or {}",
+        ),
+    ] = None
     read_only: Annotated[
         bool | None,
         Doc(
@@ -204,6 +213,16 @@ class Site(Closed):
             "true",
         ),
     ] = None
+
+    @property
+    def own_url(self) -> str:
+        """Its GitLab and no other site's, without a slash at its end."""
+        return (self.internal_url or self.external_url).rstrip("/")
+
+    @property
+    def own_registry_url(self) -> str:
+        """Its registry and no other site's, without a slash at its end."""
+        return (self.registry_internal_url or self.registry_url).rstrip("/")
 
     @property
     def https(self) -> bool:
@@ -248,6 +267,19 @@ class Deployment(Closed):
         StringConstraints(pattern=r"^[A-Za-z0-9._-]+$"),
         Doc("every site must use the same token issuer, else tokens are refused", "omnibus-gitlab-issuer"),
     ] = "omnibus-gitlab-issuer"
+    trusted_certificates: Annotated[
+        str,
+        Doc(
+            "certificates (PEM, one after the other) that every node is to trust; sites whose certificate is "
+            "self-signed or from an authority of one's own could not read each other's registry",
+            "-----BEGIN CERTIFICATE----- …",
+        ),
+    ] = ""
+    reconfigure_seconds: Annotated[
+        int,
+        Field(ge=60, le=7200),
+        Doc("how long a reconfigure may take, 60 to 7200 s; sites wait for each other a third of it", "1800"),
+    ] = 1800
     rotate: Annotated[Rotate, Doc("which secrets are to be made anew", "{notification_secret: 1}")] = Rotate()
     proof: Annotated[
         str, Doc("change it to any other text to have every node proven again", "2026-11-23")
@@ -287,10 +319,21 @@ class Deployment(Closed):
         given = self.sites[site].read_only
         return (self.shared and site != self.primary) if given is None else given
 
+    def registry_version(self, site: str) -> versions.Version:
+        """The GitLab whose registry's settings the site's has; Distribution still has those of 16.0."""
+        external = self.sites[site].external_registry is not None
+        return versions.OLDEST if external else versions.parse(self.gitlab_version)
+
+    def registry_name(self, site: str) -> str:
+        """Whose registry the site has: `GitLab 18.5`, `Distribution`."""
+        return "Distribution" if self.sites[site].external_registry else f"GitLab {self.gitlab_version}"
+
     def ssh_of(self, site: str, node: str) -> Ssh:
+        """Of a node, or of a host of the site's external registry."""
         own = self.sites[site]
         base = (own.ssh or Ssh()).over(self.ssh)
-        found = (own.nodes[node].ssh or Ssh()).over(base)
+        hosts = own.external_registry.hosts if own.external_registry else {}
+        found = ((own.nodes | hosts)[node].ssh or Ssh()).over(base)
         # GitLab's images are Ubuntu's, and nobody can have given root a key there.
         user = found.user or ("ubuntu" if own.aws else "root")
         return found.model_copy(update={"user": user})

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from omnibus import base, credentials, versions
 from omnibus.model import Deployment, Node, Site
 from omnibus.parts import Endpoints, Part, Setting, Storage
-from omnibus.ruby import Secret, literal
+from omnibus.ruby import Secret, Value, literal
 from omnibus.storage import registry_storage
 
 DIRECTORY = "/etc/gitlab/geo-registry"
@@ -42,7 +42,7 @@ def _parts(d: Deployment, site_name: str, node_name: str) -> Iterator[Part]:
     node = d.sites[site_name].nodes[node_name]
     yield from base.settings(d, site_name, node)
     yield from _key_pair(d)
-    yield from _registry(d, site_name) if node.has("registry") else _registry_elsewhere(d.sites[site_name])
+    yield from _registry(d, site_name, node) if node.has("registry") else _elsewhere(d.sites[site_name])
     yield from _primary(d, node) if site_name == d.primary else _secondary(d, node)
 
 
@@ -57,6 +57,7 @@ def secret_names(d: Deployment, site_name: str, node_name: str) -> list[str]:
         "s3_access_key",
         "s3_secret_key",
         "s3_session_token",
+        "database_password",
         *credentials.secret_names(),
     ]
     return [name for name in known if literal(Secret(name)) in body]
@@ -70,21 +71,45 @@ def _key_pair(d: Deployment) -> Iterator[Setting]:
     yield Setting("gitlab_rails", ("registry_issuer",), d.issuer)
 
 
-def _registry(d: Deployment, site_name: str) -> Iterator[Part]:
-    yield Setting("registry_external_url", (), d.sites[site_name].registry_url.rstrip("/"))
-    # "prefer", the default, would make a secondary's registry use its read-only replicated database.
-    yield Setting("registry", ("database",), {"enabled": False})
+def _registry(d: Deployment, site_name: str, node: Node) -> Iterator[Part]:
+    site = d.sites[site_name]
+    yield Setting("registry_external_url", (), site.registry_url.rstrip("/"))
+    if not node.has_rails:
+        # A node of its own has no external_url to take the realm from (libraries/registry.rb).
+        yield Setting("registry", ("enable",), True)
+        yield Setting("registry", ("token_realm",), site.external_url.rstrip("/"))
+    if node.registry_http_addr:
+        yield Setting("registry", ("registry_http_addr",), node.registry_http_addr)
+        # Else omnibus makes it from the address, which may be 0.0.0.0 or plain.
+        yield Setting("gitlab_rails", ("registry_api_url",), site.own_registry_url)
+    yield Setting("registry", ("database",), _database(site))
     storage = registry_storage(d, site_name)
     if storage is not None:
         yield Setting("registry", ("http_secret",), Secret("http_secret"))
         yield Storage(storage)
 
 
-def _registry_elsewhere(site: Site) -> Iterator[Setting]:
+def _database(site: Site) -> dict[str, Value]:
+    database = site.metadata_database
+    if database is None:
+        # "prefer", the default, would make a secondary's registry use its read-only replicated database.
+        return {"enabled": False}
+    return {
+        "enabled": True,
+        "host": database.host,
+        "port": database.port,
+        "user": database.user,
+        "password": Secret("database_password"),
+        "dbname": database.name,
+        "sslmode": database.sslmode,
+    }
+
+
+def _elsewhere(site: Site) -> Iterator[Setting]:
     url = urlsplit(site.registry_url)
     yield Setting("registry", ("enable",), False)
     yield Setting("gitlab_rails", ("registry_enabled",), True)
-    yield Setting("gitlab_rails", ("registry_api_url",), site.registry_url.rstrip("/"))
+    yield Setting("gitlab_rails", ("registry_api_url",), site.own_registry_url)
     yield Setting("gitlab_rails", ("registry_host",), url.hostname)
     if url.port not in (None, 80, 443):
         yield Setting("gitlab_rails", ("registry_port",), url.port)
@@ -96,20 +121,22 @@ def _primary(d: Deployment, node: Node) -> Iterator[Part]:
         yield Endpoints(
             {
                 "name": "geo_event",
-                "url": d.sites[d.primary].external_url.rstrip("/") + EVENTS_PATH,
+                "url": d.sites[d.primary].own_url + EVENTS_PATH,
                 "timeout": "500ms",
                 retries: 5,
                 "backoff": "1s",
                 "headers": {"Authorization": [Secret("notification_secret")]},
             }
         )
-    yield Setting("gitlab_rails", ("registry_notification_secret",), Secret("notification_secret"))
+    if node.has_rails:
+        yield Setting("gitlab_rails", ("registry_notification_secret",), Secret("notification_secret"))
 
 
 def _secondary(d: Deployment, node: Node) -> Iterator[Part]:
     if node.has("registry"):
         # A secondary that notified would be answered 401, or have its events recorded as the primary's.
         yield Endpoints(None)
-    url = d.sites[d.primary].registry_url.rstrip("/")
-    yield Setting("gitlab_rails", ("geo_registry_replication_enabled",), d.replication)
-    yield Setting("gitlab_rails", ("geo_registry_replication_primary_api_url",), url)
+    if node.has_rails:
+        url = d.sites[d.primary].own_registry_url
+        yield Setting("gitlab_rails", ("geo_registry_replication_enabled",), d.replication)
+        yield Setting("gitlab_rails", ("geo_registry_replication_primary_api_url",), url)

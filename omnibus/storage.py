@@ -19,7 +19,7 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
     driver = d.driver_of(site_name)
     if driver is None:
         return None
-    name = driver_name(d, driver)
+    name = driver_name(d, site_name, driver)
     keys = _s3_keys(d, site_name) if isinstance(driver, S3) else d.keys_of(site_name)
     found: dict[str, Value] = driver.settings()
     if isinstance(keys, Keys):
@@ -44,9 +44,9 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
     return storage
 
 
-def driver_name(d: Deployment, driver: Driver) -> str:
-    """What the registry of this GitLab version calls the driver."""
-    version = versions.parse(d.gitlab_version)
+def driver_name(d: Deployment, site: str, driver: Driver) -> str:
+    """What the site's registry calls the driver."""
+    version = d.registry_version(site)
     if isinstance(driver, S3):
         return versions.S3_DRIVER.name(version)
     if isinstance(driver, Azure):

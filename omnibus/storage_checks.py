@@ -21,21 +21,22 @@ def problems(d: Deployment) -> Iterator[Problem]:
     yield from _places(d)
     yield from _writers(d)
     yield from _filesystem(d)
-    for key, driver in _given(d):
-        yield from _of_this_version(d, key, driver)
+    for key, driver, sites in _given(d):
+        yield from _of_these_versions(d, key, driver, sites)
         yield from _exclusive(key, driver)
     yield from access(d)
     yield from credentials(d)
 
 
-def _given(d: Deployment) -> Iterator[tuple[str, Driver]]:
-    """The driver of each place in the configuration, with its key there."""
-    yield from ((f"storage.{name}", driver) for name, driver in d.storage.given().items())
+def _given(d: Deployment) -> Iterator[tuple[str, Driver, list[str]]]:
+    """The driver of each place in the configuration, with its key there and the sites that use it."""
+    yield from ((f"storage.{name}", driver, [*d.sites]) for name, driver in d.storage.given().items())
     for site, its in d.sites.items():
         if isinstance(its.storage, S3):
-            yield f"sites.{site}.storage", its.storage
+            yield f"sites.{site}.storage", its.storage, [site]
         elif isinstance(its.storage, Drivers):
-            yield from ((f"sites.{site}.storage.{n}", driver) for n, driver in its.storage.given().items())
+            for name, driver in its.storage.given().items():
+                yield f"sites.{site}.storage.{name}", driver, [site]
 
 
 def _mode(d: Deployment) -> Iterator[Problem]:
@@ -160,20 +161,20 @@ def _filesystem(d: Deployment) -> Iterator[Problem]:
             )
 
 
-def _of_this_version(d: Deployment, key: str, driver: Driver) -> Iterator[Problem]:
-    version = versions.parse(d.gitlab_version)
+def _of_these_versions(d: Deployment, key: str, driver: Driver, sites: list[str]) -> Iterator[Problem]:
     found = driver.options if isinstance(driver, S3) else driver
     at = f"{key}.options" if isinstance(driver, S3) else key
     for limit in versions.LIMITS:
-        if limit.driver == driver.driver and not limit.allows(version):
-            yield from _limited(d, limit, found, at if limit.key else key)
+        short = [site for site in sites if not limit.allows(d.registry_version(site))]
+        if limit.driver == driver.driver and short:
+            yield from _limited(d.registry_name(short[0]), limit, found, at if limit.key else key)
     if isinstance(driver, Azure) and not driver.accountname and not driver.serviceurl:
         yield Problem(
             f"{key}.accountname", "missing", "the registry would not know whose container", "acmeregistry"
         )
 
 
-def _limited(d: Deployment, limit: versions.Limit, found: BaseModel, at: str) -> Iterator[Problem]:
+def _limited(registry: str, limit: versions.Limit, found: BaseModel, at: str) -> Iterator[Problem]:
     if limit.key and limit.key not in type(found).model_fields:
         return  # a key of the driver's credentials
     value = getattr(found, limit.key) if limit.key else None
@@ -181,7 +182,7 @@ def _limited(d: Deployment, limit: versions.Limit, found: BaseModel, at: str) ->
         return
     yield Problem(
         f"{at}.{limit.key}" if limit.key else at,
-        f"{'is' if value is None else f'{value!r} is'} not known to GitLab {d.gitlab_version}",
+        f"{'is' if value is None else f'{value!r} is'} not known to {registry}",
         f"the registry of that version has it {limit.range}",
         limit.way_out,
     )

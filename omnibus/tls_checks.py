@@ -30,7 +30,9 @@ def problems(d: Deployment) -> Iterator[Problem]:
                 "both, or neither (Let's Encrypt)",
             )
         if all(halves):
-            yield from _pair(key, aws.tls, [site.external_url, site.registry_url])
+            yield from _pair(
+                key, aws.tls, [site.external_url, site.registry_url, site.own_url, site.own_registry_url]
+            )
         if not site.https and site.registry_url.startswith("https:"):
             yield Problem(
                 f"sites.{name}.registry_url",

@@ -106,6 +106,15 @@ LIMITS: tuple[Limit, ...] = (
 )
 
 
+METADATA_DATABASE = Limit(
+    "registry",
+    "metadata_database",
+    "container registry metadata database: beta in GitLab 16.4, generally available in 17.3",
+    "remove it, or GitLab 17.3",
+    since=(17, 3),
+)
+
+
 @dataclass(frozen=True)
 class Exclusive:
     """Two keys of one driver of which at most one may be given (a truth value: be true)."""

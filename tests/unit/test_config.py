@@ -70,7 +70,7 @@ WRONG: list[tuple[str, dict[str, Any], Change, str]] = [
     ("one node name in two sites", SHARED, put(*TOKYO, "nodes", to={"london-1": {"host": "10.20.0.12", "host_key": HOST_KEY}}), "sites.tokyo.nodes.london-1"),
     ("one address for two nodes", SHARED, put(*TOKYO_NODE, "host", to="10.10.0.11"), "sites.tokyo.nodes.tokyo-1.host"),
     ("a site without a registry", SHARED, put(*TOKYO_NODE, "roles", to=["rails"]), "sites.tokyo.nodes"),
-    ("a registry without Rails", SHARED, put(*TOKYO_NODE, "roles", to=["registry"]), "sites.tokyo.nodes.tokyo-1.roles"),
+    ("a created registry without Rails", CREATED, put(*TOKYO_NODE, "roles", to=["registry"]), "sites.tokyo.nodes.tokyo-1.roles"),
     ("two sites with one registry URL", SHARED, put(*TOKYO, "registry_url", to="https://registry.london.example.com/"), "sites.tokyo.registry_url"),
     ("shared storage without a bucket", SHARED, drop("storage", "s3"), "storage.s3"),
     ("shared storage and a site's own", SHARED, put(*TOKYO, "storage", to="keep"), "sites.tokyo.storage"),

@@ -341,7 +341,7 @@ def test_storage_rights_are_tried_for_s3_and_otherwise_said_not_to_have_been(rub
         "site": "tokyo",
         "storage": {"driver": "gcs", "shown": "gcs acme", "place": ["acme", ""], "write": False},
     }
-    [(check, answer)] = ruby.call("->(o) { Storage.prove(o) }", order).items()
+    [(check, answer)] = ruby.call("->(o) { Storage.rights(o) }", order).items()
     assert "gcs acme" in check and answer.startswith("not tried")
 
 
@@ -351,12 +351,12 @@ def test_a_stated_directory_must_be_on_the_servers_own_disk(ruby: Program, tmp_p
         "site": "tokyo",
         "storage": {"driver": "filesystem", "place": [str(tmp_path)[1:]], "write": True},
     }
-    prove = "->(o) { Storage.prove(o) }"
+    prove = "->(o) { Storage.rights(o) }"
     assert ruby.call(prove, order) == {f"directory {tmp_path} is on this server's own disk": "yes"}
     mounted = (
         "->(o) { own = Storage.method(:directory); "
         "Storage.define_singleton_method(:directory) { |at| ['nfs:/export', at] }; "
-        "begin; Storage.prove(o); rescue Failure => e; e.cause_text; "
+        "begin; Storage.rights(o); rescue Failure => e; e.cause_text; "
         "ensure; Storage.define_singleton_method(:directory, own); end }"
     )
     assert "it is on nfs:/export, and another site may" in ruby.call(mounted, order)

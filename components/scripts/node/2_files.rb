@@ -102,7 +102,11 @@ class Change
     FileUtils.mkdir_p(DIRECTORY, mode: 0o755)
     change = new(contents.map { |path, bytes| prepare(path, bytes) }, section)
     Files.write(JOURNAL, JSON.generate('files' => change.files, 'section' => section), mode: 0o600)
-    contents.each { |path, bytes| bytes ? Files.write(path, bytes, mode: modes[path]) : FileUtils.rm_f(path) }
+    contents.each do |path, bytes|
+      # A new image has no trusted-certs before its first reconfigure.
+      FileUtils.mkdir_p(File.dirname(path)) if bytes
+      bytes ? Files.write(path, bytes, mode: modes[path]) : FileUtils.rm_f(path)
+    end
     change
   rescue SystemCallError, IOError
     change ? change.take_files_back : contents.each_key { |path| FileUtils.rm_f(former(path)) }

@@ -6,6 +6,7 @@ module Omnibus
   KEY = '/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key'
   CERTIFICATE = '/var/opt/gitlab/registry/gitlab-registry.crt'
   REGISTRY_CONFIG = '/var/opt/gitlab/registry/config.yml'
+  TRUSTED = '/etc/gitlab/trusted-certs'
   RAILS_CONFIG = '/var/opt/gitlab/gitlab-rails/etc/gitlab.yml'
   PAIR = %w[internal_key internal_certificate http_secret].freeze # what reconfigure copies from gitlab.rb
 
@@ -127,6 +128,11 @@ module Omnibus
     certificate.not_after = Time.now + (10 * 365 * 24 * 60 * 60)
     certificate.sign(key, OpenSSL::Digest.new('SHA256'))
     [key.to_pem, certificate.to_pem]
+  end
+
+  # Those of `files` that a reconfigure makes the whole node trust.
+  def self.trusted(files)
+    files.keys.select { |path| path.start_with?("#{TRUSTED}/") }
   end
 
   # SHA-256 of the certificate's DER, as `openssl x509 -fingerprint -sha256` prints it, lower case without colons.

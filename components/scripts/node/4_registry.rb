@@ -4,11 +4,23 @@ module Http
     uri = URI(url)
     request = Net::HTTP.const_get(method.capitalize).new(uri.request_uri, headers)
     request.body = body if body
-    options = { use_ssl: uri.scheme == 'https', open_timeout: seconds, read_timeout: seconds }
+    options = { use_ssl: uri.scheme == 'https', open_timeout: seconds, read_timeout: seconds, cert_store: @store }
     answer = Net::HTTP.start(uri.hostname, uri.port, nil, nil, nil, nil, **options) { |http| http.request(request) }
     [answer.code.to_i, answer.body.to_s, answer]
   rescue SystemCallError, SocketError, Timeout::Error, OpenSSL::SSL::SSLError, Net::HTTPBadResponse, EOFError => e
     [0, "#{e.class}: #{e.message}", {}]
+  end
+
+  # Meanwhile these certificates are trusted besides those that the node trusts.
+  def self.trusting(certificates)
+    unless certificates.empty?
+      @store = OpenSSL::X509::Store.new
+      @store.set_default_paths
+      certificates.each { |pem| @store.add_cert(OpenSSL::X509::Certificate.new(pem)) }
+    end
+    yield
+  ensure
+    @store = nil
   end
 
   # Asks again until the block's answer has :ok or the time is over; the last answer either way.

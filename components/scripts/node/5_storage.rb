@@ -66,7 +66,18 @@ module Storage
     config = Omnibus.registry_config or return
     move = move(order, identity(config))
     refuse_move(order, config, move) if move && !order['data_moved']
+    return refuse_import(order, config) if order['database']
+
     refuse_database(config) unless database?(config) == false || (database?(config).nil? && order['data_moved'])
+  end
+
+  # A registry that is given a database looks for metadata there only, and does not start where the storage has them.
+  def self.refuse_import(order, config)
+    return if order['data_moved'] || database?(config) || images?(config) == false
+
+    raise Failure.new("refused: its registry's metadata database would be switched on",
+                      cause: 'the registry holds images, or could not be asked, and their metadata are not in the database',
+                      remedy: 'import them first (`gitlab-ctl registry-database import`, GitLab docs, "Container registry metadata database"), then `pulumi config set --path storage.data_moved true`')
   end
 
   # What the registry would move from and to; nil where it stays.
@@ -123,6 +134,11 @@ module Storage
 
   # The rights that go with the keys, tried; a write that must be refused is tried too. Says what it found.
   def self.prove(order)
+    # Before the reconfigure that makes the node trust them.
+    Http.trusting(order['files'].values_at(*Omnibus.trusted(order['files']))) { rights(order) }
+  end
+
+  def self.rights(order)
     access = order['storage'] or return {}
     return disk(order, access) if access['driver'] == 'filesystem'
     return untried(access) unless access['driver'] == 's3'

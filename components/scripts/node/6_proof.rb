@@ -38,13 +38,21 @@ class Proof
     wrong = []
     wrong << "#{Omnibus::CERTIFICATE} holds another certificate" if Files.read(Omnibus::CERTIFICATE).to_s.strip != secrets['registry_certificate'].strip
     wrong << "config.yml has the issuer #{config.dig('auth', 'token', 'issuer')}" if config.dig('auth', 'token', 'issuer') != order['issuer']
-    wrong << 'config.yml has the metadata database on' unless ['', 'false'].include?(config.dig('database', 'enabled').to_s)
+    wrong += rendered_database(config['database'] || {}, order['database'])
     tokens = (config.dig('notifications', 'endpoints') || []).select { |e| e['name'] == 'geo_event' }.map { |e| e.dig('headers', 'Authorization') }
     wanted = order['kind'] == 'primary' ? [[secrets['notification_secret']]] : []
     wrong << 'config.yml has other geo_event notifications' if tokens != wanted
     read_only = config.dig('storage', 'maintenance', 'readonly', 'enabled') == true
     wrong << "config.yml has read-only #{read_only}" if order['storage'] && read_only != order['read_only']
     wrong
+  end
+
+  def self.rendered_database(database, wanted)
+    on = !['', 'false'].include?(database['enabled'].to_s)
+    return on ? ['config.yml has the metadata database on'] : [] unless wanted
+    return [] if on && database.values_at('host', 'dbname') == wanted.values_at('host', 'name')
+
+    ["config.yml has the metadata database #{on ? "at #{database['host']} #{database['dbname']}" : 'off'}"]
   end
 
   def self.rendered_rails(order, secrets)

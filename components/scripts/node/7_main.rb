@@ -135,11 +135,12 @@ class Main
   def change(contents, restart:)
     before = rendered_files
     section = Omnibus.registry_secrets
-    modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600, **@order['files'].transform_values { 0o600 } }
+    trusted = Omnibus.trusted(@order['files'])
+    modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600, **@order['files'].to_h { |path, _| [path, trusted.include?(path) ? 0o644 : 0o600] } }
     transaction = Change.make(contents, modes, section)
     begin
       Omnibus.reconfigure(@order)
-      restart ? restart_all : restart_if_only_the_certificate_changed(before)
+      restart ? restart_all : restart_if_only_the_certificate_changed(before, contents)
       reload_nginx_for_new_certificates(contents)
       yield
     rescue StandardError => e
@@ -155,8 +156,9 @@ class Main
     transaction.take_files_back
     Omnibus.put_back_registry_secrets(transaction.section)
     Omnibus.reconfigure(@order)
-    restart_if_only_the_certificate_changed(before)
-    reload_nginx_for_new_certificates(transaction.files.to_h { |f| [f['path'], nil] })
+    taken = transaction.files.to_h { |f| [f['path'], nil] }
+    restart_if_only_the_certificate_changed(before, taken)
+    reload_nginx_for_new_certificates(taken)
     transaction.end
     Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
     'the former settings are back, and a reconfigure with them succeeded'
@@ -179,15 +181,17 @@ class Main
 
   # A certificate at the same path is no change of nginx' settings, so omnibus leaves nginx as it is.
   def reload_nginx_for_new_certificates(contents)
-    Omnibus.hup(@order, 'nginx') if @order['files'].keys.any? { |path| contents.key?(path) }
+    own = @order['files'].keys - Omnibus.trusted(@order['files'])
+    Omnibus.hup(@order, 'nginx') if own.any? { |path| contents.key?(path) }
   end
 
-  # A changed config.yml has restarted the registry already; a changed certificate restarts nothing.
-  def restart_if_only_the_certificate_changed(before)
+  # A changed config.yml has restarted the registry already; a changed certificate restarts nothing, be it its own or
+  # one that it trusts (Go reads those once).
+  def restart_if_only_the_certificate_changed(before, contents)
     return unless registry?
 
     now = rendered_files
-    return if now[Omnibus::CERTIFICATE] == before[Omnibus::CERTIFICATE]
+    return if now[Omnibus::CERTIFICATE] == before[Omnibus::CERTIFICATE] && Omnibus.trusted(contents).empty?
     return if now[Omnibus::REGISTRY_CONFIG] != before[Omnibus::REGISTRY_CONFIG]
 
     Omnibus.restart(@order, 'registry')
@@ -215,7 +219,7 @@ class Main
     begin
       Omnibus.put_back_registry_secrets(@state['before']) if @state['before']
       Omnibus.reconfigure(@order)
-      interrupted ? restart_all : restart_if_only_the_certificate_changed(before)
+      interrupted ? restart_all : restart_if_only_the_certificate_changed(before, contents)
     rescue StandardError => e
       raise Failure.from(e).with_state(take_back(transaction))
     end
