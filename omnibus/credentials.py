@@ -70,6 +70,7 @@ class GcsKeys(Keys):
     holder = "credentials"
 
     credentials: Annotated[SecretStr, AfterValidator(_service_account), _doc("gcs.credentials")] | None = None
+    """The text of a service account's key file."""
     keyfile: (
         Annotated[
             str,
@@ -109,10 +110,15 @@ class AzureKeys(Keys):
         Literal["shared_key", "client_secret", "default_credentials"],
         Doc("the registry would not know how to sign", "client_secret"),
     ] = "shared_key"
+    """By the account's key, as an application in the directory, or as what the server itself is."""
     accountkey: Annotated[SecretStr, _doc("azure.accountkey")] | None = None
+    """The storage account's key, for shared_key."""
     tenant_id: Text | None = None
+    """The application's directory, for client_secret."""
     client_id: Text | None = None
+    """The application's id, for client_secret."""
     secret: Annotated[SecretStr, _doc("azure.secret")] | None = None
+    """The application's secret, for client_secret."""
 
     def settings(self) -> dict[str, Value]:
         found = super().settings()
@@ -131,9 +137,13 @@ class SwiftKeys(Keys):
     holder = "username"
 
     username: Annotated[Text, Doc(_REFUSED, "registry")]
+    """The user's name."""
     password: Annotated[SecretStr, _doc("swift.password")]
+    """The user's password."""
     secretkey: Annotated[SecretStr, _doc("swift.secretkey")] | None = None
+    """The key that temporary URLs are signed with."""
     accesskey: Annotated[SecretStr, _doc("swift.accesskey")] | None = None
+    """The access key for temporary URLs, where the service wants one beside secretkey."""
 
 
 class OssKeys(Keys):
@@ -143,19 +153,25 @@ class OssKeys(Keys):
     holder = "accesskeyid"
 
     accesskeyid: Annotated[SecretStr, _doc("oss.accesskeyid")]
+    """The access key's id."""
     accesskeysecret: Annotated[SecretStr, _doc("oss.accesskeysecret")]
+    """The access key's secret."""
 
 
 class Credentials(Closed):
     """A site's credentials for the driver in use. S3 has `s3_keys`, a filesystem needs none."""
 
     gcs: Annotated[GcsKeys | None, Doc(_REFUSED, "{credentials: …} or {application_default: true}")] = None
+    """For the driver gcs."""
     azure: Annotated[
         AzureKeys | None,
         Doc(_REFUSED, "{credentials_type: client_secret, tenant_id: …, client_id: …, secret: …}"),
     ] = None
+    """For the driver azure."""
     swift: Annotated[SwiftKeys | None, Doc(_REFUSED, "{username: registry, password: …}")] = None
+    """For the driver swift."""
     oss: Annotated[OssKeys | None, Doc(_REFUSED, "{accesskeyid: …, accesskeysecret: …}")] = None
+    """For the driver oss."""
 
     def given(self) -> dict[str, Keys]:
         return {name: keys for name in type(self).model_fields if (keys := getattr(self, name)) is not None}

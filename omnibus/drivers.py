@@ -44,7 +44,9 @@ class Gcs(Driver):
         StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$"),
         Doc("Google would refuse it", "acme-gitlab-registry"),
     ]
+    """The bucket's name."""
     rootdirectory: Root | None = None
+    """The directory in the bucket; its root if left out."""
     chunksize: (
         Annotated[
             int,
@@ -53,7 +55,9 @@ class Gcs(Driver):
         ]
         | None
     ) = None
+    """Bytes of each request of an upload, a multiple of 256 KiB."""
     maxconcurrency: Count | None = None
+    """How many requests go to Google at once."""
 
     def place(self) -> list[str | None]:
         return [self.bucket, (self.rootdirectory or "").strip("/")]
@@ -69,6 +73,7 @@ class Azure(Driver):
         StringConstraints(pattern=r"^(\$root|[a-z0-9](-?[a-z0-9]){2,62})$"),
         Doc("Azure would refuse it", "registry"),
     ]
+    """The container's name."""
     accountname: (
         Annotated[
             str,
@@ -77,11 +82,17 @@ class Azure(Driver):
         ]
         | None
     ) = None
+    """The storage account's name."""
     serviceurl: HttpUrl | None = None
+    """The URL of the account's blob service, instead of accountname and realm."""
     realm: Host | None = None
+    """The domain of the blob service, where it is not the public cloud's."""
     rootdirectory: Root | None = None
+    """The directory in the container; its root if left out."""
     trimlegacyrootprefix: Flag | None = None
+    """false: images stand below `//`, where older registries put them; true: they do not."""
     legacyrootprefix: Flag | None = None
+    """true: images stand below `//`, where older registries put them."""
 
     def place(self) -> list[str | None]:
         host = urlsplit(self.serviceurl).netloc if self.serviceurl else self._host()
@@ -99,22 +110,36 @@ class Swift(Driver):
     driver = "swift"
 
     authurl: HttpUrl
+    """Where the registry signs in: Keystone's URL, or TempAuth's."""
     container: Text
+    """The container's name."""
     region: Text | None = None
+    """The container's region."""
     tenant: Text | None = None
+    """The project, by name."""
     tenantid: Text | None = None
+    """The project, by id."""
     tenantdomain: Text | None = None
+    """The project's domain, by name."""
     tenantdomainid: Text | None = None
+    """The project's domain, by id."""
     domain: Text | None = None
+    """The user's domain, by name."""
     domainid: Text | None = None
+    """The user's domain, by id."""
     trustid: Text | None = None
+    """The Keystone trust under which the user acts."""
     authversion: Annotated[Literal[1, 2, 3], Doc("Keystone's version, or 1 for TempAuth", "3")] | None = None
     endpointtype: Annotated[Literal["public", "internal", "admin"], Doc(WRONG_PLACE, "internal")] | None = (
         None
     )
+    """Which of the URLs that Keystone names for Swift is used."""
     insecureskipverify: Flag | None = None
+    """The certificates of Keystone and Swift are not verified."""
     prefix: Root | None = None
+    """The directory in the container; its root if left out."""
     chunksize: Annotated[int, Field(ge=MIB), Doc("at least 1 MiB", "20971520")] | None = None
+    """Bytes of each segment of an upload, at least 1 MiB."""
 
     def place(self) -> list[str | None]:
         return [self.authurl.lower().rstrip("/"), self.container, (self.prefix or "").strip("/")]
@@ -126,16 +151,25 @@ class Oss(Driver):
     driver = "oss"
 
     bucket: BucketName
+    """The bucket's name."""
     region: Annotated[
         str, StringConstraints(pattern=r"^oss-[a-z0-9-]+$"), Doc(WRONG_PLACE, "oss-eu-central-1")
     ]
+    """The bucket's region."""
     endpoint: Host | None = None
+    """The host of the storage, where it is not the region's own."""
     internal: Flag | None = None
+    """The way through Alibaba Cloud's internal network."""
     encrypt: Flag | None = None
+    """The storage is asked to encrypt what is written."""
     encryptionkeyid: Text | None = None
+    """The key that images are encrypted with."""
     secure: Flag | None = None
+    """TLS on the way to the storage."""
     chunksize: Chunk | None = None
+    """Bytes of each part of an upload."""
     rootdirectory: Root | None = None
+    """The directory in the bucket; its root if left out."""
 
     def place(self) -> list[str | None]:
         return [server(self.endpoint), self.bucket, (self.rootdirectory or "").strip("/")]
@@ -151,9 +185,11 @@ class Filesystem(Driver):
         StringConstraints(pattern=r"^(/[A-Za-z0-9._-]+)+$"),
         Doc("the registry needs the whole path of a directory", "/srv/registry"),
     ]
+    """The whole path of the directory."""
     maxthreads: (
         Annotated[int, Field(ge=25), Doc("the registry raises less to 25 without a word", "100")] | None
     ) = None
+    """How many operations on files run at once, at least 25."""
 
     def place(self) -> list[str | None]:
         """The path alone: whose disk it is on is found out on the node."""
@@ -161,19 +197,26 @@ class Filesystem(Driver):
 
 
 class Drivers(Closed):
-    """One driver by its name; that there is exactly one is looked at in storage_checks.py."""
+    """Exactly one driver, by its name."""
 
+    # That it is exactly one is looked at in storage_checks.py.
     s3: Annotated[S3 | None, Doc("a bucket", "{bucket: acme-gitlab-registry, region: eu-west-1}")] = None
+    """A bucket of S3, or of a server that speaks S3."""
     gcs: Annotated[Gcs | None, Doc("a bucket", "{bucket: acme-gitlab-registry}")] = None
+    """A bucket of Google Cloud Storage."""
     azure: Annotated[Azure | None, Doc("a container", "{accountname: acmeregistry, container: registry}")] = (
         None
     )
+    """A container of Azure Blob Storage."""
     swift: Annotated[
         Swift | None,
         Doc("a container", "{authurl: https://keystone.example.com:5000/v3, container: registry, tenant: x}"),
     ] = None
+    """A container of OpenStack Swift."""
     oss: Annotated[Oss | None, Doc("a bucket", "{bucket: acme-registry, region: oss-eu-central-1}")] = None
+    """A bucket of Alibaba Cloud's Object Storage Service."""
     filesystem: Annotated[Filesystem | None, Doc("a directory", "{rootdirectory: /srv/registry}")] = None
+    """A directory on the registry node's disk; with storage.mode per_site."""
 
     def given(self) -> dict[str, Driver]:
         """The drivers that are named here; one, where the configuration is right."""

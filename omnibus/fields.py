@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringC
 
 @dataclass(frozen=True)
 class Doc:
-    """What a user is told of a field when it is refused; in the reference `says`, else the consequence."""
+    """What a user is told of a field when it is refused. What it says stands below it, for the reference."""
 
     consequence: str
     example: str
-    says: str = ""
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Hands itself on to the field's JSON schema; the nearest to the field wins."""

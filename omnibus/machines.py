@@ -35,8 +35,11 @@ class NodeAws(Closed):
     """What differs for one server of a site that is created."""
 
     instance_type: InstanceType | None = None
+    """The server's type; the site's if left out."""
     volume_gb: VolumeGb | None = None
+    """The server's disk in GiB; the site's if left out."""
     ami: Ami | None = None
+    """The image of this server; the site's if left out."""
     replace: Annotated[
         int,
         Field(ge=0),
@@ -52,11 +55,13 @@ class Tls(Closed):
         StringConstraints(pattern=r"^[^@\s,]+@[^@\s,]+$"),
         Doc("nobody would be told before a certificate ends", "ops@example.com"),
     ] = None
+    """Whom Let's Encrypt writes to; the certificate then is Let's Encrypt's, as it is without `tls`."""
     certificate: Annotated[
         str | None,
         StringConstraints(pattern=r"^-----BEGIN CERTIFICATE-----"),
         Doc("nginx would not start", "the PEM text of the certificate and its chain"),
     ] = None
+    """The certificate for both host names and its chain, in PEM."""
     private_key: Annotated[
         SecretStr | None,
         Doc(
@@ -64,12 +69,14 @@ class Tls(Closed):
             "pulumi config set --secret --path sites.london.aws.tls.private_key < key.pem",
         ),
     ] = None
+    """The certificate's key, in PEM and without a passphrase."""
 
 
 class Aws(Closed):
     """A site's network and servers. Nothing is open to anybody unless it is said here."""
 
     region: Region
+    """Where the site is."""
     cidr: Annotated[Cidr | None, Doc("the range of the site's own VPC, /16 to /24", "10.110.0.0/16")] = None
     vpc_id: Annotated[
         str | None,
@@ -86,21 +93,27 @@ class Aws(Closed):
         StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$"),
         Doc("AWS chooses one if you do not", "eu-west-2a"),
     ] = None
+    """The zone in that region; AWS chooses one if you do not."""
     admin_cidrs: Annotated[
         list[Cidr],
         Field(min_length=1),
         Doc("nobody could reach the servers by SSH, not even this program", "[198.51.100.7/32]"),
     ]
+    """Who may log in by SSH, this program included; the whole Internet is refused."""
     client_cidrs: Annotated[
         list[Cidr],
         Doc("who may use GitLab and its registry; nobody if left out", "[198.51.100.0/24]"),
     ] = Field(default_factory=list)
+    """Who may use GitLab and its registry, at port 80 and the ports of both URLs; nobody if left out."""
     egress_ports: Annotated[
         list[Port],
         Doc("where the servers may go outside, by TCP port; 587 for mail, say", "[80, 443, 587]"),
     ] = Field(default_factory=lambda: [80, 443])
+    """TCP ports that the servers may reach outside; 587 for mail, say."""
     instance_type: InstanceType = "c6i.2xlarge"
+    """The servers' type."""
     volume_gb: VolumeGb = 100
+    """The size of each server's encrypted disk, in GiB."""
     kms_key_id: Annotated[
         KmsKey | None,
         Doc(
@@ -109,9 +122,11 @@ class Aws(Closed):
         ),
     ] = None
     ami: Ami | None = None
+    """An image of your own with GitLab EE; without it GitLab's own of gitlab_version."""
     termination_protection: Annotated[
         bool, Doc("true refuses to terminate the servers by console or API", "true")
     ] = True
+    """Neither AWS nor `pulumi destroy` takes the servers."""
     hosted_zone: Annotated[
         str | None,
         StringConstraints(pattern=r"^[a-z0-9.-]+[a-z0-9]$"),

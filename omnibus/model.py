@@ -37,12 +37,15 @@ class Node(Closed):
     """One server of a site. One that exists has `host` and `host_key`; `aws` is about one to be created."""
 
     host: Annotated[Address | None, Doc("the node could not be reached", "10.10.0.11")] = None
+    """The name or address of a host that exists."""
     host_key: HostKey | None = None
+    """The own public key of a host that exists, which is pinned: /etc/ssh/ssh_host_ed25519_key.pub."""
     roles: Annotated[
         list[Role],
         Field(min_length=1),
         Doc("the node would get the settings of another kind of server", "[rails, sidekiq, registry]"),
     ] = sorted(ALL_ROLES)
+    """What runs there: GitLab's web servers, its background jobs, the registry."""
     registry_http_addr: Annotated[
         HttpAddress | None,
         Doc(
@@ -52,9 +55,11 @@ class Node(Closed):
         ),
     ] = None
     ssh: Annotated[Ssh | None, Doc("the node could not be reached", "{port: 2222}")] = None
+    """What differs for this node from the site's and the stack's `ssh`."""
     aws: Annotated[
         NodeAws, Doc("the node's server would not be as meant", "{instance_type: c6i.4xlarge}")
     ] = NodeAws()
+    """What differs for this node's server from the site's `aws`."""
 
     def has(self, role: Role) -> bool:
         return role in self.roles
@@ -69,6 +74,7 @@ class S3Keys(Closed):
     """A key pair that exists, for storage that is not ours to make users in."""
 
     access_key: Annotated[str, Doc("the registry could not sign its requests", "AKIA…")]
+    """The access key's id."""
     secret_key: Annotated[
         SecretStr,
         Doc(
@@ -76,10 +82,12 @@ class S3Keys(Closed):
             "pulumi config set --secret --path 'sites.london.s3_keys.secret_key'",
         ),
     ]
+    """The access key's secret."""
     session_token: Annotated[
         SecretStr | None,
         Doc("temporary keys are refused without their token", "the token that came with them"),
     ] = None
+    """What belongs to a temporary key."""
 
     def secrets(self) -> dict[str, str]:
         """Secret's name → its value."""
@@ -122,7 +130,9 @@ class Site(Closed):
     """A whole GitLab, named for its place."""
 
     external_url: Url
+    """The URL of the site's GitLab, without a path."""
     registry_url: Url
+    """The URL of the site's registry, without a path."""
     internal_url: Annotated[
         Url | None,
         Doc(
@@ -147,6 +157,7 @@ class Site(Closed):
             "{london-1: {host: 10.10.0.11, host_key: ssh-ed25519 AAAA…}}",
         ),
     ]
+    """The site's servers, each by a name that no other site's has."""
     aws: Annotated[
         Aws | None,
         Doc(
@@ -163,6 +174,7 @@ class Site(Closed):
         ),
     ] = Field(default_factory=list)
     ssh: Annotated[Ssh | None, Doc("the site's nodes could not be reached", "{user: ubuntu}")] = None
+    """What differs for this site from the stack's `ssh`."""
     storage: Annotated[
         Annotated[
             Annotated[Literal["keep"], Tag("literal['keep']")]
@@ -190,6 +202,7 @@ class Site(Closed):
             "{gcs: {credentials: …}} for the driver gcs",
         ),
     ] = Credentials()
+    """As whom the site's registry comes to storage that is not S3."""
     metadata_database: Annotated[
         MetadataDatabase | None,
         Doc(
@@ -252,21 +265,28 @@ class Deployment(Closed):
             '"18.5"',
         ),
     ]
+    """GitLab's version on every node, which decides between settings that were renamed."""
     primary: Annotated[str, Doc("all other sites replicate from this one", "london")]
+    """The site that people push to; all others replicate from it."""
     sites: Annotated[
         dict[Name, Site],
         Doc("sites are what this program configures", "{london: {…}, tokyo: {…}}"),
     ]
+    """The sites, each named for its place: a promotion changes its role, not its name."""
     storage: Storage
+    """Where the registries keep their images."""
     ssh: Annotated[Ssh, Doc("the nodes could not be reached", "{user: ubuntu}")] = Ssh()
+    """How nodes are reached; what a site or a node says of itself goes before it, key by key."""
     replication: Annotated[
         bool, Doc("false states Geo's registry replication off on every secondary", "true")
     ] = True
+    """Geo's registry replication at the secondaries; false states it off."""
     issuer: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z0-9._-]+$"),
         Doc("every site must use the same token issuer, else tokens are refused", "omnibus-gitlab-issuer"),
     ] = "omnibus-gitlab-issuer"
+    """The issuer of the registry's tokens, the same on all sites."""
     trusted_certificates: Annotated[
         str,
         Doc(

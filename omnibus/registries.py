@@ -14,8 +14,11 @@ class ExternalHost(Closed):
     """A host with a registry that is not omnibus'. Needs Python 3.8 or later, and sudo unless as root."""
 
     host: Address
+    """The host's name or address."""
     host_key: HostKey
+    """The host's own public key, which is pinned."""
     ssh: Annotated[Ssh | None, Doc("the host could not be reached", "{user: debian}")] = None
+    """What differs for this host from the site's and the stack's `ssh`."""
     config: Annotated[
         Path, Doc("the registry's own configuration, to be edited", "/etc/docker/registry/config.yml")
     ]
@@ -52,17 +55,21 @@ class MetadataDatabase(Closed):
     """A PostgreSQL for one registry's metadata, writable, and no other site's (not a Geo replica)."""
 
     host: Annotated[Address, Doc("the registry could not reach its database", "db.london.example.com")]
+    """The database server's name or address."""
     port: Annotated[Port, Doc("the registry could not reach its database", "5432")] = 5432
+    """The port of the database server."""
     name: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$"),
         Doc("the registry would look for another database", "registry"),
     ] = "registry"
+    """The database's name."""
     user: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,62}$"),
         Doc("the registry could not log in to its database", "registry"),
     ] = "registry"
+    """Who logs in to it."""
     password: Annotated[
         SecretStr,
         Doc(
@@ -70,6 +77,7 @@ class MetadataDatabase(Closed):
             "pulumi config set --secret --path 'sites.london.metadata_database.password'",
         ),
     ]
+    """That user's password."""
     sslmode: Annotated[
         Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
         Doc("whether the way to the database is encrypted, and its certificate verified", "verify-full"),

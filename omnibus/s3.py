@@ -27,12 +27,19 @@ class S3Options(Closed):
     """Keys of the S3 driver that few need."""
 
     chunksize: Chunk | None = None
+    """Bytes of each part of an upload."""
     multipartcopychunksize: Chunk | None = None
+    """Bytes of each part when an object is copied in parts."""
     multipartcopymaxconcurrency: Count | None = None
+    """How many parts of an object are copied at once."""
     multipartcopythresholdsize: Chunk | None = None
+    """Bytes from which on an object is copied in parts."""
     maxrequestspersecond: Count | None = None
+    """How many requests a second may go to S3."""
     maxretries: Annotated[int, Field(ge=0), Doc(NO_START, "5")] | None = None
+    """How often a failed request is made again."""
     parallelwalk: Flag | None = None
+    """Lists the bucket by several requests at once, so that garbage is collected in less time."""
     storageclass: (
         Annotated[
             StorageClass,
@@ -40,7 +47,9 @@ class S3Options(Closed):
         ]
         | None
     ) = None
+    """The storage class of what is written; NONE for a server that knows none."""
     encrypt: Flag | None = None
+    """S3 is asked to encrypt what is written."""
     objectacl: (
         Annotated[
             CannedAcl,
@@ -48,11 +57,17 @@ class S3Options(Closed):
         ]
         | None
     ) = None
+    """The canned ACL of what is written, for a bucket that exists."""
     objectownership: Flag | None = None
+    """The bucket's owner owns all that is in it: no ACL is sent."""
     secure: Flag | None = None
+    """TLS on the way to S3."""
     skipverify: Flag | None = None
+    """The certificate of the S3 server is not verified."""
     pathstyle: Flag | None = None
+    """The bucket's name stands in the path of a URL, not in its host name."""
     checksum_disabled: Flag | None = None
+    """No checksums are sent, for a server that refuses them."""
     checksum_algorithm: (
         Annotated[
             Literal["CRC32", "CRC32C", "SHA1", "SHA256", "CRC64NVME"],
@@ -60,6 +75,7 @@ class S3Options(Closed):
         ]
         | None
     ) = None
+    """Which checksums are sent."""
     loglevel: (
         Annotated[
             str,
@@ -68,6 +84,7 @@ class S3Options(Closed):
         ]
         | None
     ) = None
+    """What the registry logs of its requests."""
 
 
 class S3(Driver):
@@ -76,12 +93,16 @@ class S3(Driver):
     driver = "s3"
 
     bucket: BucketName
+    """The bucket's name."""
     region: Region
+    """The bucket's region."""
     create: Annotated[
         bool, Doc("the bucket is made by this stack (true) or is there already (false)", "true")
     ] = True
     root_directory: Root | None = None
+    """The directory in the bucket; its root if left out."""
     kms_key_id: KmsKey | None = None
+    """The key that images are encrypted with; without it the bucket's own."""
     endpoint: Annotated[
         str | None,
         StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),

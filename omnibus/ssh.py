@@ -13,16 +13,22 @@ class Bastion(Closed):
     """The host through which nodes are reached."""
 
     host: Address
+    """The bastion's name or address."""
     host_key: HostKey
+    """The bastion's own public key."""
     user: User | None = None
+    """Who logs in there; the nodes' user if left out."""
     port: Port = 22
+    """The port of its SSH server."""
 
 
 class Ssh(Closed):
     """How nodes are reached. Without a private key the SSH agent (SSH_AUTH_SOCK) is asked."""
 
     user: Annotated[User | None, Doc("the SSH login would fail", "ubuntu")] = None
+    """Who logs in: root, or a user with sudo without a password. Left out: root, created hosts ubuntu."""
     port: Annotated[Port | None, Doc("the node could not be reached", "22")] = None
+    """The port of the SSH server; 22 if left out."""
     private_key: Annotated[
         SecretStr | None,
         Doc(
@@ -30,10 +36,13 @@ class Ssh(Closed):
             "pulumi config set --secret --path ssh.private_key < ~/.ssh/id_ed25519",
         ),
     ] = None
+    """The key itself. Without one the SSH agent is asked; created hosts have a key of the stack."""
     private_key_file: Annotated[str | None, Doc("the SSH login would fail", "~/.ssh/id_ed25519")] = None
+    """A file with the key, where the program runs."""
     bastion: Annotated[
         Bastion | None, Doc("the nodes behind it could not be reached", "{host: 192.0.2.10, host_key: …}")
     ] = None
+    """A host through which the nodes are reached."""
     wait_seconds: Annotated[
         Annotated[int, Field(ge=1, le=3600)] | None,
         Doc("how long a booting node that refuses connections is waited for, 1 to 3600 s", "120"),
