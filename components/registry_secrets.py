@@ -30,6 +30,11 @@ class RegistrySecrets(pulumi.ComponentResource):
             scope: GeneratedSecret(f"{scope}-http-secret", 64, rotate.http_secret, here).value
             for scope in scopes
         }
+        self._databases = {
+            site: pulumi.Output.secret(its.metadata_database.password.get_secret_value())
+            for site, its in deployment.sites.items()
+            if its.metadata_database
+        }
         pair = _key_pair(deployment, hosts, here)
         self.fingerprint = pulumi.Output.unsecret(pair["fingerprint"])
         self.shared: dict[str, pulumi.Input[str]] = {
@@ -42,7 +47,9 @@ class RegistrySecrets(pulumi.ComponentResource):
     def of(self, site: str) -> dict[str, pulumi.Input[str]]:
         """All of these secrets that a node of the site may need."""
         http = self._http.get("shared" if self._shared_storage else site)
-        return {**self.shared, **({"http_secret": http} if http is not None else {})}
+        own = {} if http is None else {"http_secret": http}
+        database = self._databases.get(site)
+        return {**self.shared, **own, **({"database_password": database} if database is not None else {})}
 
 
 def _key_pair(
