@@ -19,7 +19,6 @@ RUN = Path("/run/lab")
 """Pid files and sockets, in the lab's own mount namespace."""
 
 AUTH_LOG = "var/log/auth.log"
-LISTENING = "Server listening on"
 RUNIT_SERVICES = {
     "rails": ("puma", "nginx"),
     "sidekiq": ("sidekiq",),
@@ -44,15 +43,20 @@ class Host:
         self._layout = layout
         self._pid_file = RUN / f"{self._id}.pid"
 
+    @property
+    def address6(self) -> str:
+        """Its IPv6 address, where the kernel has any; created hosts have none."""
+        return self.node.address6
+
     # -- power
 
     def start(self) -> None:
         """Boot, and return when sshd listens; the services of GitLab may still be starting."""
         if self.is_up():
             return
-        listened = self._text(AUTH_LOG).count(LISTENING)
         self.power_on()
-        wait_for(lambda: self._text(AUTH_LOG).count(LISTENING) > listened, f"sshd on {self.name}", 15)
+        # Written when it listens on all its addresses.
+        wait_for(Path(f"/proc/{self._pid()}/root/run/sshd.pid").exists, f"sshd on {self.name}", 15)
         wait_for(self._runit_listens, f"runit on {self.name}", 15)
 
     def power_on(self) -> None:

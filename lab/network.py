@@ -10,20 +10,28 @@ from pathlib import Path
 from lab.cloud.addresses import WORKSTATION
 from lab.sites import SERVICES_ADDRESS, Layout, Node
 
+IPV6 = Path("/proc/sys/net/ipv6")
+"""Not there where the kernel has none: hosts then have their IPv4 addresses only."""
+
+# Who cannot ask for its router's link address is cut off from everybody.
 _RULES = """
 table inet lab {
     chain cuts { }
+    chain links {
+        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+        jump cuts
+    }
     chain forward {
         type filter hook forward priority 0
-        jump cuts
+        jump links
     }
     chain input {
         type filter hook input priority 0
-        jump cuts
+        jump links
     }
     chain output {
         type filter hook output priority 0
-        jump cuts
+        jump links
     }
 }
 """
@@ -39,10 +47,12 @@ def create(layout: Layout) -> None:
     """Bridges, one named network namespace per host, and the firewall, in a fresh network namespace."""
     Path("/run/netns").mkdir(parents=True, exist_ok=True)
     lines = ["link set lo up", f"addr add {SERVICES_ADDRESS}/32 dev lo"]
-    networks = sorted({node.network for _, node in layout.nodes()})
+    gateways = {node.network: node for _, node in layout.nodes()}
+    networks = sorted(gateways)
     for number, network in enumerate(networks):
         bridge = f"br{number}"
         lines += [f"link add {bridge} type bridge", f"addr add {network}.1/24 dev {bridge}"]
+        lines += _address6(gateways[network].gateway6, bridge)
         lines += [f"link set {bridge} up"]
     for number, (_, node) in enumerate(layout.nodes()):
         _run("ip", "netns", "add", node.name)
@@ -51,19 +61,34 @@ def create(layout: Layout) -> None:
         lines += [f"link set veth{number} master br{networks.index(node.network)} up"]
     _run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
     for _, node in layout.nodes():
-        inside = ["link set lo up", f"addr add {node.address}/24 dev eth0", "link set eth0 up"]
+        inside = ["link set lo up", f"addr add {node.address}/24 dev eth0"]
+        inside += [*_address6(node.address6, "eth0"), "link set eth0 up"]
         inside += [f"route add default via {node.gateway}"]
+        inside += [f"route add default via {node.gateway6}"] if IPV6.exists() else []
         _run("ip", "-n", node.name, "-batch", "-", stdin="\n".join(inside) + "\n")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1\n")
+    if IPV6.exists():
+        (IPV6 / "conf/all/forwarding").write_text("1\n")
     _run("nft", "-f", "-", stdin=_RULES + _bastion_rules(layout))
+
+
+def _address6(address: str, device: str) -> list[str]:
+    """Usable at once, without the second in which the kernel looks whether somebody else has it."""
+    return [f"addr add {address}/64 dev {device} nodad"] if IPV6.exists() else []
+
+
+def _family(address: str) -> str:
+    return "ip6" if ":" in address else "ip"
 
 
 def _bastion_rules(layout: Layout) -> str:
     """Port 22 of sites behind the bastion is closed to the workstation, which is this namespace."""
     rules = [
-        f"add rule inet lab output ip daddr {node.address} tcp dport {node.ssh_port} reject with tcp reset"
+        f"add rule inet lab output {_family(address)} daddr {address} tcp dport {node.ssh_port} "
+        "reject with tcp reset"
         for site, node in layout.nodes()
         if site is not None and site.name in layout.behind_bastion
+        for address in (node.address, node.address6)
     ]
     return "\n".join(rules) + "\n"
 
@@ -74,8 +99,8 @@ def plug(layout: Layout, node: Node, connected: bool) -> None:
     _run("ip", "link", "set", f"veth{number}", "up" if connected else "down")
 
 
-def _matches(layout: Layout, end: str, created: Mapping[str, str]) -> list[tuple[str, str]]:
-    """How packets from and to one end of a link are told, as nft expressions.
+def _matches(layout: Layout, end: str, created: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """How packets from and to one end of a link are told: family, and both as nft expressions.
 
     KeyError if the lab has no such end.
     """
@@ -83,16 +108,21 @@ def _matches(layout: Layout, end: str, created: Mapping[str, str]) -> list[tuple
         # By port: names must go on being resolved at that address.
         ports = "{ 443, 5000 }"
         from_s3 = f"ip saddr {SERVICES_ADDRESS} tcp sport {ports}"
-        return [(from_s3, f"ip daddr {SERVICES_ADDRESS} tcp dport {ports}")]
+        return [("ip", from_s3, f"ip daddr {SERVICES_ADDRESS} tcp dport {ports}")]
     if end == "workstation":
-        networks = [WORKSTATION, *sorted({node.gateway for _, node in layout.nodes()})]
+        gateways = {gateway for _, node in layout.nodes() for gateway in (node.gateway, node.gateway6)}
+        networks = [WORKSTATION, *sorted(gateways)]
     elif end in created:
         networks = [created[end]]
     elif any(site.name == end for site in layout.sites):
-        networks = [layout.site(end).subnet]
+        networks = [layout.site(end).subnet, layout.site(end).subnet6]
     else:
-        networks = [layout.find(end)[1].address]
-    return [(f"ip saddr {network}", f"ip daddr {network}") for network in networks]
+        node = layout.find(end)[1]
+        networks = [node.address, node.address6]
+    return [
+        (_family(network), f"{_family(network)} saddr {network}", f"{_family(network)} daddr {network}")
+        for network in networks
+    ]
 
 
 def cut(layout: Layout, one: str, other: str, created: Mapping[str, str]) -> None:
@@ -103,7 +133,9 @@ def cut(layout: Layout, one: str, other: str, created: Mapping[str, str]) -> Non
     """
     rules = []
     ends = product(_matches(layout, one, created), _matches(layout, other, created))
-    for (from_one, to_one), (from_other, to_other) in ends:
+    for (family, from_one, to_one), (other_family, from_other, to_other) in ends:
+        if family != other_family:
+            continue
         rules += [f"add rule inet lab cuts {from_one} {to_other} drop"]
         rules += [f"add rule inet lab cuts {from_other} {to_one} drop"]
     _run("nft", "-f", "-", stdin="\n".join(rules) + "\n")

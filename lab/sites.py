@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -32,6 +33,15 @@ class Node:
     @property
     def gateway(self) -> str:
         return f"{self.network}.1"
+
+    @property
+    def address6(self) -> str:
+        """Its IPv6 address, of the same digits: 10.20.0.11 has fd10:20:0::11, in its short form."""
+        return _six(self.address)
+
+    @property
+    def gateway6(self) -> str:
+        return _six(self.gateway)
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,10 @@ class Site:
     def subnet(self) -> str:
         return f"{self.nodes[0].network}.0/24"
 
+    @property
+    def subnet6(self) -> str:
+        return f"{_six(self.nodes[0].network + '.0')}/64"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -124,6 +138,11 @@ class Layout:
             if node.name == name:
                 return site, node
         raise KeyError(f"no host {name!r} in this lab, only {', '.join(n.name for _, n in self.nodes())}")
+
+
+def _six(address: str) -> str:
+    first, second, third, fourth = address.split(".")
+    return str(ipaddress.IPv6Address(f"fd{first}:{second}:{third}::{fourth}"))
 
 
 def _host_key(node: str) -> Ed25519PrivateKey:

@@ -48,6 +48,7 @@ HOST_KEY = "HostKey /etc/ssh/ssh_host_ed25519_key\n"
 SSHD_CONFIG = """\
 Port {port}
 ListenAddress 0.0.0.0
+ListenAddress ::
 HostKey /etc/ssh/ssh_host_ed25519_key
 PidFile /run/sshd.pid
 UsePAM no

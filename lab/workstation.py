@@ -31,12 +31,12 @@ def make_home(home: Path, layout: Layout) -> str:
     write(ssh / "id_ed25519.pub", public)
     known, config = [], []
     for site, node in layout.nodes():
-        at = node.address if node.ssh_port == 22 else f"[{node.address}]:{node.ssh_port}"
-        known.append(f"{at} {host_key(node.name)}\n")
-        config.append(f"Host {node.name} {node.address}\n  HostName {node.address}\n")
-        config.append(f"  Port {node.ssh_port}\n  User ubuntu\n")
-        if site is not None and site.name in layout.behind_bastion:
-            config.append(f"  ProxyJump {layout.servers[0].name}\n")
+        for names, address in ((f"{node.name} {node.address}", node.address), (node.address6, node.address6)):
+            at = address if node.ssh_port == 22 else f"[{address}]:{node.ssh_port}"
+            known.append(f"{at} {host_key(node.name)}\n")
+            config.append(f"Host {names}\n  HostName {address}\n  Port {node.ssh_port}\n  User ubuntu\n")
+            if site is not None and site.name in layout.behind_bastion:
+                config.append(f"  ProxyJump {layout.servers[0].name}\n")
     write(ssh / "known_hosts", "".join(known))
     write(ssh / "config", "".join(config))
     ssh.chmod(0o700)
