@@ -116,3 +116,25 @@ def deployment(raw: dict[str, Any]) -> Deployment:
     parsed, problems = parse(raw)
     assert parsed is not None, problems
     return parsed
+
+
+def put(*path: str, to: Any) -> Change:
+    """Sets the value at a path, and makes what is missing on the way."""
+
+    def change(raw: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            raw = raw.setdefault(key, {})
+        raw[path[-1]] = to
+
+    return change
+
+
+def drop(*path: str) -> Change:
+    """Takes away what is at a path."""
+
+    def change(raw: dict[str, Any]) -> None:
+        for key in path[:-1]:
+            raw = raw[key]
+        del raw[path[-1]]
+
+    return change

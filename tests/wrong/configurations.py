@@ -1,0 +1,86 @@
+"""What is refused of hosts, sites and storage in S3."""
+
+from __future__ import annotations
+
+from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, drop, per_site, put
+from tests.wrong.table import Wrong, wrong
+
+LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
+TOKYO_NODE = (*TOKYO, "nodes", "tokyo-1")
+AWS = (*TOKYO, "aws")
+TOKYO_HOSTS = ("gitlab.tokyo.example.com", "registry.tokyo.example.com")
+PAIR = certificate(*TOKYO_HOSTS)
+PLAIN = changed(
+    changed(CREATED, put(*TOKYO, "external_url", to="http://gitlab.tokyo.example.com")),
+    put(*TOKYO, "registry_url", to="http://registry.tokyo.example.com"),
+)
+KEYS = {"access_key": "AKIAEXAMPLE", "secret_key": "s3cr3t-value"}
+
+WRONG: list[Wrong] = [
+    wrong("a key with a typo names the nearest known one", SHARED, put("stroage", to={}), "stroage", "unknown key"),
+    wrong("an unknown key in a site", SHARED, put(*TOKYO, "regsitry_url", to="x"), "sites.tokyo.regsitry_url", "unknown key"),
+    wrong("no host key", SHARED, drop(*TOKYO_NODE, "host_key"), "sites.tokyo.nodes.tokyo-1.host_key", "missing"),
+    wrong("a host key that is none", SHARED, put(*TOKYO_NODE, "host_key", to="SHA256:abc"), "sites.tokyo.nodes.tokyo-1.host_key", "is not of the right form"),
+    wrong("an RSA host key, which OpenSSH 8.8 no longer offers in the form asked for", SHARED, put(*TOKYO_NODE, "host_key", to="ssh-rsa " + "A" * 68), "sites.tokyo.nodes.tokyo-1.host_key", "is not of the right form"),
+    wrong("a registry URL with a path", SHARED, put(*TOKYO, "registry_url", to="https://r.example.com/x"), "sites.tokyo.registry_url", "is not of the right form"),
+    wrong("a URL without a scheme", SHARED, put(*TOKYO, "external_url", to="gitlab.example.com"), "sites.tokyo.external_url", "is not of the right form"),
+    wrong("a URL whose port is none", SHARED, put(*TOKYO, "registry_url", to="https://r.example.com:99999"), "sites.tokyo.registry_url", "'https://r.example.com:99999' has no usable host and port"),
+    wrong("a port as text", SHARED, put("ssh", "port", to="22"), "ssh.port", "is refused: input should be a valid integer"),
+    wrong("a number where a truth value belongs", SHARED, put("replication", to=1), "replication", "is refused: input should be a valid boolean"),
+    wrong("an unknown role", SHARED, put(*TOKYO_NODE, "roles", to=["web"]), "sites.tokyo.nodes.tokyo-1.roles.0", "is refused: input should be 'rails', 'sidekiq' or 'registry'"),
+    wrong("no roles", SHARED, put(*TOKYO_NODE, "roles", to=[]), "sites.tokyo.nodes.tokyo-1.roles", "is refused: list should have at least 1 item after validation, not 0"),
+    wrong("a site name with capitals", SHARED, put("sites", "Paris", to=SHARED["sites"]["london"]), "sites.Paris", "is not of the right form"),
+    wrong("a bucket name S3 refuses", SHARED, put("storage", "s3", "bucket", to="Acme_Registry"), "storage.s3.bucket", "is not of the right form"),
+    wrong("a region that is none", SHARED, put("storage", "s3", "region", to="london"), "storage.s3.region", "is not of the right form"),
+    wrong("a KMS key that no right can be given to", SHARED, put("storage", "s3", "kms_key_id", to="alias/registry"), "storage.s3.kms_key_id", "is not of the right form"),
+    wrong("an unknown storage mode", SHARED, put("storage", "mode", to="both"), "storage.mode", "is refused: input should be 'shared' or 'per_site'"),
+    wrong("a version that is none", SHARED, put("gitlab_version", to="latest"), "gitlab_version", "is not of the right form"),
+    wrong("a version too old", SHARED, put("gitlab_version", to="15.11"), "gitlab_version", "'15.11' is older than 16.0"),
+    wrong("a primary that is no site", SHARED, put("primary", to="paris"), "primary", "'paris' is no site of this stack"),
+    wrong("one node name in two sites", SHARED, put(*TOKYO, "nodes", to={"london-1": {"host": "10.20.0.12", "host_key": HOST_KEY}}), "sites.tokyo.nodes.london-1", "a node named 'london-1' stands in sites.london too"),
+    wrong("one address for two nodes", SHARED, put(*TOKYO_NODE, "host", to="10.10.0.11"), "sites.tokyo.nodes.tokyo-1.host", "'10.10.0.11' port 22 is london-1 already"),
+    wrong("a site without a registry", SHARED, put(*TOKYO_NODE, "roles", to=["rails"]), "sites.tokyo.nodes", "no node has the role registry"),
+    wrong("a created registry without Rails", CREATED, put(*TOKYO_NODE, "roles", to=["registry"]), "sites.tokyo.nodes.tokyo-1.roles", "['registry'] puts the registry of a created site on a server without Rails"),
+    wrong("two sites with one registry URL", SHARED, put(*TOKYO, "registry_url", to="https://registry.london.example.com/"), "sites.tokyo.registry_url", "'https://registry.london.example.com' is the registry of london too"),
+    wrong("shared storage without a bucket", SHARED, drop("storage", "s3"), "storage.s3", "missing"),
+    wrong("shared storage and a site's own", SHARED, put(*TOKYO, "storage", to="keep"), "sites.tokyo.storage", "is given with storage.mode shared"),
+    wrong("shared storage a secondary may write to", SHARED, put(*TOKYO, "read_only", to=False), "sites.tokyo.read_only", "false on a secondary of shared storage"),
+    wrong("a primary nobody can push to", SHARED, put(*LONDON, "read_only", to=True), "sites.london.read_only", "true on the primary"),
+    wrong("storage per site, and none named", per_site(), drop(*TOKYO, "storage"), "sites.tokyo.storage", "missing"),
+    wrong("storage per site that is one bucket", per_site(), put(*TOKYO, "storage", "bucket", to="acme-london"), "sites.tokyo.storage.bucket", "'acme-london' is the storage of london too"),
+    wrong("a bucket for all with storage per site", per_site(), put("storage", "s3", to=SHARED["storage"]["s3"]), "storage.s3", "is given with mode per_site"),
+    wrong("a read-only secondary that must copy", per_site(), put(*TOKYO, "read_only", to=True), "sites.tokyo.read_only", "true on a secondary that copies images"),
+    wrong("keys for storage that is kept", changed(per_site(), put(*TOKYO, "storage", to="keep")), put(*TOKYO, "s3_keys", to=KEYS), "sites.tokyo.s3_keys", "given for a site whose storage is kept as it is"),
+    wrong("an S3 server that is not AWS, without keys", changed(SHARED, put("storage", "s3", "create", to=False)), put("storage", "s3", "endpoint", to="https://minio.example.com"), "sites.london.s3_keys", "missing"),
+    wrong("an existing site without addresses", SHARED, drop(*TOKYO_NODE, "host"), "sites.tokyo.nodes.tokyo-1.host", "missing"),
+    wrong("a server's size for a host that exists", SHARED, put(*TOKYO_NODE, "aws", to={"volume_gb": 50}), "sites.tokyo.nodes.tokyo-1.aws", "given for a host that exists"),
+    wrong("an address for a host that is created", CREATED, put(*TOKYO_NODE, "host", to="10.20.0.11"), "sites.tokyo.nodes.tokyo-1.host", "given in a site whose hosts are created"),
+    wrong("networks that overlap", CREATED, put(*AWS, "cidr", to="10.110.128.0/20"), "sites.tokyo.aws.cidr", "10.110.128.0/20 overlaps with 10.110.0.0/16 of london"),
+    wrong("a network with host bits", CREATED, put(*AWS, "cidr", to="10.120.0.1/16"), "sites.tokyo.aws.cidr", "'10.120.0.1/16' is no network of /16 to /24 with its host bits zero"),
+    wrong("a network that AWS refuses", CREATED, put(*AWS, "cidr", to="10.0.0.0/8"), "sites.tokyo.aws.cidr", "10.0.0.0/8 overlaps with 10.110.0.0/16 of london"),
+    wrong("neither a network nor one that exists", CREATED, drop(*AWS, "cidr"), "sites.tokyo.aws.cidr", "missing, vpc_id None, subnet_id None"),
+    wrong("a network and one that exists", CREATED, put(*AWS, "vpc_id", to="vpc-0123456789abcdef0"), "sites.tokyo.aws.cidr", "10.120.0.0/16, vpc_id vpc-0123456789abcdef0, subnet_id None"),
+    wrong("SSH for everybody", CREATED, put(*AWS, "admin_cidrs", to=["0.0.0.0/0"]), "sites.tokyo.aws.admin_cidrs", "0.0.0.0/0 lets the whole Internet try to log in by SSH"),
+    wrong("SSH for half of everybody", CREATED, put(*AWS, "admin_cidrs", to=["128.0.0.0/1"]), "sites.tokyo.aws.admin_cidrs", "128.0.0.0/1 lets the whole Internet try to log in by SSH"),
+    wrong("one address twice", CREATED, put(*AWS, "client_cidrs", to=["0.0.0.0/0", "0.0.0.0/0"]), "sites.tokyo.aws.client_cidrs", "['0.0.0.0/0', '0.0.0.0/0'] says one thing twice"),
+    wrong("SSH for nobody", CREATED, put(*AWS, "admin_cidrs", to=[]), "sites.tokyo.aws.admin_cidrs", "is refused: list should have at least 1 item after validation, not 0"),
+    wrong("an instance type that is none", CREATED, put(*AWS, "instance_type", to="big"), "sites.tokyo.aws.instance_type", "is not of the right form"),
+    wrong("a region that is none for hosts", CREATED, put(*AWS, "region", to="tokyo"), "sites.tokyo.aws.region", "is not of the right form"),
+    wrong("a disk that GitLab does not fit on", CREATED, put(*AWS, "volume_gb", to=8), "sites.tokyo.aws.volume_gb", "is refused: input should be greater than or equal to 20"),
+    wrong("Let's Encrypt shut out", CREATED, put(*AWS, "client_cidrs", to=["198.51.100.0/24"]), "sites.tokyo.aws.client_cidrs", "['198.51.100.0/24'] shuts out Let's Encrypt"),
+    wrong("half a certificate", CREATED, put(*AWS, "tls", to={"certificate": "-----BEGIN CERTIFICATE-----"}), "sites.tokyo.aws.tls.private_key", "missing"),
+    wrong("a certificate for a site without TLS", PLAIN, put(*AWS, "tls", to={"letsencrypt_email": "ops@example.com"}), "sites.tokyo.aws.tls", "given, and http://gitlab.tokyo.example.com is not https"),
+    wrong("TLS for the registry only", PLAIN, put(*TOKYO, "registry_url", to="https://registry.tokyo.example.com"), "sites.tokyo.registry_url", "https://registry.tokyo.example.com has TLS and http://gitlab.tokyo.example.com has not"),
+    wrong("a certificate that is none", CREATED, put(*AWS, "tls", to={**PAIR, "certificate": "-----BEGIN CERTIFICATE-----\nfoo"}), "sites.tokyo.aws.tls.certificate", "is no certificate in PEM"),
+    wrong("a key that is none", CREATED, put(*AWS, "tls", to={**PAIR, "private_key": "x"}), "sites.tokyo.aws.tls.private_key", "[secret] is no PEM key without passphrase"),
+    wrong("a key of another certificate", CREATED, put(*AWS, "tls", to={**PAIR, "private_key": certificate(*TOKYO_HOSTS)["private_key"]}), "sites.tokyo.aws.tls.private_key", "[secret] belongs to another certificate"),
+    wrong("a certificate that has ended", CREATED, put(*AWS, "tls", to=certificate(*TOKYO_HOSTS, days=-1)), "sites.tokyo.aws.tls.certificate", "ended on"),
+    wrong("a certificate for one of the two names", CREATED, put(*AWS, "tls", to=certificate(TOKYO_HOSTS[0])), "sites.tokyo.aws.tls.certificate", "is not for registry.tokyo.example.com"),
+    wrong("a zone of another region", CREATED, put(*AWS, "availability_zone", to="eu-west-2a"), "sites.tokyo.aws.availability_zone", "'eu-west-2a' is not in ap-northeast-1"),
+    wrong("servers that cannot reach their storage", CREATED, put(*AWS, "egress_ports", to=[80]), "sites.tokyo.aws.egress_ports", "[80] leaves out 443"),
+    wrong("one name for two created sites", changed(CREATED, put(*AWS, "hosted_zone", to="example.com")), put(*TOKYO, "external_url", to="https://gitlab.london.example.com"), "sites.tokyo.external_url", "gitlab.london.example.com is made for london already"),
+    wrong("a peer that nobody knows the address of", changed(SHARED, put("sites", "tokyo", to=CREATED["sites"]["tokyo"])), put(*LONDON, "nodes", "london-1", "host", to="london-1.example.com"), "sites.london.peer_cidrs", "missing, and london-1 has no IPv4 address in `host`"),
+    wrong("a zone that does not hold the names", CREATED, put(*AWS, "hosted_zone", to="example.org"), "sites.tokyo.aws.hosted_zone", "'example.org' does not hold registry.tokyo.example.com"),
+    wrong("addresses of a created site said again", CREATED, put(*TOKYO, "peer_cidrs", to=["203.0.113.1/32"]), "sites.tokyo.peer_cidrs", "given for a site whose hosts are created"),
+    wrong("two keys for SSH", SHARED, put("ssh", to={"private_key": "x", "private_key_file": "y"}), "ssh.private_key_file", "given beside private_key"),
+]  # fmt: skip

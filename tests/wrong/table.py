@@ -1,0 +1,22 @@
+"""What a line of the tables of wrong configurations is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tests.configurations import Change, changed
+
+
+class Wrong(NamedTuple):
+    """A configuration that is refused at `key`, with `text`; `right` is the same without the mistake."""
+
+    name: str
+    raw: dict[str, Any]
+    key: str
+    text: str
+    right: dict[str, Any] | None = None
+
+
+def wrong(name: str, right: dict[str, Any], change: Change, key: str, text: str) -> Wrong:
+    """One mistake in what is right."""
+    return Wrong(name, changed(right, change), key, text, right)

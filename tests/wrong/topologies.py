@@ -1,0 +1,95 @@
+"""Sites of several kinds of node, of shared URLs and of other registries, and what is refused of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, drop, per_site, put
+from tests.wrong.table import Wrong, wrong
+
+Raw = dict[str, Any]
+CA = certificate("ca.example.com")["certificate"]
+
+
+def node(number: int, *roles: str, **more: Any) -> Raw:
+    return {"host": f"10.10.0.{number}", "host_key": HOST_KEY, "roles": list(roles), **more}
+
+
+def by_role(raw: Raw) -> None:
+    """London as large installations have it: each role on nodes of its own."""
+    raw["sites"]["london"]["nodes"] = {
+        "london-web-1": node(11, "rails"),
+        "london-web-2": node(12, "rails"),
+        "london-sidekiq": node(13, "sidekiq"),
+        "london-registry": node(14, "registry"),
+    }
+
+
+def unified(raw: Raw) -> None:
+    """People have one name for both sites; the sites have names of their own for each other."""
+    for name, site in raw["sites"].items():
+        site |= {
+            "external_url": "https://gitlab.example.com",
+            "registry_url": "https://registry.example.com:5050",
+            "internal_url": f"https://gitlab.{name}.example.com",
+            "registry_internal_url": f"https://registry.{name}.example.com:5050",
+        }
+
+
+def databases(raw: Raw) -> None:
+    for name, site in raw["sites"].items():
+        site["metadata_database"] = {"host": f"db.{name}.example.com", "password": f"password-{name}"}
+
+
+def external(raw: Raw, **hosts: Any) -> None:
+    site = raw["sites"]["london"]
+    site["nodes"]["london-1"]["roles"] = ["rails", "sidekiq"]
+    site["external_registry"] = {"hosts": hosts} if hosts else {}
+
+
+def promoted_beside(raw: Raw) -> None:
+    """Tokyo is the primary, and London's registry is somebody else's to configure."""
+    raw["primary"] = "tokyo"
+    external(raw)
+
+
+IMAGES = {
+    "host": "10.10.0.15",
+    "host_key": HOST_KEY,
+    "config": "/etc/docker/registry/config.yml",
+    "certificate": "/etc/docker/registry/gitlab-registry.crt",
+    "restart": "systemctl restart docker-registry",
+}
+BY_ROLE = changed(SHARED, by_role)
+UNIFIED = changed(SHARED, unified)
+DATABASES = changed(per_site(), databases)
+EXTERNAL = changed(SHARED, lambda raw: external(raw, **{"london-images": IMAGES}))
+SNIPPET = changed(SHARED, external)
+
+LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
+WRONG: list[Wrong] = [
+    wrong("nobody signs tokens", SHARED, put(*TOKYO, "nodes", "tokyo-1", "roles", to=["registry"]), "sites.tokyo.nodes", "no node has the role rails"),
+    wrong("an address for no registry", BY_ROLE, put(*LONDON, "nodes", "london-web-1", "registry_http_addr", to="0.0.0.0:5000"), "sites.london.nodes.london-web-1.registry_http_addr", "without the role registry"),
+    wrong("an address without a port", BY_ROLE, put(*LONDON, "nodes", "london-registry", "registry_http_addr", to="10.10.0.14"), "sites.london.nodes.london-registry.registry_http_addr", "not of the right form"),
+    wrong("one GitLab for two sites", UNIFIED, put(*TOKYO, "internal_url", to="https://gitlab.london.example.com/"), "sites.tokyo.internal_url", "is the GitLab of london too"),
+    wrong("one URL for two GitLabs", SHARED, put(*TOKYO, "external_url", to="https://gitlab.london.example.com"), "sites.tokyo.external_url", "is the GitLab of london too"),
+    wrong("one registry for two sites", UNIFIED, put(*TOKYO, "registry_internal_url", to="https://registry.london.example.com:5050"), "sites.tokyo.registry_internal_url", "is the registry of london too"),
+    wrong("an internal URL without a host", UNIFIED, put(*TOKYO, "internal_url", to="https://:443"), "sites.tokyo.internal_url", ""),
+    wrong("one database, two registries", DATABASES, put(*TOKYO, "metadata_database", "host", to="DB.london.example.com"), "sites.tokyo.metadata_database.name", "is the database of london too"),
+    wrong("a database for one site only", DATABASES, drop(*TOKYO, "metadata_database"), "sites.tokyo.metadata_database", "london has one"),
+    wrong("a database before 17.3", DATABASES, put("gitlab_version", to="17.2"), "sites.london.metadata_database", "not known to GitLab 17.2"),
+    wrong("a database over shared storage", SHARED, databases, "sites.tokyo.metadata_database", "storage.mode shared"),
+    wrong("two registries in one site", EXTERNAL, put(*LONDON, "nodes", "london-1", "roles", to=["rails", "registry"]), "sites.london.nodes.london-1.roles", "external_registry"),
+    wrong("an external registry and its database", DATABASES, lambda raw: external(raw, i=IMAGES), "sites.london.metadata_database", "external_registry"),
+    wrong("an external registry of a created site", CREATED, put(*LONDON, "external_registry", to={}), "sites.london.external_registry", "hosts are created"),
+    wrong("an external host that is a node", EXTERNAL, put(*LONDON, "external_registry", "hosts", "london-images", "host", to="10.10.0.11"), "sites.london.external_registry.hosts.london-images.host", "london-1 already"),
+    wrong("an external host named as a node", EXTERNAL, put(*LONDON, "external_registry", "hosts", to={"tokyo-1": IMAGES}), "sites.tokyo.nodes.tokyo-1", "stands in sites.london too"),
+    wrong("a restart with a shell in it", EXTERNAL, put(*LONDON, "external_registry", "hosts", "london-images", "restart", to="systemctl restart x; rm y"), "sites.london.external_registry.hosts.london-images.restart", "not of the right form"),
+    wrong("a relative path", EXTERNAL, put(*LONDON, "external_registry", "hosts", "london-images", "config", to="config.yml"), "sites.london.external_registry.hosts.london-images.config", "not of the right form"),
+    wrong("a secondary nobody makes read-only", SHARED, promoted_beside, "sites.london.external_registry.hosts", "missing at a secondary of shared storage"),
+    wrong("a directory on an external host", changed(per_site(), external), put(*LONDON, "storage", to={"filesystem": {"rootdirectory": "/srv/registry"}}), "sites.london.storage.filesystem", "external_registry"),
+    wrong("a driver that omnibus has no more", changed(SHARED, put("gitlab_version", to="18.5")), put("storage", to={"mode": "shared", "oss": {"bucket": "acme", "region": "oss-eu-central-1"}}), "storage.oss", "not known to GitLab 18.5"),
+    wrong("no certificate", SHARED, put("trusted_certificates", to="CERTIFICATE"), "trusted_certificates", "no certificate in PEM form"),
+    wrong("a private key to trust", SHARED, put("trusted_certificates", to=CA + certificate("x")["private_key"]), "trusted_certificates", "[secret] holds a private key"),
+    wrong("a reconfigure without end", SHARED, put("reconfigure_seconds", to=86400), "reconfigure_seconds", "86400"),
+]  # fmt: skip
