@@ -15,7 +15,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo lab test check static unit components lab-tests e2e bench format clean \
-	preview-comment preview-of-fork cloud-credentials apply
+	reference preview-comment preview-of-fork cloud-credentials apply
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
@@ -54,6 +54,9 @@ lab-tests: setup ## tests of the lab itself
 
 e2e: setup ## end-to-end tests in a lab
 	@$(IN_LAB) tests/e2e
+
+reference: setup ## docs/configuration.md and the schema for editors, from the typed configuration
+	@$(BIN)/python -m reference
 
 NODES ?=
 bench: setup ## the program beside Ansible and bare SSH, on 2 to 24 lab nodes, 20 minutes; NODES="2 6" for less

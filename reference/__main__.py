@@ -1,0 +1,27 @@
+"""`make reference`: writes the page and the schema of the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from omnibus.model import Deployment
+from reference.page import Page
+from reference.schema import schema, text
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def files() -> dict[str, str]:
+    """Each file's path in the checkout → what it must be."""
+    namespace = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+    return {
+        "docs/configuration.md": Page(Deployment, namespace).text(),
+        "docs/stack.schema.json": text(schema(Deployment, namespace)) + "\n",
+    }
+
+
+if __name__ == "__main__":
+    for name, content in files().items():
+        (ROOT / name).write_text(content, encoding="utf-8")
