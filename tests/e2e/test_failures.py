@@ -150,7 +150,11 @@ def test_the_engine_killed_in_the_middle_leaves_whole_nodes(
     running = Running(fresh, "up", "--yes", "--skip-preview")
     fresh.wait(lambda: reconfiguring(london), 30, "the reconfigure")
     running.kill()
-    fresh.wait(lambda: not any("ruby --disable-gems - apply" in p for p in london.processes()), 30, "the node's own end")
+    fresh.wait(
+        lambda: not any("ruby --disable-gems - apply" in p for p in london.processes()),
+        30,
+        "the node's own end",
+    )
     slow(london, 0.3)
     assert london.reconfigures() == done + 1
     settle(london)

@@ -13,7 +13,9 @@ from lab.api import Lab
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize(("layout", "script"), [("two-nodes", "two_nodes"), ("bastion", "bastion")])
+@pytest.mark.parametrize(
+    ("layout", "script"), [("two-nodes", "two_nodes"), ("bastion", "bastion"), ("three-sites", "three_sites")]
+)
 def test_other_layouts(layout: str, script: str, lab: Lab) -> None:
     """What the script says in its docstrings; the lab ends with its status."""
     command = [

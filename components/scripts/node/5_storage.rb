@@ -203,8 +203,11 @@ module Storage
   end
 
   def self.unusable(order, s3, what, got)
-    Failure.new('the proof failed: the storage does not answer to this site\'s key',
+    unreachable = got.start_with?('0 ')
+    Failure.new("the proof failed: the storage does not answer #{unreachable ? 'this node' : 'to this site\'s key'}",
                 cause: "an attempt to #{what} #{s3.where} with the key of #{order['site']} was answered #{got}",
-                remedy: "check sites.#{order['site']}.s3_keys if you gave them, the bucket's name and region, and the policy of the key's user; then `pulumi up` again")
+                remedy: (unreachable ? 'look at name resolution, firewall and TLS certificate between this node and the storage' :
+                         "check sites.#{order['site']}.s3_keys if you gave them, the bucket's name and region, and the policy of the key's user") +
+                        '; then `pulumi up` again')
   end
 end
