@@ -12,21 +12,9 @@ from config import parse
 from omnibus.model import Deployment
 from omnibus.problems import report
 from tests.configurations import CREATED, SHARED, certificate, changed, deployment, drop, put
-from tests.wrong.configurations import AWS, KEYS, LONDON, TOKYO, TOKYO_HOSTS, TOKYO_NODE, WRONG
-from tests.wrong.table import Wrong
+from tests.wrong.configurations import AWS, KEYS, LONDON, TOKYO, TOKYO_HOSTS, TOKYO_NODE
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=[wrong.name for wrong in WRONG])
-def test_refusal_names_key_value_consequence_and_example(wrong: Wrong) -> None:
-    """Each wrong value is refused by its key, with why and with what would be right; unchanged it is taken."""
-    assert wrong.right and parse(wrong.right)[0] is not None
-    parsed, problems = parse(wrong.raw)
-    assert parsed is None
-    told = [p for p in problems if p.key == wrong.key]
-    assert any(wrong.text in p.value for p in told), problems
-    assert all(p.value and p.consequence and p.example for p in problems)
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -55,14 +43,6 @@ def test_a_certificate_with_a_wildcard_fits() -> None:
     """And so does one that names both hosts."""
     for hosts in (TOKYO_HOSTS, ("*.tokyo.example.com",)):
         assert parse(changed(CREATED, put(*AWS, "tls", to=certificate(*hosts))))[0]
-
-
-def test_the_same_key_of_primary_and_secondary_is_refused_on_shared_storage() -> None:
-    """A secondary that signs with the primary's key could write; another key is taken."""
-    raw = changed(SHARED, put(*LONDON, "s3_keys", to=KEYS))
-    assert parse(changed(raw, put(*TOKYO, "s3_keys", to={**KEYS, "access_key": "AKIAOTHER"})))[0]
-    _, problems = parse(changed(raw, put(*TOKYO, "s3_keys", to=KEYS)))
-    assert [p.key for p in problems] == ["sites.tokyo.s3_keys.access_key"]
 
 
 def test_no_secret_is_repeated_in_a_report() -> None:

@@ -1,26 +1,14 @@
-"""Registries on nodes of their own, URLs that sites share, databases, certificates: what is refused and what is rendered."""
+"""Registries on nodes of their own, URLs that sites share, databases, certificates: what nodes are told."""
 
 from __future__ import annotations
 
 import pytest
 
-from config import parse
 from omnibus import base, settings
 from tests.configurations import SHARED, certificate, changed, deployment, put
-from tests.wrong.table import Wrong
-from tests.wrong.topologies import BY_ROLE, CA, DATABASES, EXTERNAL, SNIPPET, TOKYO, UNIFIED, WRONG
+from tests.wrong.topologies import BY_ROLE, CA, DATABASES, EXTERNAL, SNIPPET, TOKYO, UNIFIED
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=[wrong.name for wrong in WRONG])
-def test_what_sites_contradict_is_refused(wrong: Wrong) -> None:
-    """By its key, with what is wrong; unchanged it is taken."""
-    assert wrong.right and parse(wrong.right)[0] is not None
-    parsed, problems = parse(wrong.raw)
-    assert parsed is None
-    told = [str(p) for p in problems if p.key == wrong.key]
-    assert any(wrong.text in text and "example: " in text for text in told), problems
 
 
 def test_a_registry_on_a_node_of_its_own_is_told_what_it_cannot_know() -> None:

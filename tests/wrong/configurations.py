@@ -15,6 +15,13 @@ PLAIN = changed(
     put(*TOKYO, "registry_url", to="http://registry.tokyo.example.com"),
 )
 KEYS = {"access_key": "AKIAEXAMPLE", "secret_key": "s3cr3t-value"}
+OTHER_S3 = changed(SHARED, put("storage", "s3", to={**SHARED["storage"]["s3"], "create": False, "endpoint": "https://minio.example.com"}))  # fmt: skip
+for _site, _key in (("london", "AKIAEXAMPLE"), ("tokyo", "AKIAOTHER")):
+    OTHER_S3["sites"][_site]["s3_keys"] = {**KEYS, "access_key": _key}
+KEPT = changed(changed(per_site(), put(*TOKYO, "storage", to="keep")), put("replication", to=False))
+SEVERAL = changed(
+    per_site(), put(*TOKYO, "nodes", "tokyo-2", to={"host": "10.20.0.12", "host_key": HOST_KEY})
+)
 
 WRONG: list[Wrong] = [
     wrong("a key with a typo names the nearest known one", SHARED, put("stroage", to={}), "stroage", "unknown key"),
@@ -83,4 +90,10 @@ WRONG: list[Wrong] = [
     wrong("a zone that does not hold the names", CREATED, put(*AWS, "hosted_zone", to="example.org"), "sites.tokyo.aws.hosted_zone", "'example.org' does not hold registry.tokyo.example.com"),
     wrong("addresses of a created site said again", CREATED, put(*TOKYO, "peer_cidrs", to=["203.0.113.1/32"]), "sites.tokyo.peer_cidrs", "given for a site whose hosts are created"),
     wrong("two keys for SSH", SHARED, put("ssh", to={"private_key": "x", "private_key_file": "y"}), "ssh.private_key_file", "given beside private_key"),
+    wrong("one role twice", SHARED, put(*TOKYO_NODE, "roles", to=["rails", "sidekiq", "registry", "rails"]), "sites.tokyo.nodes.tokyo-1.roles", "repeats a role"),
+    wrong("a certificate, and whom Let's Encrypt writes to", changed(CREATED, put(*AWS, "tls", to=PAIR)), put(*AWS, "tls", "letsencrypt_email", to="ops@example.com"), "sites.tokyo.aws.tls.letsencrypt_email", "given beside a certificate"),
+    wrong("a bucket that would have to be made on another server", OTHER_S3, put("storage", "s3", "create", to=True), "storage.s3.create", "true with an endpoint"),
+    wrong("a secondary with the primary's key", OTHER_S3, put(*TOKYO, "s3_keys", to=KEYS), "sites.tokyo.s3_keys.access_key", "the same as the primary's (london)"),
+    wrong("a kept storage that nothing would make read-only", KEPT, put(*TOKYO, "read_only", to=True), "sites.tokyo.read_only", "true where the storage is kept"),
+    wrong("a directory that two nodes would each have their own of", SEVERAL, put(*TOKYO, "storage", to={"filesystem": {"rootdirectory": "/srv/registry"}}), "sites.tokyo.storage.filesystem", "several registry nodes"),
 ]  # fmt: skip
