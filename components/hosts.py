@@ -13,7 +13,8 @@ from components.accounts import Account, Providers
 from components.created_site import CreatedSite
 from components.generated import GeneratedSshKey, public_key
 from components.network import SiteNetwork
-from omnibus.model import Deployment, Ssh
+from omnibus.model import Deployment
+from omnibus.ssh import Ssh
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Reach:
     private_key: pulumi.Input[str] | None
     instance: aws.ec2.Instance | None = None
     ready: Sequence[pulumi.Resource] = ()
+    unread: bool = False
+    """Whether a preview does without the key's file, which is not where it runs."""
 
 
 class Hosts(pulumi.ComponentResource):
@@ -53,9 +56,11 @@ class Hosts(pulumi.ComponentResource):
 
     def _given(self, deployment: Deployment, site: str) -> None:
         for name, node in deployment.sites[site].nodes.items():
-            key = private_key(deployment.ssh_of(site, name))
+            ssh = deployment.ssh_of(site, name)
+            unread = pulumi.runtime.is_dry_run() and _unreadable(ssh) is not None
+            key = None if unread else private_key(ssh)
             secret = None if key is None else pulumi.Output.secret(key)
-            self._reach[name] = Reach(node.host or "", node.host_key or "", secret)
+            self._reach[name] = Reach(node.host or "", node.host_key or "", secret, unread=unread)
 
     def _create(self, deployment: Deployment, providers: Providers) -> None:
         account = Account(deployment, providers)
@@ -102,11 +107,21 @@ def private_key(ssh: Ssh) -> str | None:
         return ssh.private_key.get_secret_value()
     if not ssh.private_key_file:
         return None
-    try:
-        return Path(ssh.private_key_file).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+    why = _unreadable(ssh)
+    if why:
         raise pulumi.RunError(
             f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({why}); "
             "no node could be reached. Name a file that exists, or leave it out to use the SSH agent."
-        ) from None
+        )
+    return Path(ssh.private_key_file).expanduser().read_text(encoding="utf-8")
+
+
+def _unreadable(ssh: Ssh) -> str | None:
+    """Why the private key's file cannot be read; None where it can, or none is asked for."""
+    if ssh.private_key or not ssh.private_key_file:
+        return None
+    try:
+        Path(ssh.private_key_file).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return str(error.strerror) if isinstance(error, OSError) else "it is no text"
+    return None

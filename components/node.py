@@ -14,6 +14,7 @@ from pulumi_command import remote
 from components.hosts import Reach
 from omnibus import base, settings, storage
 from omnibus.model import Deployment, Site
+from omnibus.ssh import Ssh
 
 SCRIPTS = Path(__file__).parent / "scripts" / "node"
 # All that the program needs is in Ruby's standard library, and it starts faster without looking for gems.
@@ -78,12 +79,20 @@ class Node(pulumi.ComponentResource):
                 depends_on=[*after, *reach.ready],
                 # With a server that goes all that is on it goes as well.
                 deleted_with=reach.instance,
+                ignore_changes=_unread(reach, deployment.ssh_of(site, name)),
             ),
         )
         self.result: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
         self.proof = self.result["proof"]
         self.fingerprint = self.result["fingerprint"]
         self.register_outputs({"proof": self.proof})
+
+
+def _unread(reach: Reach, ssh: Ssh) -> list[str]:
+    """What a preview without the key's file leaves as it was: it needs nothing that leads to the hosts."""
+    if not reach.unread:
+        return []
+    return ["connection.privateKey", *(["connection.proxy.privateKey"] if ssh.bastion else [])]
 
 
 def stdin(order: Mapping[str, Any]) -> pulumi.Output[str]:

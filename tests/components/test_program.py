@@ -231,6 +231,15 @@ def test_where_nothing_is_made_on_aws_no_provider_is_asked_for() -> None:
     assert providers(raw) == ["storage-eu-west-1"]
 
 
+def test_a_preview_does_without_the_file_of_a_key() -> None:
+    """A job in CI has no such file: the connection stays as it was, the rest is shown."""
+    raw = changed(SHARED, lambda r: r.update(ssh={"private_key_file": "/nonexistent/key"}))
+    seen = record(raw, preview=True)["tokyo-1-settings"]
+    assert "privateKey" not in seen.plain("connection")
+    assert list(seen.request.ignoreChanges) == ["connection.privateKey"]
+    assert list(record(SHARED, preview=True)["tokyo-1-settings"].request.ignoreChanges) == []
+
+
 def test_root_needs_no_sudo_and_a_bastion_is_passed_through() -> None:
     """User, port, bastion and its pinned key reach the connection."""
     raw = changed(SHARED, lambda r: r.update(ssh={"user": "root", "port": 2222, "wait_seconds": 5}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from lab.api import Lab
@@ -35,6 +36,21 @@ def move(config: dict[str, Any]) -> None:
     config["sites"]["tokyo"]["nodes"] = {"tokyo-sidekiq": there}
 
 
+def preview_without_the_key(stack: Stack) -> None:
+    """As in CI, where nobody's key is: a preview shows no change and needs none; an `up` is told what is missing."""
+    key = Path("~/.ssh/id_ed25519").expanduser()
+    away = key.rename(key.with_name("away"))
+    try:
+        shown = stack.preview()
+        assert "unchanged" in shown and "to update" not in shown and "~" not in shown, shown
+        stack.configure(lambda config: config.update(issuer="acme-issuer"))
+        assert "privateKey" not in stack.preview("--diff")
+        assert "ssh.private_key_file: ~/.ssh/id_ed25519 cannot be read" in stack.fails()
+        stack.configure(lambda config: config.pop("issuer"))
+    finally:
+        away.rename(key)
+
+
 def main() -> None:
     """Storage per site; the worker runs on a node without a registry; one host is still booting when `up` begins."""
     lab = Lab.current()
@@ -55,6 +71,7 @@ def main() -> None:
     sessions = [host.ssh_sessions() for host in lab.hosts()]
     stack.up()
     assert [host.ssh_sessions() for host in lab.hosts()] == sessions
+    preview_without_the_key(stack)
     stack.configure(move)
     stack.up()
     left, kept = lab.host("tokyo-sidekiq"), lab.host("tokyo-web")
