@@ -68,7 +68,7 @@ def write_files(host: Path, site: Site, node: Node, authority: Authority, secret
         issued = authority.issue([name])
         write(gitlab / f"ssl/{name}.crt", issued.certificate)
         write(gitlab / f"ssl/{name}.key", issued.key, 0o600)
-    write(gitlab / "trusted-certs/lab-ca.crt", authority.pem)
+    write(gitlab / f"trusted-certs/{site.name if site.own_authority else 'lab'}-ca.crt", authority.pem)
     write(gitlab / "gitlab.rb", gitlab_rb(site, node), 0o600)
     if secrets is not None:
         write(gitlab / "gitlab-secrets.json", json.dumps(secrets, indent=2) + "\n", 0o600)

@@ -74,6 +74,11 @@ class Lab:
         """The site of that name: its URLs, role and nodes."""
         return self.layout.site(name)
 
+    def site_ca(self, name: str) -> str:
+        """The certificate, PEM, of the authority that the site's own certificates are of."""
+        own = self.site(name).own_authority
+        return (self.dir / "ca" / (f"{name}.pem" if own else "lab-ca.pem")).read_text()
+
     def cut(self, one: str, other: str) -> None:
         """Cut the link between two of: site, host, "s3", "workstation". Packets vanish, nobody is told."""
         created = {name: host.public_address for name, host in self.instances().items()}

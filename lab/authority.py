@@ -1,4 +1,4 @@
-"""The lab's certificate authority: its hosts and its workstation trust it, nothing else does."""
+"""The lab's certificate authorities: its hosts and its workstation trust them, nothing else does."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Certificate:
 class Authority:
     """Signs server certificates; keys are P-256, which are made in no time."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "Lab CA") -> None:
         self._key: ec.EllipticCurvePrivateKey = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Lab CA")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (
             self._builder(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -90,14 +90,13 @@ class Authority:
         )
         return certificate.public_bytes(serialization.Encoding.PEM)
 
-    def write_trust(self, certs_dir: Path) -> None:
-        """Fill a host's /etc/ssl/certs: the system's bundle plus ours, and ours as an OpenSSL hash link.
+    def write_trust(self, certs_dir: Path, others: Sequence[bytes] = ()) -> None:
+        """Fill a /etc/ssl/certs: our certificate in the bundle, `others` (PEM) behind it, and as a hash link.
 
         OpenSSL and Ruby look certificates up by hash, Go and curl read the bundle.
         """
         certs_dir.mkdir(parents=True, exist_ok=True)
-        system = SYSTEM_BUNDLE.read_bytes() if SYSTEM_BUNDLE.exists() else b""
-        (certs_dir / "ca-certificates.crt").write_bytes(system + self.pem)
+        (certs_dir / "ca-certificates.crt").write_bytes(b"".join([self.pem, *others]))
         (certs_dir / "lab-ca.pem").write_bytes(self.pem)
         (certs_dir / f"{self._subject_hash()}.0").symlink_to("lab-ca.pem")
 

@@ -15,9 +15,10 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from lab import administrator, external_registry, network, project, services, tree
+from lab import network, project, services, tree
 from lab.api import Lab
 from lab.authority import Authority
+from lab.handover import Handover
 from lab.host import RUN, Host
 from lab.layouts import LAYOUTS
 from lab.services import Credentials
@@ -49,7 +50,8 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
         (lab_dir / name).mkdir()
     _mount_disks(lab_dir, layout)
     authority = Authority()
-    authority.write_trust(lab_dir / "ca")
+    handover = Handover(layout, authority)
+    handover.write_trust(lab_dir / "ca")
     authority.save(RUN / "authority.pem")
     operator_key = make_home(lab_dir / "home", layout)
     make_workstation(lab_dir)
@@ -61,15 +63,10 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     progress(f"network and DNS, {sites} sites")
 
     hosts = [Host(lab_dir, layout, site, node) for site, node in layout.nodes()]
-    secrets = {site.name: administrator.common_secrets() for site in layout.sites if site.has_common_secrets}
 
     def bring_up(host: Host) -> None:
         tree.make(host.dir, host.site, host.node, authority, operator_key)
-        if host.site is not None:
-            known = secrets.get(host.site.name)
-            administrator.write_files(host.dir, host.site, host.node, authority, known)
-        elif site := layout.registry_of(host.node):
-            external_registry.write_files(host.dir, site, authority, secrets[site.name])
+        handover.write_files(host.dir, host.site, host.node)
         host.start()
         if host.site is not None:
             host.run(["gitlab-ctl", "reconfigure"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab.sites import Layout, Node, Site
 
 LONDON = Site("london", "primary", (Node("london-1", "10.10.0.11"),))
@@ -61,6 +63,8 @@ LAYOUTS = {
     "two-nodes": Layout((LONDON, TOKYO_TWO_NODES)),
     "three-sites": Layout((LONDON_FOUR_NODES, TOKYO, SYDNEY)),
     "external": Layout((LONDON_EXTERNAL, TOKYO), (LONDON_IMAGES,)),
+    # Companies have authorities of their own, and another site's servers do not know them.
+    "private-ca": Layout((replace(LONDON, own_authority=True), replace(TOKYO, own_authority=True))),
     "bastion": Layout((LONDON, TOKYO), (Node("bastion", "10.99.1.10", runs=()),), ("tokyo",)),
     # Nothing but an AWS account: for stacks that create everything.
     "aws": Layout((), ()),

@@ -55,6 +55,8 @@ class Site:
     """Its nodes are one GitLab, as GitLab's documentation has it: they share gitlab-secrets.json, and the
     site's names stand for every node of their part. Else nobody has got that far, and the first node stands
     for the site."""
+    own_authority: bool = False
+    """Its certificates are of a CA of its own, which its hosts trust through GitLab's trusted-certs only."""
     registry_server: Node | None = None
     """The server without GitLab that has the site's registry; it is one of the layout's `servers` too."""
 

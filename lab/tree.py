@@ -107,7 +107,7 @@ def make_image(host: Path, authority: Authority, *, gitlab: bool) -> None:
     _setuid(host)
     if not gitlab:
         return
-    _gitlab_package(host)
+    _gitlab_package(host, authority)
     for name in ("postgresql", "geo-postgresql"):
         (host / "var/opt/gitlab" / name).chmod(0o1777)
     write(host / "etc/gitlab/gitlab.rb", (PACKAGE / "templates/image-gitlab.rb").read_bytes(), 0o600)
@@ -123,7 +123,7 @@ def make(host: Path, site: Site | None, node: Node, authority: Authority, operat
     _ssh(host, node, operator_key)
     _setuid(host)
     if site is not None:
-        _gitlab_package(host)
+        _gitlab_package(host, authority)
 
 
 def _system(host: Path, name: str, authority: Authority) -> None:
@@ -166,16 +166,17 @@ def _setuid(host: Path) -> None:
     (host / "setuid/sudo").chmod(0o4755)
 
 
-def _gitlab_package(host: Path) -> None:
+def _gitlab_package(host: Path, authority: Authority) -> None:
     """What installing omnibus leaves: /opt/gitlab, and services that runit knows but does not start."""
     opt = host / "opt/gitlab"
     copy(PACKAGE / "omnibus", opt)
     for name in ("bin", "sv", "service", "init", "etc", "embedded/bin"):
         (opt / name).mkdir(parents=True, exist_ok=True)
     for name in ("ruby", "curl", "openssl"):
-        link = opt / "embedded/bin" / name
-        if not link.exists():
-            link.symlink_to(f"/usr/bin/{name}")
+        write(opt / "embedded/bin" / name, (PACKAGE / "scripts/embedded.sh").read_bytes(), 0o755)
+    # What GitLab brings of the world's authorities; the lab's stands for all of them.
+    write(opt / "embedded/ssl/certs/cacert.pem", authority.pem)
+    (opt / "embedded/ssl/cert.pem").symlink_to("certs/cacert.pem")
     # 2048 bits: the real 4096 take seconds to make, and nothing here depends on their strength.
     write(opt / "etc/lab.json", json.dumps({"reconfigure_seconds": 0.5, "registry_key_bits": 2048}) + "\n")
     for name in ("gitlab-ctl", "gitlab-rails", "gitlab-rake"):

@@ -10,6 +10,7 @@ require_relative 'rendered'
 require_relative 'resources'
 require_relative 'runit'
 require_relative 'tee'
+require_relative 'trusted_certificates'
 
 # gitlab.rb and gitlab-secrets.json evaluated; the secrets are written back before anything else can fail.
 class Compilation
@@ -71,7 +72,9 @@ class Reconfigure
     @settings = Compilation.new.settings
     @rendered = Rendered.new(@settings)
     begin
+      @resources.directory(DATA)
       rails if rails?
+      trusted_certificates
       postgresql
       # Here, so that a run that is killed leaves some files new and some old.
       sleep Lab.settings['reconfigure_seconds']
@@ -98,6 +101,13 @@ class Reconfigure
                     group: 'git', mode: 0o640, restart: %w[puma sidekiq])
     @resources.file(RailsConfig::SECRETS, @rendered.secrets_yml, owner: 'git', mode: 0o600, sensitive: true,
                                                                  restart: %w[puma sidekiq])
+  end
+
+  # Puma alone reads them anew: a registry and a Sidekiq that run go on with those they have.
+  def trusted_certificates
+    [TrustedCertificates::TRUSTED, TrustedCertificates::EMBEDDED].each { |path| @resources.directory(path) }
+    @resources.file("#{TrustedCertificates::EMBEDDED}/README", "Place certificates in #{TrustedCertificates::TRUSTED}.\n")
+    @resources.restart('puma') if TrustedCertificates.new.apply
   end
 
   # Of a database that is filled for the first time, unless somebody has chosen one; taken away after a day.
@@ -134,7 +144,7 @@ class Reconfigure
   end
 
   def environment
-    { 'SSL_CERT_DIR' => '/etc/ssl/certs' }.merge(@settings['registry']['env'] || {})
+    { 'SSL_CERT_DIR' => "#{TrustedCertificates::EMBEDDED}/" }.merge(@settings['registry']['env'] || {})
   end
 
   def nginx
