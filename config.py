@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any
 
 import pulumi
-from pydantic import ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from omnibus import checks
 from omnibus.model import Deployment
@@ -23,7 +24,38 @@ def load() -> Deployment:
     deployment, problems = parse(_raw(pulumi.get_project()))
     if deployment is None:
         raise pulumi.RunError(report(f"Pulumi.{pulumi.get_stack()}.yaml", problems))
+    file = f"Pulumi.{pulumi.get_stack()}.yaml"
+    for key in _plain_secrets(deployment):
+        pulumi.log.warn(
+            f"{key} stands in {file} as plain text, and so in the stack's state. "
+            f"Encrypt it: pulumi config set --secret --path '{key}'"
+        )
     return deployment
+
+
+def _plain_secrets(deployment: Deployment) -> list[str]:
+    """The keys of secrets that are not encrypted in the stack's file.
+
+    The engine knows it of top-level keys only: one encrypted value below a key speaks for all of them. It
+    hands the whole configuration to the provider of dynamic resources, which keeps it in the state (seen).
+    """
+    from pulumi.runtime.config import is_config_secret
+
+    project = pulumi.get_project()
+    return [
+        key for key in _secrets("", deployment) if not is_config_secret(f"{project}:{key.partition('.')[0]}")
+    ]
+
+
+def _secrets(at: str, value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield at
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(f"{at}.{name}" if at else name, getattr(value, name))
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _secrets(f"{at}.{name}", inner)
 
 
 def parse(raw: dict[str, Any]) -> tuple[Deployment | None, list[Problem]]:
