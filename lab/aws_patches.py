@@ -1,7 +1,8 @@
 """What moto lacks once a program states everything about its groups, addresses and names.
 
 Each function names what AWS does and moto does not. `prepare` puts all of it in place, and with it what is
-lacking of machines (lab/aws_machines.py) and the failures that a test can order (lab/aws_faults.py).
+lacking of machines (lab/aws_machines.py) and keys (lab/aws_keys.py), and the failures that a test can order
+(lab/aws_faults.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from moto.iam.access_control import IAMRequestBase
 from moto.route53.exceptions import ResourceRecordAlreadyExists
 from moto.route53.models import Route53Backend
 
-from lab import aws_faults, aws_machines
+from lab import aws_faults, aws_keys, aws_machines
 
 
 def prepare() -> None:
@@ -27,6 +28,7 @@ def prepare() -> None:
     _want_gateways()
     _refuse_second_records()
     _check_rest_signatures()
+    # aws_keys.prepare()
     aws_faults.install()
 
 
