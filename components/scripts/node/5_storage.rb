@@ -83,10 +83,16 @@ module Storage
   # What the registry would move from and to; nil where it stays.
   def self.move(order, now)
     wanted = wanted(order['storage'])
-    return now && wanted != now ? "from #{now['driver']} #{now['place'].compact.last} to #{order['storage']['shown']}" : nil if wanted
+    return now && wanted != now ? "from #{now['driver']} #{shown(now)} to #{order['storage']['shown']}" : nil if wanted
 
     stated = Files.read(Include::SETTINGS).to_s.include?("registry['storage']")
-    now && stated ? "from #{now['driver']} #{now['place'].compact.join(' ').strip} back to what gitlab.rb says" : nil
+    now && stated ? "from #{now['driver']} #{shown(now)} back to what gitlab.rb says" : nil
+  end
+
+  # A place as people know it: a disk's own name says nothing to them, and the root of a bucket has none.
+  def self.shown(identity)
+    named = identity['place'].compact.reject(&:empty?)
+    identity['driver'] == 'filesystem' ? named.last : named.join('/')
   end
 
   # The place that the order says, as `identity` says it.
@@ -191,7 +197,7 @@ module Storage
     end
     return if answer[:code] == status
 
-    got = [answer[:code], answer[:body][%r{<Code>(\w+)</Code>}, 1] || answer[:body][0, 200]].join(' ')
+    got = [answer[:code], answer[:body][%r{<Code>(\w+)</Code>}, 1] || answer[:body][0, 200]].join(' ').strip
     raise status == 403 ? writable(order, s3, what, got) : unusable(order, s3, what, got)
   end
 
