@@ -1,0 +1,215 @@
+"""Each thing that the program on a node can refuse or fail with: told with cause, state and what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from components.node import SCRIPTS, program
+from tests.configurations import certificate
+
+pytestmark = pytest.mark.unit
+
+END = "# The engine may be killed"
+PATHS = re.compile(r"(?<=['\"])/(?=(etc|opt|var/opt|run)/)")
+DRIVER = """
+require 'json'; require 'stringio'
+$dir = ARGV[1]
+eval(File.read(ARGV[0]), TOPLEVEL_BINDING, 'program')
+# Nobody waits, nothing is asked and nothing is run but what a case says.
+$now = 0.0
+Omnibus.define_singleton_method(:now) { $now }
+Kernel.module_eval { private def sleep(seconds) = $now += seconds }
+Http.define_singleton_method(:call) { |method, url, headers: {}, **_| $answer.call(method, url, headers['Authorization'].to_s) }
+Omnibus.define_singleton_method(:run) { |command, _| [false, "FATAL: #{command.last} is not permitted"] }
+def stub(kind, name, &block)
+  own = kind.method(name)
+  kind.define_singleton_method(name, &block)
+  $undo << -> { kind.define_singleton_method(name, own) }
+end
+def put(path, text) = (FileUtils.mkdir_p(File.dirname("#{$dir}#{path}")); File.write("#{$dir}#{path}", text))
+def proof(more = {}) = Proof.new($order.merge(more), agreed: true)
+def main(more = {}) = Main.new($order.merge(more)).tap { |m| m.instance_variable_set(:@state, more['state'] || {}) }
+def answers(code, body = '') = $answer = ->(*_) { [code, body, {}] }
+$stdout.sync = true
+while (line = $stdin.gets)
+  code, $order = JSON.parse(line)
+  FileUtils.rm_rf(Dir.glob("#{$dir}/*"))
+  $undo = []
+  failure = begin; eval(code); nil; rescue StandardError => e; Failure.from(e); end
+  $stderr = StringIO.new
+  Report.failure($order, failure) if failure
+  puts JSON.generate($stderr.string)
+  $stderr = STDERR
+  $undo.each(&:call)
+end
+"""
+
+
+def pair() -> tuple[str, str]:
+    """A registry key in the form that omnibus writes, and some certificate."""
+    key = rsa.generate_private_key(65537, 2048)
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    return pem.decode(), certificate("registry")["certificate"]
+
+
+KEY, CERTIFICATE = pair()
+ORDER: dict[str, Any] = {
+    "node": "tokyo-1",
+    "site": "tokyo",
+    "kind": "secondary",
+    "roles": ["rails", "sidekiq", "registry"],
+    "owner": "acme/prod",
+    "issuer": "omnibus-gitlab-issuer",
+    "registry_url": "https://registry.tokyo.example.com",
+    "primary": {
+        "site": "london",
+        "external_url": "https://gitlab.london.example.com",
+        "registry_url": "https://registry.london.example.com",
+    },
+    "secrets": {"registry_key": KEY, "registry_certificate": CERTIFICATE, "notification_secret": "s3cr3t-value"},
+    "files": {},
+    "settings": "",
+    "reconfigure_seconds": 60,
+    "storage": {
+        "driver": "s3", "place": [None, "acme", ""], "shown": "s3://acme", "bucket": "acme", "region": "eu-west-1",
+        "access_key": "AKIAEXAMPLE", "secret_key": "s3cr3t-value", "patience": 5, "write": False,
+    },
+}  # fmt: skip
+DISK = {"filesystem": {"rootdirectory": "DIR/images"}}
+HOLDS = "put('/images/docker/registry/v2/repositories/acme/x', '')"
+RIGHTS = "Storage.rights($order)"
+
+
+def configured(**more: Any) -> str:
+    """A config.yml of the node's registry."""
+    text = json.dumps({"storage": DISK, "http": {"addr": ":5000"}, **more})
+    return f"put('/var/opt/gitlab/registry/config.yml', {json.dumps(text)}.gsub('DIR', $dir))"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What happens on the node, and what of cause and remedy is told."""
+
+    what: str
+    code: str
+    parts: tuple[str, ...]
+
+
+CASES = [
+    Case("a file could not be written", "raise Errno::ENOSPC, '/etc/gitlab/gitlab.rb'", ("No space left", "make room")),
+    Case("the program stopped", "Integer('x')", ("ArgumentError", "report this")),
+    Case("gitlab-ctl reconfigure failed", "Omnibus.reconfigure($order)", ("FATAL: reconfigure is not permitted", "/var/log/gitlab/reconfigure")),
+    Case("gitlab-ctl restart registry failed", "Omnibus.restart($order, 'registry')", ("FATAL: registry", "gitlab-ctl tail registry")),
+    Case("gitlab-ctl hup nginx failed", "Omnibus.hup($order, 'nginx')", ("FATAL: nginx", "gitlab-ctl tail nginx")),
+    Case("DIR/etc/gitlab/gitlab-secrets.json is not JSON", "put('/etc/gitlab/gitlab-secrets.json', '{'); Omnibus.secrets", ("backup-etc",)),
+    Case("refused: its registry's metadata database would be switched on", f"{HOLDS}; {configured()}; Storage.refuse_to_hide_images('database' => {{}})", ("holds images", "registry-database import")),
+    Case("refused: its registry's metadata database would be switched off", f"{HOLDS}; {configured(database={'enabled': True})}; Storage.refuse_to_hide_images('storage' => nil)", ("are in that database", "skopeo sync")),
+    Case("refused: its registry would move from filesystem DIR/images to s3://acme", f"{HOLDS}; {configured()}; Storage.refuse_to_hide_images($order)", ("the registry holds images", "data_moved true")),
+    Case("refused: its registry would move from s3 acme-old to s3://acme", f"{configured(storage={'s3': {'bucket': 'acme-old'}})}; Storage.refuse_to_hide_images($order)", ("could not be asked whether it holds images", "copy the images")),
+    Case("refused: the directory /srv/registry is not on this server's own disk", "stub(Storage, :directory) { |at| ['nfs:/export', at] }; Storage.disk($order, 'place' => ['srv/registry'])", ("it is on nfs:/export", "sites.tokyo.storage")),
+    Case("the server has no credentials of its own", "answers(404, 'Not Found'); $order['storage'].delete('access_key'); " + RIGHTS, ("404 Not Found", "instance profile")),
+    Case("the proof failed: this secondary could change the shared storage", "answers(200); " + RIGHTS, ("put an object in s3://acme", "answered 200, not 403", "IAM policy")),
+    Case("the proof failed: the storage does not answer to this site's key", "answers(403, '<Code>AccessDenied</Code>'); " + RIGHTS, ("403 AccessDenied", "sites.tokyo.s3_keys")),
+    Case("the proof failed: the storage does not answer this node", "answers(0, 'SocketError: no such host'); " + RIGHTS, ("0 SocketError", "name resolution")),
+    Case("the proof failed: the settings have no effect", "proof.send(:check_rendered)", ("holds another key", "comes after the include")),
+    Case("the proof failed: the registry of tokyo does not accept its own token", f"{configured()}; answers(502, 'Bad Gateway'); proof.send(:own_registry)", ("http://127.0.0.1:5000 answered 502 Bad Gateway", "gitlab-ctl tail registry")),
+    Case("the proof failed: GitLab does not accept the registry's notifications", "answers(401); proof.send(:notifications)", ("was answered 401", "registry_notification_secret")),
+    Case("the proof failed: GitLab accepts notifications with any secret", "answers(202); proof.send(:notifications)", ("a wrong secret was answered 202, not 401", "let it through to Rails")),
+    Case("the proof failed: london's registry refuses a token signed with this stack's key", "answers(401, 'UNAUTHORIZED'); proof.send(:primarys_registry)", ("or its issuer is not omnibus-gitlab-issuer", "pulumi config set proof")),
+    Case("the proof failed: london's registry cannot be reached from here", "answers(0, 'no route to host'); proof.send(:primarys_registry)", ("no route to host", "firewall")),
+    Case("the proof failed: london's registry accepts a forged token", "answers(404, 'NAME_UNKNOWN'); proof.send(:primarys_registry)", ("was answered 404, not 401", "bypassed at https://registry.london.example.com")),
+    Case("the proof failed: london's registry lets a pull-only token push", "$asked = 0; $answer = ->(method, *_) { method == 'post' ? [202, '', {}] : [($asked += 1) == 1 ? 404 : 401, 'NAME_UNKNOWN', {}] }; proof.send(:primarys_registry)", ("was answered 202, not 401", "mend it on london")),
+    Case("the proof failed: the registry of this secondary accepts pushes", f"{configured()}; answers(202); proof.send(:read_only)", ("answered 202, not 405", "later registry['storage']")),
+    Case("no omnibus GitLab on this node", "main.run(:apply)", ("gitlab.rb is missing", "the GitLab node tokyo-1")),
+    Case("another run of this program is still at work on this node", "put('/run/x', ''); held = File.open(Main::LOCK, 'w').tap { |f| f.flock(File::LOCK_EX) }; $stderr = StringIO.new; main.send(:locked) { }", ("gitlab-geo-registry.lock is held", "wait for it to end")),
+    Case("no registry key pair to take over", "main.send(:adopt)", ("has no matching internal_key", "set registry_external_url")),
+    Case("the registry key in use is not the one that the next reconfigure would write", "stub(Omnibus, :pair?) { |*_| true }; put('/etc/gitlab/gitlab-secrets.json', JSON.generate('registry' => { 'internal_key' => 'a', 'internal_certificate' => 'b' })); put('/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key', 'c'); main.send(:adopt)", ("was replaced by hand", "gitlab-ctl restart registry")),
+    Case("this node is managed by the stack acme/other", "main('state' => { 'owner' => 'acme/other' }).send(:mine)", ("state.json says so", "pulumi destroy")),
+    Case("DIR/etc/gitlab/gitlab.rb has an __END__ line", "put('/etc/gitlab/gitlab.rb', \"__END__\\n\"); main.send(:wanted)", ("Ruby reads nothing after it", "remove that line")),
+    Case("DIR/etc/gitlab/gitlab.rb would not be valid Ruby", "put('/etc/gitlab/gitlab.rb', 'external_url ('); main.send(:wanted)", ("line 2", "mend the file")),
+]  # fmt: skip
+
+
+class Node:
+    """The program, all of it but its beginning, in one Ruby process and on paths of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.root.mkdir()
+        source = folder / "program.rb"
+        source.write_text(PATHS.sub(f"{self.root}/", program().partition(END)[0]))
+        self.process = subprocess.Popen(
+            ["ruby", "-e", DRIVER, str(source), str(self.root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def told(self, code: str) -> str:
+        """What stands on the administrator's screen after this."""
+        assert self.process.stdin and self.process.stdout
+        print(json.dumps([code, ORDER]), file=self.process.stdin, flush=True)
+        answer: str = json.loads(self.process.stdout.readline())
+        return answer.replace(str(self.root), "DIR").replace(str(self.root)[1:], "DIR")
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What each case is told with."""
+    node = Node(tmp_path_factory.mktemp("node"))
+    yield {case.what: node.told(case.code) for case in CASES}
+    assert node.process.stdin and node.process.stdout
+    node.process.stdin.close()
+    node.process.stdout.close()
+    node.process.wait(5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.what for case in CASES])
+def test_a_failure_says_what_why_in_which_state_and_what_to_do(told: dict[str, str], case: Case) -> None:
+    """Of which node and site; without a secret."""
+    text = told[case.what]
+    lines = re.findall(r"^(?:tokyo-1 \(site tokyo\)|  cause|  state|  do): *(.*)$", text, re.MULTILINE)
+    assert len(lines) == 4 and all(lines), text
+    assert lines[0] == case.what
+    assert lines[2] == "nothing was changed on this node"
+    for part in case.parts:
+        assert part in text
+    assert "s3cr3t-value" not in text
+
+
+MESSAGE = re.compile(r"""(Failure\.new|\bfailed|(?<![.\w])new)\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+
+
+def messages() -> list[tuple[str, str]]:
+    """FILE:LINE and a pattern for every failure that the source can make."""
+    found = []
+    for file in sorted(SCRIPTS.glob("*.rb")):
+        text = file.read_text(encoding="utf-8")
+        for match in MESSAGE.finditer(text):
+            kind, quoted = match.groups()
+            if kind == "new" and quoted.startswith('"'):
+                continue  # a registry by its URL
+            said = re.split(r"#\{[^}]*\}", quoted[1:-1].replace("\\'", "'"))
+            pattern = ".+".join(map(re.escape, said))
+            prefix = "the proof failed: " if kind == "failed" else ""
+            found.append((f"{file.name}:{text[: match.start()].count(chr(10)) + 1}", prefix + pattern))
+    return found
+
+
+def test_every_failure_in_the_source_is_in_the_table() -> None:
+    """A new one needs a case above."""
+    known = messages()
+    assert len(known) > 25
+    missing = [at for at, pattern in known if not any(re.fullmatch(pattern, case.what) for case in CASES)]
+    assert missing == []
