@@ -1,7 +1,8 @@
 """KMS as AWS judges it, which moto does not: rights for one key, and refusals that an SDK can read.
 
-moto holds all of KMS' actions against the resource "*", so that rights for one key permit nothing, and refuses
-in XML where SDKs read JSON (https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html).
+moto holds all of KMS' actions against the resource "*", so that rights for one key permit nothing, and it
+refuses in XML where SDKs read JSON
+(https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html).
 """
 
 from __future__ import annotations

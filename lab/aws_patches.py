@@ -28,7 +28,7 @@ def prepare() -> None:
     _want_gateways()
     _refuse_second_records()
     _check_rest_signatures()
-    # aws_keys.prepare()
+    aws_keys.prepare()
     aws_faults.install()
 
 
