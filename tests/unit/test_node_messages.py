@@ -30,6 +30,7 @@ $now = 0.0
 Omnibus.define_singleton_method(:now) { $now }
 Kernel.module_eval { private def sleep(seconds) = $now += seconds }
 Http.define_singleton_method(:call) { |method, url, headers: {}, **_| $answer.call(method, url, headers['Authorization'].to_s) }
+$run = Omnibus.method(:run)
 Omnibus.define_singleton_method(:run) { |command, _| [false, "FATAL: #{command.last} is not permitted"] }
 def stub(kind, name, &block)
   own = kind.method(name)
@@ -45,6 +46,7 @@ while (line = $stdin.gets)
   code, $order = JSON.parse(line)
   FileUtils.rm_rf(Dir.glob("#{$dir}/*"))
   $undo = []
+  $stderr = StringIO.new
   failure = begin; eval(code); nil; rescue StandardError => e; Failure.from(e); end
   $stderr = StringIO.new
   Report.failure($order, failure) if failure
@@ -104,8 +106,14 @@ class Case:
     what: str
     code: str
     parts: tuple[str, ...]
+    state: str = "nothing was changed on this node"
 
 
+CHANGE = (
+    "put('/etc/gitlab/gitlab.rb', \"external_url 'x'\\n\"); put('/etc/gitlab/geo-registry/x', ''); "
+    "main.send(:change, { \"#{$dir}/etc/gitlab/gitlab.rb\" => 'new' }, restart: false) { raise IOError, 'chosen' }"
+)
+BACK = "the former settings are"
 CASES = [
     Case("a file could not be written", "raise Errno::ENOSPC, '/etc/gitlab/gitlab.rb'", ("No space left", "make room")),
     Case("the program stopped", "Integer('x')", ("ArgumentError", "report this")),
@@ -132,12 +140,16 @@ CASES = [
     Case("the proof failed: london's registry lets a pull-only token push", "$asked = 0; $answer = ->(method, *_) { method == 'post' ? [202, '', {}] : [($asked += 1) == 1 ? 404 : 401, 'NAME_UNKNOWN', {}] }; proof.send(:primarys_registry)", ("was answered 202, not 401", "mend it on london")),
     Case("the proof failed: the registry of this secondary accepts pushes", f"{configured()}; answers(202); proof.send(:read_only)", ("answered 202, not 405", "later registry['storage']")),
     Case("no omnibus GitLab on this node", "main.run(:apply)", ("gitlab.rb is missing", "the GitLab node tokyo-1")),
-    Case("another run of this program is still at work on this node", "put('/run/x', ''); held = File.open(Main::LOCK, 'w').tap { |f| f.flock(File::LOCK_EX) }; $stderr = StringIO.new; main.send(:locked) { }", ("gitlab-geo-registry.lock is held", "wait for it to end")),
+    Case("another run of this program is still at work on this node", "put('/run/x', ''); held = File.open(Main::LOCK, 'w').tap { |f| f.flock(File::LOCK_EX) }; main.send(:locked) { }", ("gitlab-geo-registry.lock is held", "wait for it to end")),
     Case("no registry key pair to take over", "main.send(:adopt)", ("has no matching internal_key", "set registry_external_url")),
     Case("the registry key in use is not the one that the next reconfigure would write", "stub(Omnibus, :pair?) { |*_| true }; put('/etc/gitlab/gitlab-secrets.json', JSON.generate('registry' => { 'internal_key' => 'a', 'internal_certificate' => 'b' })); put('/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key', 'c'); main.send(:adopt)", ("was replaced by hand", "gitlab-ctl restart registry")),
     Case("this node is managed by the stack acme/other", "main('state' => { 'owner' => 'acme/other' }).send(:mine)", ("state.json says so", "pulumi destroy")),
     Case("DIR/etc/gitlab/gitlab.rb has an __END__ line", "put('/etc/gitlab/gitlab.rb', \"__END__\\n\"); main.send(:wanted)", ("Ruby reads nothing after it", "remove that line")),
     Case("DIR/etc/gitlab/gitlab.rb would not be valid Ruby", "put('/etc/gitlab/gitlab.rb', 'external_url ('); main.send(:wanted)", ("line 2", "mend the file")),
+    Case("gitlab-ctl reconfigure failed", "stub(Omnibus, :run) { |_, seconds| $run.call(%w[sleep 9], seconds) }; Omnibus.reconfigure($order)", ("no end after 60 s (is another reconfigure running",)),
+    Case("a file could not be written", "stub(Omnibus, :run) { |*_| [true, ''] }; " + CHANGE, ("chosen",), f"{BACK} back, and a reconfigure with them succeeded"),
+    Case("gitlab-ctl reconfigure failed", CHANGE, ("not permitted",), f"{BACK} back in DIR/etc/gitlab/gitlab.rb, but a reconfigure with them failed as well (FATAL: reconfigure is not permitted); services run as the last successful reconfigure left them"),
+    Case("gitlab-ctl reconfigure failed", "stub(Omnibus, :put_back_registry_secrets) { |_| raise IOError, 'chosen' }; " + CHANGE, ("not permitted",), f"{BACK} being put back, and that came to no end (chosen); the next run goes on with it"),
 ]  # fmt: skip
 
 
@@ -168,7 +180,7 @@ class Node:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What each case is told with."""
     node = Node(tmp_path_factory.mktemp("node"))
-    yield {case.what: node.told(case.code) for case in CASES}
+    yield {case.code: node.told(case.code) for case in CASES}
     assert node.process.stdin and node.process.stdout
     node.process.stdin.close()
     node.process.stdout.close()
@@ -178,11 +190,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("case", CASES, ids=[case.what for case in CASES])
 def test_a_failure_says_what_why_in_which_state_and_what_to_do(told: dict[str, str], case: Case) -> None:
     """Of which node and site; without a secret."""
-    text = told[case.what]
+    text = told[case.code]
     lines = re.findall(r"^(?:tokyo-1 \(site tokyo\)|  cause|  state|  do): *(.*)$", text, re.MULTILINE)
     assert len(lines) == 4 and all(lines), text
     assert lines[0] == case.what
-    assert lines[2] == "nothing was changed on this node"
+    assert lines[2] == case.state
     for part in case.parts:
         assert part in text
     assert "s3cr3t-value" not in text
