@@ -63,9 +63,12 @@ def _registry_certificate(key: rsa.RSAPrivateKey) -> str:
 def write_files(host: Path, site: Site, node: Node, authority: Authority, secrets: Secrets | None) -> None:
     """/etc/gitlab: gitlab.rb, certificates of what this node serves, and the site's secrets if it has any."""
     gitlab = host / "etc/gitlab"
-    served = {"rails": site.gitlab_host, "registry": site.registry_host}
-    for name in (served[part] for part in node.runs if part in served):
-        issued = authority.issue([name])
+    served = {
+        "rails": (site.gitlab_host, site.own_gitlab_host),
+        "registry": (site.registry_host, site.own_registry_host),
+    }
+    for name, own in (served[part] for part in node.runs if part in served):
+        issued = authority.issue(list(dict.fromkeys((name, own))))
         write(gitlab / f"ssl/{name}.crt", issued.certificate)
         write(gitlab / f"ssl/{name}.key", issued.key, 0o600)
     write(gitlab / f"trusted-certs/{site.name if site.own_authority else 'lab'}-ca.crt", authority.pem)

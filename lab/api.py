@@ -179,8 +179,11 @@ class Lab:
         registry.delete_tag(self._registry(site), ref)
 
     def _registry(self, site: str) -> str:
-        """A site's registry, also one that was created on AWS; "host:port" is one itself."""
-        return site if "." in site else Site(site, "", ()).registry_host
+        """A site's own registry, also one that was created on AWS; "host:port" is one itself."""
+        if "." in site:
+            return site
+        known = (one for one in self.layout.sites if one.name == site)
+        return next(known, Site(site, "", ())).registry_internal_url.removeprefix("https://")
 
     # -- the program
 

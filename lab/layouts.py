@@ -65,6 +65,7 @@ LAYOUTS = {
     "external": Layout((LONDON_EXTERNAL, TOKYO), (LONDON_IMAGES,)),
     # Companies have authorities of their own, and another site's servers do not know them.
     "private-ca": Layout((replace(LONDON, own_authority=True), replace(TOKYO, own_authority=True))),
+    "unified": Layout((replace(LONDON, unified=True), replace(TOKYO, unified=True))),
     "bastion": Layout((LONDON, TOKYO), (Node("bastion", "10.99.1.10", runs=()),), ("tokyo",)),
     # Nothing but an AWS account: for stacks that create everything.
     "aws": Layout((), ()),

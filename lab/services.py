@@ -95,8 +95,9 @@ def http_status(url: str, address: str | None = None) -> int:
 def start_dns(layout: Layout, log: Path) -> None:
     """Answer for the sites, every *.amazonaws.com and the hosts; any other name does not exist."""
     names = {"amazonaws.com": [SERVICES_ADDRESS], "letsencrypt.org": [SERVICES_ADDRESS]}
-    for site in layout.sites:
-        names |= {site.gitlab_host: site.gitlab_addresses, site.registry_host: site.registry_addresses}
+    # Of a name that all sites have, the workstation and those elsewhere know the first site's.
+    for site in reversed(layout.sites):
+        names |= site.names
     names |= {node.name: [node.address] for _, node in layout.nodes()}
     options = [f"--address=/{name}/{address}" for name, known in names.items() for address in known]
     options += ["--address=/#/"]

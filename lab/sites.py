@@ -57,15 +57,25 @@ class Site:
     for the site."""
     own_authority: bool = False
     """Its certificates are of a CA of its own, which its hosts trust through GitLab's trusted-certs only."""
+    unified: bool = False
+    """It has the URLs that all sites have, under which its hosts find it; its own names lead to it too."""
     registry_server: Node | None = None
     """The server without GitLab that has the site's registry; it is one of the layout's `servers` too."""
 
     @property
     def gitlab_host(self) -> str:
-        return f"gitlab.{self.name}.example.com"
+        return "gitlab.example.com" if self.unified else self.own_gitlab_host
 
     @property
     def registry_host(self) -> str:
+        return "registry.example.com" if self.unified else self.own_registry_host
+
+    @property
+    def own_gitlab_host(self) -> str:
+        return f"gitlab.{self.name}.example.com"
+
+    @property
+    def own_registry_host(self) -> str:
         return f"registry.{self.name}.example.com"
 
     @property
@@ -74,16 +84,37 @@ class Site:
 
     @property
     def registry_url(self) -> str:
-        return f"https://{self.registry_host}"
+        return f"https://{self.registry_host}{self._registry_port}"
+
+    @property
+    def internal_url(self) -> str:
+        """This site's GitLab and no other's, also where `external_url` is common to all sites."""
+        return f"https://{self.own_gitlab_host}"
+
+    @property
+    def registry_internal_url(self) -> str:
+        """The same of its registry."""
+        return f"https://{self.own_registry_host}{self._registry_port}"
+
+    @property
+    def _registry_port(self) -> str:
+        # A port of its own: nginx takes any name there, and on 443 any name is taken for GitLab's.
+        return ":5050" if self.unified else ""
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        """Each name of the site with the addresses that it has, as seen from the site itself."""
+        own = {self.own_gitlab_host: self.gitlab_addresses, self.own_registry_host: self.registry_addresses}
+        return own | {self.gitlab_host: self.gitlab_addresses, self.registry_host: self.registry_addresses}
 
     @property
     def gitlab_addresses(self) -> list[str]:
-        """What DNS answers for `gitlab_host`."""
+        """Where its GitLab answers."""
         return self._addresses("rails")
 
     @property
     def registry_addresses(self) -> list[str]:
-        """What DNS answers for `registry_host`."""
+        """Where its registry answers."""
         return [self.registry_server.address] if self.registry_server else self._addresses("registry")
 
     @property

@@ -119,7 +119,8 @@ def make(host: Path, site: Site | None, node: Node, authority: Authority, operat
     """Fill `host`, an empty directory, with what boot-host.sh mounts and what GitLab's package installs."""
     _system(host, node.name, authority)
     write(host / "etc/resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
-    write(host / "etc/hosts", f"127.0.0.1 localhost\n{node.address} {node.name}\n")
+    common = f"{node.address} {site.gitlab_host} {site.registry_host}\n" if site and site.unified else ""
+    write(host / "etc/hosts", f"127.0.0.1 localhost\n{node.address} {node.name}\n{common}")
     _ssh(host, node, operator_key)
     _setuid(host)
     if site is not None:
