@@ -14,7 +14,14 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.parametrize(
-    ("layout", "script"), [("two-nodes", "two_nodes"), ("bastion", "bastion"), ("three-sites", "three_sites")]
+    ("layout", "script"),
+    [
+        ("two-nodes", "two_nodes"),
+        ("bastion", "bastion"),
+        ("three-sites", "three_sites"),
+        ("private-ca", "private_ca"),
+        ("unified", "unified"),
+    ],
 )
 def test_other_layouts(layout: str, script: str, lab: Lab) -> None:
     """What the script says in its docstrings; the lab ends with its status."""

@@ -395,6 +395,7 @@ def test_a_refusal_is_final_unless_another_node_may_have_given_it(
         # A restart is waited for everywhere.
         (False, True, [0, 502, 404], True),
         (False, True, [0], False),
+        (True, True, [0], False),
     ],
 )
 def test_another_nodes_registry_is_waited_for_while_it_may_still_change(

@@ -174,13 +174,19 @@ class Proof
     began = Omnibus.now
     answer = Http.until(patience) do
       code, body = registry.tags(@token)
-      limit = !code.zero? && others && !@agreed ? patience : (code == 401 ? 3 : seconds)
-      final = [200, 404].include?(code) || Omnibus.now - began > limit
+      final = [200, 404].include?(code) || Omnibus.now - began > limit(code, body, seconds, others)
       tell_of_waiting(registry, code) if !final && Omnibus.now - began > 5
       { ok: final, code: code, body: body }
     end
     known = answer[:code] == 200 || (answer[:code] == 404 && answer[:body].include?('NAME_UNKNOWN'))
     [known ? answer[:code] : nil, "#{answer[:code].zero? ? '' : answer[:code]} #{answer[:body][0, 200]}".strip]
+  end
+
+  def limit(code, body, seconds, others)
+    return patience if !code.zero? && others && !@agreed
+
+    # Neither a refusal nor a certificate that is not trusted mends itself.
+    code == 401 || body.include?('certificate verify failed') ? 3 : seconds
   end
 
   def tell_of_waiting(registry, code)
