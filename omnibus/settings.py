@@ -110,7 +110,8 @@ def _elsewhere(site: Site) -> Iterator[Setting]:
     yield Setting("registry", ("enable",), False)
     yield Setting("gitlab_rails", ("registry_enabled",), True)
     yield Setting("gitlab_rails", ("registry_api_url",), site.own_registry_url)
-    yield Setting("gitlab_rails", ("registry_host",), url.hostname)
+    # As it is written, like omnibus beside a registry: all of a site's nodes name images alike.
+    yield Setting("gitlab_rails", ("registry_host",), url.netloc.partition(":")[0])
     if url.port not in (None, 80, 443):
         yield Setting("gitlab_rails", ("registry_port",), url.port)
 

@@ -12,7 +12,7 @@ import pytest
 
 from omnibus import driver as drivers
 from omnibus import parts, settings, storage, versions
-from tests.configurations import HOST_KEY, SHARED, changed, deployment, per_site
+from tests.configurations import HOST_KEY, SHARED, changed, deployment, per_site, put
 
 pytestmark = pytest.mark.unit
 
@@ -112,6 +112,21 @@ def test_a_node_without_the_registry_is_told_where_it_is() -> None:
     assert shown["gitlab_rails['geo_registry_replication_enabled']"] == "true"
     assert "registry_external_url" not in shown
     assert not any("storage" in name or "notifications" in name for name in shown)
+
+
+def test_a_registrys_host_is_told_as_it_is_written() -> None:
+    """Beside a registry omnibus takes it as it is; else two nodes of a site would name one image differently."""
+    raw = changed(
+        SHARED, put("sites", "tokyo", "registry_url", to="https://Registry.Tokyo.example.com:5050/")
+    )
+    raw["sites"]["tokyo"]["nodes"]["tokyo-2"] = {
+        "host": "10.20.0.12",
+        "host_key": HOST_KEY,
+        "roles": ["rails"],
+    }
+    shown = settings.preview(deployment(raw), "tokyo", "tokyo-2")
+    assert shown["gitlab_rails['registry_host']"] == "'Registry.Tokyo.example.com'"
+    assert shown["gitlab_rails['registry_port']"] == "5050"
 
 
 @pytest.mark.parametrize(
