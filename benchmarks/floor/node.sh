@@ -37,6 +37,6 @@ gitlab-ctl reconfigure
 if [ "$(of gitlab-registry.crt)" != "$certificate" ] && [ "$(of config.yml)" = "$config" ]; then
     gitlab-ctl restart registry
 fi
-/opt/gitlab/embedded/bin/ruby - '@FACTS@' <<'END'
+/opt/gitlab/embedded/bin/ruby --disable-gems - '@FACTS@' <<'END'
 @PROVE@
 END
