@@ -50,8 +50,11 @@ def driver_name(d: Deployment, site: str, driver: Driver) -> str:
     if isinstance(driver, S3):
         return versions.S3_DRIVER.name(version)
     if isinstance(driver, Azure):
+        if d.sites[site].external_registry:
+            return versions.AZURE_DRIVER.before  # Distribution has no other
         # One name for all sites on one storage; only the newer driver knows roles and a service's URL.
-        kinds = {keys.credentials_type for site in d.sites if isinstance(keys := d.keys_of(site), AzureKeys)}
+        sites = [*d.sites] if d.shared else [site]
+        kinds = {keys.credentials_type for name in sites if isinstance(keys := d.keys_of(name), AzureKeys)}
         newer = driver.serviceurl is not None or kinds - {"shared_key"}
         return versions.AZURE_DRIVER.after if newer else versions.AZURE_DRIVER.name(version)
     return driver.driver

@@ -68,10 +68,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Case:
-    """A configuration, its driver's name in gitlab.rb, and the keys meant there at each site."""
+    """A configuration; each site's driver by its name in gitlab.rb, and the keys meant there."""
 
     raw: Raw
-    driver: str
+    driver: dict[str, str]
     meant: dict[str, Raw]
     secret: tuple[str, ...]
 
@@ -145,7 +145,7 @@ def cases(draw: st.DrawFn, only: str | None = None) -> Case:
     common = draw(_place(name, version))
     meant: dict[str, Raw] = {}
     secret: list[str] = []
-    identities = False
+    roles: set[str] = set()
     for site in ("london", "tokyo"):
         place = common | _own_place(name, site if mode == "per_site" else "all")
         if mode == "per_site":
@@ -160,12 +160,17 @@ def cases(draw: st.DrawFn, only: str | None = None) -> Case:
             raw["sites"][site]["s3_keys"] = keys
         elif keys:
             raw["sites"][site]["credentials"] = {name: keys}
-        identities |= keys.get("credentials_type") not in (None, "shared_key")
+        roles |= {site} if keys.get("credentials_type") not in (None, "shared_key") else set()
         meant[site] = _meant(name, version, place, keys)
         secret += [v for k, v in keys.items() if k in SECRET_KEYS]
     newest = newer(version, 19)
-    known_as = {"s3": "s3_v2" if newest else "s3", "azure": "azure_v2" if newest or identities else "azure"}
-    return Case(raw, known_as.get(name, name), meant, tuple(secret))
+    # A role anywhere on a storage decides for all registries on it.
+    azure = {site for site in meant if newest or site in roles or (mode == "shared" and roles)}
+    names = {
+        site: {"s3": "s3_v2" if newest else "s3", "azure": "azure_v2" if site in azure else "azure"}.get(name, name)
+        for site in meant
+    }  # fmt: skip
+    return Case(raw, names, meant, tuple(secret))
 
 
 SECRET_KEYS = ("secret_key", "session_token", "credentials", "accountkey", "secret", "password", "accesskeyid", "accesskeysecret")  # fmt: skip

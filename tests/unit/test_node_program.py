@@ -329,9 +329,9 @@ def test_the_node_finds_images_where_the_configuration_says(ruby: Program, case:
         assert driver
         order = {"storage": {**storage.identity(driver), "shown": storage.shown(driver)}}
         move = "->(o, c) { Storage.move(o, Storage.identity({ 'storage' => c })) }"
-        assert ruby.call(move, order, {case.driver: keys, "cache": {}}) is None
+        assert ruby.call(move, order, {case.driver[site]: keys, "cache": {}}) is None
         name = next(n for n in ("bucket", "container", "rootdirectory") if n in keys)
-        told = ruby.call(move, order, {case.driver: {**keys, name: "/elsewhere"}})
+        told = ruby.call(move, order, {case.driver[site]: {**keys, name: "/elsewhere"}})
         assert told == f"from {driver.driver} {told.split(' ')[2]} to {storage.shown(driver)}"
 
 

@@ -53,8 +53,8 @@ def test_ruby_has_exactly_the_storage_meant(ruby: Node, case: Case) -> None:
         only_read: dict[str, Any] = {
             "maintenance": {"readonly": {"enabled": True}, "uploadpurging": {"enabled": False}}
         }
-        only_read |= {"redirect": {"disable": True}} if case.driver == "swift" else {}
-        assert found == {case.driver: meant} | (only_read if d.read_only(site) else {})
+        only_read |= {"redirect": {"disable": True}} if case.driver[site] == "swift" else {}
+        assert found == {case.driver[site]: meant} | (only_read if d.read_only(site) else {})
         assert d.read_only(site) is (case.raw["storage"]["mode"] == "shared" and site == "tokyo")
         shown = text + json.dumps(node_settings.preview(d, site, f"{site}-1")) + repr(d)
         for word in (*case.secret, "PRIVATE KEY", "private-key-of"):
@@ -125,6 +125,16 @@ def _fields(driver: str) -> dict[str, Any]:
     keys: dict[str, type[Closed]] = {"s3": S3Options, "azure": AzureKeys}
     more = keys.get(driver)
     return dict(kinds[driver].model_fields) | (dict(more.model_fields) if more else {})
+
+
+def test_distribution_has_azures_older_driver_alone() -> None:
+    """Also where the other site, on the same storage, has a role and so the newer one."""
+    raw = azure()
+    raw["sites"]["london"]["nodes"]["london-1"]["roles"] = ["rails", "sidekiq"]
+    raw["sites"]["london"]["external_registry"] = {}
+    d = deployment(raw)
+    names = {site: next(iter(storage.registry_storage(d, site) or {})) for site in d.sites}
+    assert names == {"london": "azure", "tokyo": "azure_v2"}
 
 
 @pytest.mark.parametrize(
