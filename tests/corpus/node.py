@@ -1,0 +1,79 @@
+"""What omnibus does with a settings file, by real Ruby: names that it does not know are errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+EVALUATE = """
+class GitlabRb
+  TABLES = %w[registry gitlab_rails nginx registry_nginx letsencrypt].freeze
+  CALLS = %w[external_url registry_external_url roles].freeze
+  SECRETS = '/etc/gitlab/geo-registry/secrets.json'
+
+  # The node's files: there is one.
+  module File
+    class << self
+      attr_accessor :secrets
+
+      def read(path)
+        path == SECRETS ? secrets : raise("no such file: #{path}")
+      end
+    end
+  end
+
+  attr_reader :said
+
+  def initialize(theirs)
+    @said = { 'registry' => theirs }
+  end
+
+  TABLES.each { |name| define_method(name) { @said[name] ||= {} } }
+  CALLS.each { |name| define_method(name) { |value| @said[name] = value } }
+
+  def evaluate(text)
+    eval(text.dup.force_encoding('US-ASCII'), binding)
+    said
+  end
+end
+
+$stdout.sync = true
+while (line = $stdin.gets)
+  answers = JSON.parse(line).map do |text, secrets, theirs|
+    GitlabRb::File.secrets = JSON.generate(secrets)
+    GitlabRb.new(theirs).evaluate(text)
+  rescue ScriptError, StandardError => e
+    "#{e.class}: #{e.message}"
+  end
+  puts JSON.generate(answers)
+end
+"""
+
+
+class Omnibus:
+    """One Ruby for many settings files, under the locale that is hardest on them."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            ["ruby", "--disable-gems", "-rjson", "-e", EVALUATE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin"},
+        )
+
+    def settings(self, files: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> list[Any]:
+        """Of each file, its secrets and what gitlab.rb says before it: tables and calls, or the error."""
+        assert self._process.stdin and self._process.stdout and all(text.isascii() for text, *_ in files)
+        print(json.dumps(files), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, f"Ruby gave up on {files}"
+        found: list[Any] = json.loads(answer)
+        return found
+
+    def end(self) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(5)

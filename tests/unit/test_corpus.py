@@ -1,0 +1,140 @@
+"""A corpus of configurations: what is right is rendered as meant, what is wrong is told, nothing is a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from omnibus import settings as node_settings
+from tests.configurations import deployment
+from tests.corpus.meant import Meant, everything
+from tests.corpus.node import Omnibus
+from tests.corpus.secrets import MADE, secrets_of
+from tests.corpus.valid import configurations
+from tests.corpus.values import SECRET, Raw
+
+pytestmark = pytest.mark.unit
+
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
+"""HYPOTHESIS_PROFILE=deep looks at fifty times as many, and at others each time."""
+
+
+def examples(number: int) -> Callable[[Any], Any]:
+    """So many examples, the same each time."""
+    return settings(
+        max_examples=number * (50 if DEEP else 1),
+        derandomize=not DEEP,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@pytest.fixture(scope="module")
+def ruby() -> Iterator[Omnibus]:
+    omnibus = Omnibus()
+    yield omnibus
+    omnibus.end()
+
+
+# What an administrator's gitlab.rb may say of his registry before ours is read.
+THEIRS: list[Raw] = [
+    {},
+    {"storage": {"filesystem": {"rootdirectory": "/old"}}, "database": {"enabled": True}},
+    {
+        "issuer": "old",
+        "storage": {"s3": {"bucket": "old"}, "gcs": {"bucket": "old"}, "redirect": {"disable": False}, "cache": {"a": 1}},
+        "notifications": [{"name": "theirs", "url": "x"}, {"name": "geo_event", "headers": {"Authorization": ["old"]}}],
+        "http_secret": "old",
+        "token_realm": "old",
+    },
+]  # fmt: skip
+DRIVERS = {"s3", "s3_v2", "gcs", "azure", "azure_v2", "swift", "oss", "filesystem"}
+
+
+class Corpus:
+    """Every node of a configuration, as omnibus would have it."""
+
+    def __init__(self, ruby: Omnibus, raw: Raw, theirs: Raw) -> None:
+        self.raw, self.d = raw, deployment(raw)
+        self.nodes = [(site, node) for site, its in self.d.sites.items() for node in its.nodes]
+        self.text = {name: node_settings.text(self.d, *name) for name in self.nodes}
+        self.secrets = {name: self._secrets(*name) for name in self.nodes}
+        files = [(self.text[name], self.secrets[name], theirs) for name in self.nodes]
+        self.found: dict[tuple[str, str], Raw] = dict(zip(self.nodes, ruby.settings(files), strict=True))
+
+    def _secrets(self, site: str, node: str) -> Raw:
+        has = secrets_of(self.raw, site)
+        return {name: has[name] for name in node_settings.secret_names(self.d, site, node)}
+
+
+@examples(100)
+@given(raw=configurations(), theirs=st.sampled_from(THEIRS))
+def test_what_is_right_is_taken_and_rendered_as_meant(ruby: Omnibus, raw: Raw, theirs: Raw) -> None:
+    """Real Ruby has exactly the settings meant on each node, whatever gitlab.rb said before."""
+    corpus = Corpus(ruby, raw, theirs)
+    for (site, node), found in corpus.found.items():
+        meant = Meant(raw, site, node, corpus.secrets[site, node], theirs).settings()
+        assert found == meant
+
+
+@examples(100)
+@given(raw=configurations(), theirs=st.sampled_from(THEIRS))
+def test_sites_agree_where_they_must_and_nowhere_else(ruby: Omnibus, raw: Raw, theirs: Raw) -> None:
+    """Keys, tokens and secrets of the whole; notifications at the primary, replication and reading at the others."""
+    corpus = Corpus(ruby, raw, theirs)
+    http: dict[str, set[str]] = {}
+    for (site, node), found in corpus.found.items():
+        registry, rails = found["registry"], found["gitlab_rails"]
+        roles = {*corpus.d.sites[site].nodes[node].roles}
+        primary, application = site == raw["primary"], roles != {"registry"}
+        for key, name in (("internal_key", "registry_key"), ("internal_certificate", "registry_certificate")):
+            assert registry[key] == MADE[name]
+        token = MADE["notification_secret"]
+        assert (rails.get("registry_notification_secret") == token) is (primary and application)
+        replicated = {key for key in rails if key.startswith("geo_registry_replication_")}
+        assert len(replicated) == (2 if application and not primary else 0)
+        assert primary or token not in everything(found)
+        if "registry" not in roles:
+            assert registry["enable"] is False and registry.get("storage") == theirs.get("storage")
+            continue
+        geo_events = [e["headers"] for e in registry["notifications"] if e["name"] == "geo_event"]
+        assert geo_events == ([{"Authorization": [token]}] if primary else [])
+        assert registry["database"]["enabled"] is ("metadata_database" in raw["sites"][site])
+        shared = raw["storage"]["mode"] == "shared"
+        if not shared and raw["sites"][site]["storage"] == "keep":
+            assert registry.get("storage") == theirs.get("storage")
+            continue
+        assert len(DRIVERS & registry["storage"].keys()) == 1
+        http.setdefault("all" if shared else site, set()).add(registry["http_secret"])
+        reads = registry["storage"].get("maintenance", {}).get("readonly") == {"enabled": True}
+        assert reads or primary or not shared
+        assert not (reads and primary)
+    assert all(len(secrets) == 1 for secrets in http.values())
+    assert len(set().union(*http.values())) == len(http)
+
+
+@examples(100)
+@given(raw=configurations())
+def test_no_secret_is_in_a_settings_file_or_shown(ruby: Omnibus, raw: Raw) -> None:
+    """And the secrets file holds those alone that the settings read."""
+    corpus = Corpus(ruby, raw, {})
+    shown = repr(corpus.d) + json.dumps(
+        [[corpus.text[name], node_settings.preview(corpus.d, *name)] for name in corpus.nodes]
+    )
+    keys = [
+        site["aws"]["tls"]["private_key"]
+        for site in raw["sites"].values()
+        if "private_key" in site.get("aws", {}).get("tls", {})
+    ]
+    for word in (SECRET, "PRIVATE KEY", *(key.splitlines()[1] for key in keys)):
+        assert word not in shown
+    for name, secrets in corpus.secrets.items():
+        read = everything(corpus.found[name])
+        assert all(value in read for value in everything(secrets))
