@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from omnibus import checks
 from omnibus.model import Deployment
-from omnibus.problems import Problem, from_validation, report
+from omnibus.problems import Problem, from_validation, place, report
 
 
 def load() -> Deployment:
@@ -92,8 +92,7 @@ def _contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem
     raw = copy.deepcopy(raw)
     for number, detail in enumerate(error.errors(include_url=False)):
         # What is wrong in a list spoils the whole list.
-        where = takewhile(lambda part: isinstance(part, str), detail["loc"])
-        *path, last = [part for part in where if part not in {"[key]", "S3", "Drivers", "literal['keep']"}]
+        *path, last = takewhile(lambda part: isinstance(part, str), place(detail))
         at: Any = raw
         for part in path:
             at = at.get(part) if isinstance(at, dict) else None

@@ -47,16 +47,16 @@ def from_validation(error: ValidationError, model: type[BaseModel] = Deployment)
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
-    where = [part for part in detail["loc"] if part != "[key]" and not _is_branch(part)]
+    where = place(detail)
     key = ".".join(str(part) for part in where)
-    doc, owner = _find(model, where)
+    doc, owner = _find(model, where, {*detail["loc"]} - {*where})
     consequence, example = (
         (doc.consequence, doc.example) if doc else ("the program would not know what is meant", "")
     )
     match detail["type"]:
         case "extra_forbidden":
             known = sorted(owner.model_fields) if owner else []
-            near = difflib.get_close_matches(str(where[-1]), known, 1)
+            near = difflib.get_close_matches(str(where[-1]).lower(), known, 1)
             return Problem(
                 key,
                 "unknown key",
@@ -93,18 +93,30 @@ def _shown(detail: ErrorDetails) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
-def _is_branch(part: int | str) -> bool:
-    """pydantic puts the name of a union's branch (`S3`, `Drivers`) into the location."""
-    return isinstance(part, str) and part.startswith(("S3", "Drivers", "literal["))
+def place(detail: ErrorDetails) -> list[int | str]:
+    """Where a refused value stands, in the user's keys alone.
+
+    pydantic adds `[key]` behind a key that is itself refused, and behind `sites.NAME.storage` the form that it
+    took the value for: only there, since a user may have written the same words elsewhere.
+    """
+    where = [*detail["loc"]]
+    if where[-1] == "[key]" and detail["type"] != "extra_forbidden":
+        del where[-1]
+    if where[:1] == ["sites"] and where[2:3] == ["storage"]:
+        del where[3:4]
+    return where
 
 
-def _find(model: type[BaseModel], where: Sequence[int | str]) -> tuple[Doc | None, type[BaseModel] | None]:
-    """The `Doc` at a location and the model that the last key stands in."""
+def _find(
+    model: type[BaseModel], where: Sequence[int | str], forms: set[int | str]
+) -> tuple[Doc | None, type[BaseModel] | None]:
+    """The `Doc` at a location and the model that the last key stands in, which of a union's is in `forms`."""
     doc: Doc | None = None
     at: Any = model
     owner: type[BaseModel] | None = None
     for part in where:
         models = list(_models(at))
+        models = [m for m in models if m.__name__ in forms] or models
         owner = next((m for m in models if part in m.model_fields), models[0] if models else None)
         if owner is not None and part in owner.model_fields:
             field = owner.model_fields[str(part)]

@@ -11,7 +11,7 @@ import config
 from config import parse
 from omnibus.model import Deployment
 from omnibus.problems import report
-from tests.configurations import CREATED, SHARED, certificate, changed, deployment, drop, put
+from tests.configurations import CREATED, SHARED, certificate, changed, deployment, drop, per_site, put
 from tests.wrong.configurations import AWS, KEYS, LONDON, TOKYO, TOKYO_HOSTS, TOKYO_NODE
 
 pytestmark = pytest.mark.unit
@@ -37,6 +37,13 @@ def test_what_is_wrong_in_a_list_hides_nothing_else() -> None:
     assert {"sites.tokyo.aws.admin_cidrs.0", "sites.tokyo.aws.cidr"} <= told
     told = {p.key for p in parse(changed(raw, drop(*AWS, "admin_cidrs")))[1]}
     assert "sites.tokyo.aws.admin_cidrs" in told
+
+
+def test_the_nearest_known_key_is_told_of_the_form_that_is_meant() -> None:
+    """A driver in capitals is meant as a driver; a bucket beside a driver is not told to be a bucket."""
+    near = {p.key: p.example for p in parse(changed(per_site(), put(*TOKYO, "storage", "S3", to={})))[1]}
+    assert near["sites.tokyo.storage.S3"] == "s3 (did you mean this?)"
+    assert near["sites.tokyo.storage.bucket"].startswith("known here: azure, ")
 
 
 def test_a_certificate_with_a_wildcard_fits() -> None:

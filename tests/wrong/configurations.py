@@ -25,6 +25,10 @@ SEVERAL = changed(
 
 WRONG: list[Wrong] = [
     wrong("a key with a typo names the nearest known one", SHARED, put("stroage", to={}), "stroage", "unknown key"),
+    wrong("a key that pydantic has for a form of storage", SHARED, put("S3", to={}), "S3", "unknown key"),
+    wrong("a driver in capitals", SHARED, put("storage", "S3", to={}), "storage.S3", "unknown key"),
+    wrong("a driver in capitals at a site", per_site(), put(*TOKYO, "storage", to={"S3": {}}), "sites.tokyo.storage.S3", "unknown key"),
+    wrong("a key that pydantic has for keys", SHARED, put("ssh", "[key]", to=1), "ssh.[key]", "unknown key"),
     wrong("an unknown key in a site", SHARED, put(*TOKYO, "regsitry_url", to="x"), "sites.tokyo.regsitry_url", "unknown key"),
     wrong("no host key", SHARED, drop(*TOKYO_NODE, "host_key"), "sites.tokyo.nodes.tokyo-1.host_key", "missing"),
     wrong("a host key that is none", SHARED, put(*TOKYO_NODE, "host_key", to="SHA256:abc"), "sites.tokyo.nodes.tokyo-1.host_key", "is not of the right form"),
