@@ -39,8 +39,6 @@ def from_validation(error: ValidationError, model: type[BaseModel] = Deployment)
     """pydantic's errors as problems, one for each place (a union reports each of its branches)."""
     found: dict[str, Problem] = {}
     for detail in error.errors(include_url=False):
-        if detail["type"] == "literal_error" and isinstance(detail["input"], dict):
-            continue  # `storage: {…}` is meant as a bucket; that it is not the word keep says nothing
         problem = _problem(detail, model)
         found.setdefault(problem.key, problem)
     return list(found.values())
@@ -78,7 +76,12 @@ def _secret(owner: type[BaseModel] | None, where: Sequence[int | str]) -> bool:
 def _complaint(kind: str, message: str) -> str:
     if kind in ("string_pattern_mismatch", "value_error"):
         return "is not of the right form"
+    if kind in _OF_MAPPINGS:
+        return "is refused: input should be a mapping"
     return f"is refused: {message[0].lower()}{message[1:]}"
+
+
+_OF_MAPPINGS = {"model_type", "model_attributes_type", "dict_type"}
 
 
 def _shown(detail: ErrorDetails) -> str:
@@ -89,6 +92,8 @@ def _shown(detail: ErrorDetails) -> str:
         return "[secret]"
     if isinstance(value, dict | list):  # may hold a secret further down
         return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, str) and detail["type"] in _OF_MAPPINGS:  # may be the secret that belongs into it
+        return "a text"
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "…"
 
@@ -96,8 +101,8 @@ def _shown(detail: ErrorDetails) -> str:
 def place(detail: ErrorDetails) -> list[int | str]:
     """Where a refused value stands, in the user's keys alone.
 
-    pydantic adds `[key]` behind a key that is itself refused, and behind `sites.NAME.storage` the form that it
-    took the value for: only there, since a user may have written the same words elsewhere.
+    pydantic adds `[key]` behind a key that is itself refused, and behind `sites.NAME.storage` the form that
+    it took the value for: only there, since a user may have written the same words elsewhere.
     """
     where = [*detail["loc"]]
     if where[-1] == "[key]" and detail["type"] != "extra_forbidden":
