@@ -273,7 +273,13 @@ class Deployment(Closed):
         Doc("sites are what this program configures", "{london: {…}, tokyo: {…}}"),
     ]
     """The sites, each named for its place: a promotion changes its role, not its name."""
-    storage: Storage
+    storage: Annotated[
+        Storage,
+        Doc(
+            "the registries would have no place for their images",
+            "{mode: shared, s3: {bucket: acme-gitlab-registry, region: eu-west-1}}",
+        ),
+    ]
     """Where the registries keep their images."""
     ssh: Annotated[Ssh, Doc("the nodes could not be reached", "{user: ubuntu}")] = Ssh()
     """How nodes are reached; what a site or a node says of itself goes before it, key by key."""
