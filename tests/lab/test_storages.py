@@ -119,7 +119,7 @@ def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool) -> str:
     }
     done = subprocess.run(
         ["ruby", "-rjson", "-e", PROVE, str(SCRIPTS)],
-        input=json.dumps({"site": site, "storage": access}), capture_output=True, text=True, check=True,
+        input=json.dumps({"site": site, "storage": access, "files": {}}), capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout
 
