@@ -1,0 +1,396 @@
+"""What the program does on the host of an external registry: all of it, or nothing; and back again."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from components.scripts.registry import asking, main, report
+from components.scripts.registry import files as registry_files
+from components.scripts.registry.report import Failure
+from tests.external_host import REALM, SECRET, Host, running
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Host, Any]]:
+    with running(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def host(served: tuple[Host, Any]) -> Host:
+    return served[0]
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that goes on only by waiting, and then at once; what was waited for."""
+    waited: list[float] = []
+    clock = SimpleNamespace(sleep=waited.append, monotonic=lambda: sum(waited))
+    monkeypatch.setattr(asking, "time", clock)
+    return waited
+
+
+def told(capsys: pytest.CaptureFixture[str], host: Host, **changes: Any) -> str:
+    """What the person sees of a run that fails."""
+    with pytest.raises((Failure, OSError)) as failed:
+        host.program(**changes).run("apply")
+    report.failure(host.order, Failure.of(failed.value))
+    return capsys.readouterr().err
+
+
+def test_a_registry_is_given_its_values_and_proven(host: Host) -> None:
+    """The file is edited, the certificate written, the registry restarted once; then it asks for GitLab's tokens."""
+    done = host.apply()
+    assert done["restarted"] is True
+    assert done["proof"] == {
+        "registry asks for GitLab's tokens": "401",
+        "notification endpoint accepts the secret": "yes",
+        "notification endpoint refuses a wrong one": "401",
+    }
+    assert list(host.says["auth"]) == ["token"]
+    assert [e["name"] for e in host.says["notifications"]["endpoints"]] == ["audit", "geo_event"]
+    assert b"  - name: audit  # do not take out\n" in host.config.read_bytes()
+    assert host.certificate.read_text() == "CERTIFICATE\n"
+    modes = {p: (host.dir / p).stat().st_mode & 0o777 for p in ("gitlab.crt", "ours", "ours/state.json")}
+    assert modes == {"gitlab.crt": 0o644, "ours": 0o700, "ours/state.json": 0o600}
+    assert [path.name for path in (host.dir / "ours").iterdir()] == ["state.json"]
+    assert (host.restarts, host.untidy()) == (1, [])
+
+
+def test_what_is_there_already_is_not_restarted_but_proven(host: Host) -> None:
+    """A second run; then one whose certificate alone is new, which the registry must read; then another stack's name."""
+    first = host.apply()
+    again = host.apply()
+    assert (again["restarted"], again["proof"], host.restarts) == (False, first["proof"], 1)
+    assert host.apply(certificate_text="ANOTHER\n")["restarted"] is True
+    assert (host.certificate.read_text(), host.restarts) == ("ANOTHER\n", 2)
+    assert host.apply(certificate_text="ANOTHER\n", resource="secondary/london-images")["restarted"] is False
+    assert host.undo(resource="primary/london-images") == {"node": "london-images", "undone": False}
+    assert host.undo(resource="secondary/london-images")["undone"] is True
+
+
+def test_everything_is_given_back_byte_for_byte(host: Host) -> None:
+    """The file with its mode behind its link, the certificate that was there, and nothing of ours."""
+    there = host.dir / "images/real.yml"
+    host.config.rename(there)
+    host.config.symlink_to(there)
+    there.chmod(0o640)
+    host.certificate.write_bytes(b"the administrator's \xff\n")
+    host.certificate.chmod(0o600)
+    host.apply()
+    assert host.config.is_symlink() and there.stat().st_mode & 0o777 == 0o640
+    assert there.read_bytes() != host.original
+    assert host.undo() == {"node": "london-images", "undone": True}
+    assert host.config.is_symlink() and there.read_bytes() == host.original
+    assert host.certificate.read_bytes() == b"the administrator's \xff\n"
+    assert host.certificate.stat().st_mode & 0o777 == 0o600
+    assert not (host.dir / "ours").exists()
+    assert (host.restarts, host.untidy()) == (2, [])
+    assert host.undo()["undone"] is False
+
+
+def test_what_was_edited_since_stays_when_ours_goes_or_changes(host: Host) -> None:
+    """A new log level and another endpoint; our own values are what they were before, or what is wanted now."""
+    host.apply()
+    text = host.config.read_text().replace("  - name: audit", "  - {name: mirror, url: x}\n  - name: audit")
+    host.config.write_text(text + "log: {level: debug}  # for a while\n")
+    assert host.apply()["restarted"] is False
+    assert host.config.read_text().endswith("log: {level: debug}  # for a while\n")
+    edits = [e for e in host.order["edits"] if {"name": "geo_event"} not in e["path"]]
+    absent = {"path": ["notifications", "endpoints", {"name": "geo_event"}], "absent": True}
+    host.apply(edits=[*edits, absent])
+    assert [e["name"] for e in host.says["notifications"]["endpoints"]] == ["mirror", "audit"]
+    host.config.write_text(host.config.read_text() + "# and this\n")
+    host.certificate.write_text("put there by hand\n")
+    host.undo()
+    assert host.says["auth"] == {"htpasswd": {"realm": "basic", "path": "/etc/htpasswd"}}
+    assert [e["name"] for e in host.says["notifications"]["endpoints"]] == ["mirror", "audit"]
+    assert host.config.read_text().endswith("log: {level: debug}  # for a while\n# and this\n")
+    assert host.certificate.read_text() == "put there by hand\n"
+
+
+def test_values_of_a_former_part_go_with_it(host: Host) -> None:
+    """From primary to secondary and back to keeping its storage: always from the file as it was."""
+    s3 = [{"path": ["storage"], "only": ["s3"]}, {"path": ["storage", "s3"], "value": {"bucket": "acme"}}]
+    place = {"driver": "s3", "place": [None, "acme", ""], "shown": "s3://acme"}
+    host.apply(edits=[*host.order["edits"], *s3], storage=place)
+    assert host.says["storage"] == {"s3": {"bucket": "acme"}}
+    host.apply(data_moved=True)
+    assert b"  # a disk of its own\n" in host.config.read_bytes()
+    host.apply(edits=host.order["edits"][:-1])
+    assert [e["name"] for e in host.says["notifications"]["endpoints"]] == ["audit"]
+    host.undo()
+    assert host.config.read_bytes() == host.original
+
+
+def test_a_host_with_other_paths_gives_the_former_files_back(host: Host) -> None:
+    """Another config.yml is the registry's now: one file is edited, and it is that."""
+    host.apply()
+    other, certificate = host.dir / "images/config.yml", host.dir / "images/gitlab.crt"
+    other.write_bytes(host.original)
+    paths = {"config": str(other), "certificate": str(certificate)}
+    host.apply(**paths, challenge={}, events=None)
+    assert host.config.read_bytes() == host.original
+    assert not host.certificate.exists()
+    assert REALM in other.read_text() and certificate.exists()
+    host.undo(**paths)
+    assert other.read_bytes() == host.original and not certificate.exists()
+
+
+def test_a_restart_that_fails_leaves_the_former_files_at_work(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cause, state and remedy are told, no secret is; the next run, with the cause mended, goes through."""
+    host.config.write_text(host.config.read_text() + "redis: {password: password-of-the-database}\n")
+    before = host.config.read_bytes()
+    host.fails("geo_event")
+    said = told(capsys, host)
+    assert "london-images (site london): the restart failed" in said
+    assert f"cause: {host.order['restart']} ended with status 3\n         setting up; [secret]\n" in said
+    assert "         the registry panicked\n" in said
+    assert "state: the former files are back, and the registry answers with them" in said
+    assert f"do:    run `{host.order['restart']}` on this host" in said
+    assert (host.config.read_bytes(), host.restarts, host.untidy()) == (before, 2, [])
+    assert not (host.dir / "ours").exists() and not host.certificate.exists()
+    (host.dir / "fails").unlink()
+    assert host.apply()["restarted"] is True
+
+
+def test_a_command_that_never_works_is_told_as_well(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """The former files are back, which is said; the journal stays, so that the next run restarts."""
+    said = told(capsys, host, restart="/no/such/command --now")
+    assert "cause: /no/such/command --now: No such file or directory" in said
+    assert "state: the former files are back, but a restart with them failed as well" in said
+    assert host.config.read_bytes() == host.original
+    assert host.apply()["restarted"] is True
+    assert host.untidy() == []
+
+
+def test_a_registry_that_is_not_the_one_restarted_is_found_out(
+    host: Host, hurried: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes on asking for another realm: the former files come back."""
+    (host.dir / "restart").write_text("#!/bin/sh\n")
+    said = told(capsys, host)
+    assert "the proof failed: the registry does not ask for GitLab's tokens" in said
+    assert f"was answered 401 with realm x, not 401 with realm {REALM}" in said
+    assert "the former files are back" in said
+    assert 60 <= sum(hurried) < 70
+    assert host.config.read_bytes() == host.original
+
+
+def test_a_registry_that_does_not_answer_is_found_out(
+    host: Host, hurried: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither where it listens nor, as the site's only one, at the site's URL."""
+    text = host.config.read_text()
+    nowhere = text.replace(text.split("addr: ")[1].split("\n")[0], "127.0.0.1:1")
+    host.config.write_text(nowhere)
+    said = told(capsys, host, registry_url="http://127.0.0.1:1")
+    assert "the proof failed: the registry does not answer" in said
+    assert "GET http://127.0.0.1:1/v2/ was not answered (ConnectionRefusedError" in said
+    assert "the registry does not answer with them" in said
+    # In a container it has an address of its own, but the site's URL leads to it.
+    assert host.apply()["proof"]["registry asks for GitLab's tokens"] == "401"
+    said = told(capsys, host, alone=False)
+    assert "the registry does not answer" in said
+
+
+def test_gitlab_is_waited_for_while_it_may_still_be_given_the_secret(
+    served: tuple[Host, Any], hurried: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first time a refusal may be for a moment; once both have agreed it is final, and told at once."""
+    host, gitlab = served
+    gitlab.accepted = "former"
+    said = told(capsys, host, reconfigure_seconds=900)
+    assert "waiting for http://127.0.0.1" in said and "(answered 401), at most 300 s" in said
+    assert "the proof failed: GitLab does not accept the registry's notifications" in said
+    assert SECRET not in said
+    assert 300 <= sum(hurried) < 310
+    gitlab.accepted = SECRET
+    host.apply()
+    gitlab.accepted = "former"
+    hurried.clear()
+    assert "does not accept" in told(capsys, host, certificate_text="NEW\n")
+    assert sum(hurried) < 5
+    gitlab.accepted = "any"
+    assert "GitLab accepts notifications with any secret" in told(capsys, host, certificate_text="NEW\n")
+    gitlab.accepted = SECRET
+    assert host.apply(certificate_text="NEW\n")["restarted"] is True
+
+
+def test_a_secondarys_registry_is_not_to_notify_and_gitlab_is_not_asked(served: tuple[Host, Any]) -> None:
+    """Whatever GitLab would answer."""
+    host, gitlab = served
+    gitlab.accepted = "none"
+    assert list(host.apply(events=None)["proof"]) == ["registry asks for GitLab's tokens"]
+
+
+def cut_off(monkeypatch: pytest.MonkeyPatch, host: Host, command: str) -> None:
+    """End the program as a loss of power would, after all files are written."""
+    with monkeypatch.context() as cut:
+        cut.setattr(main, "restart", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            host.program().run(command)
+
+
+def test_a_run_that_was_cut_off_is_taken_back_by_the_next(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then it is done anew, with the restart that was owed; an undo finds the file as it was before."""
+    cut_off(monkeypatch, host, "apply")
+    assert host.config.read_bytes() != host.original
+    assert host.undo()["undone"] is True
+    assert "an earlier run was cut off" in capsys.readouterr().err
+    assert (host.config.read_bytes(), host.restarts, host.untidy()) == (host.original, 1, [])
+    assert not (host.dir / "ours").exists() and not host.certificate.exists()
+    cut_off(monkeypatch, host, "apply")
+    assert host.apply()["restarted"] is True
+    cut_off(monkeypatch, host, "undo")
+    assert host.undo()["undone"] is True
+    assert (host.config.read_bytes(), host.untidy()) == (host.original, [])
+
+
+def test_what_an_administrator_writes_after_a_cut_off_run_is_theirs(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we put in is still known, so that it can be taken out."""
+    cut_off(monkeypatch, host, "apply")
+    host.config.write_text(host.config.read_text() + "# mine\n")
+    assert host.apply()["restarted"] is True
+    host.undo()
+    assert host.says == {**host.says, "auth": {"htpasswd": {"realm": "basic", "path": "/etc/htpasswd"}}}
+    assert host.config.read_text().endswith("# mine\n")
+    assert host.untidy() == []
+
+
+def test_a_full_disk_leaves_everything_as_it_was(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever of the files it is that does not fit."""
+    real = os.fsync
+    for number in range(1, 5):
+        left = [number]
+
+        def full(handle: int, left: list[int] = left) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device", "/etc")
+            real(handle)
+
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", full)
+            disk.setattr(registry_files, "_sync", lambda _: None)
+            said = told(capsys, host)
+        assert "a file could not be written\n  cause: No space left on device (/etc)" in said
+        assert "state: nothing was changed on this host" in said
+        assert (host.config.read_bytes(), host.untidy()) == (host.original, [])
+        assert not (host.dir / "ours").exists() and not host.certificate.exists()
+    assert host.apply()["restarted"] is True
+
+
+def test_another_stacks_host_is_left_alone(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told which stack has it, and how to take it over."""
+    host.apply()
+    said = told(capsys, host, owner="acme/gitlab-geo-registry/dev")
+    assert "this host is managed by the stack acme/gitlab-geo-registry/prod" in said
+    assert "nothing was changed on this host" in said
+    assert host.undo(owner="acme/gitlab-geo-registry/dev")["undone"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"auth: {htpasswd: \xff}\n", "it is not UTF-8"),
+        (b"auth: {}\nauth: {}\n", "auth stands twice, the second time in line 2"),
+        (b"auth: &a {token: {}}\nhttp: {headers: *a}\n", "referred to from elsewhere"),
+        (b"a: b: c\n", "mapping values are not allowed here in line 1"),
+    ],
+)
+def test_a_file_that_cannot_be_edited_is_refused_and_the_way_out_told(
+    host: Host, capsys: pytest.CaptureFixture[str], text: bytes, why: str
+) -> None:
+    """Nothing is changed, and the lines can be had without us."""
+    host.config.write_bytes(text)
+    said = told(capsys, host)
+    assert f"{host.config} cannot be edited without changing more of it" in said and why in said
+    assert "they come as the output registry_config" in said
+    assert (host.config.read_bytes(), host.restarts, host.untidy()) == (text, 0, [])
+
+
+def test_a_file_that_is_not_there_is_named(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """And one whose directory for the certificate is not."""
+    missing = told(capsys, host, config=str(host.dir / "none.yml"))
+    assert f"there is no {host.dir}/none.yml" in missing
+    nowhere = told(capsys, host, certificate=str(host.dir / "none/gitlab.crt"))
+    assert "a file could not be written" in nowhere and "No such file or directory" in nowhere
+    assert host.config.read_bytes() == host.original
+
+
+S3 = {"driver": "s3", "place": [None, "acme", ""], "shown": "s3://acme"}
+MOVE = [{"path": ["storage"], "only": ["s3"]}, {"path": ["storage", "s3"], "value": {"bucket": "acme"}}]
+
+
+def test_a_registry_with_images_is_not_moved_to_another_storage(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless the configuration says that they were copied; an empty one is moved."""
+    order: dict[str, Any] = {"edits": [*host.order["edits"], *MOVE], "storage": S3}
+    repositories = host.dir / "images/docker/registry/v2/repositories/group"
+    repositories.mkdir(parents=True)
+    said = told(capsys, host, **order)
+    assert f"refused: its registry would move from filesystem {str(host.dir)[1:]}/images to s3://acme" in said
+    assert "the registry holds images, and after the change it would not find them" in said
+    assert "storage.data_moved true" in said and "nothing was changed" in said
+    repositories.rmdir()
+    assert host.apply(**order)["restarted"] is True
+    # And back: what is in a bucket cannot be seen without its key.
+    said = told(capsys, host)
+    assert "from s3 acme to what its configuration said before" in said
+    assert "whether the registry holds images cannot be seen here" in said
+    assert host.apply(data_moved=True)["restarted"] is True
+
+
+def test_a_destroy_says_where_images_stay(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """The registry is on its former storage afterwards."""
+    host.apply(edits=[*host.order["edits"], *MOVE], storage=S3)
+    host.undo()
+    assert (
+        "on its former storage again (filesystem); the images in s3://acme stay there"
+        in capsys.readouterr().err
+    )
+    assert host.config.read_bytes() == host.original
+
+
+def test_two_programs_on_one_host_wait_for_each_other(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For as long as a reconfigure may take; then the second gives up, having touched nothing."""
+    waited: list[float] = []
+    monkeypatch.setattr(main, "time", SimpleNamespace(sleep=waited.append, monotonic=lambda: sum(waited)))
+    with (host.dir / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said = told(capsys, host)
+    assert said.count("waiting for another run") == 1
+    assert "another run of this program is still at work" in said
+    assert 60 <= sum(waited) < 62
+    assert host.config.read_bytes() == host.original
+
+
+def test_the_state_can_be_read_by_nobody_else_and_holds_the_original(host: Host) -> None:
+    """From it an undo knows everything, also when the order of then is lost."""
+    host.apply()
+    state = json.loads((host.dir / "ours/state.json").read_text())
+    assert state["original"].encode() == host.original
+    assert state["owner"] == "acme/gitlab-geo-registry/prod"
