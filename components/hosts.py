@@ -13,7 +13,8 @@ from components.accounts import Account, Providers
 from components.created_site import CreatedSite
 from components.generated import GeneratedSshKey, public_key
 from components.network import SiteNetwork
-from omnibus.model import Deployment
+from omnibus.model import Deployment, Node
+from omnibus.registries import ExternalHost
 from omnibus.ssh import Ssh
 
 
@@ -31,7 +32,10 @@ class Reach:
 
 
 class Hosts(pulumi.ComponentResource):
-    """`of(node)`: how it is reached; `login_key`: the key made for the servers, where none was given."""
+    """`of(name)`: how a node, or a host of an external registry, is reached.
+
+    `login_key`: the key made for the servers, where none was given.
+    """
 
     def __init__(
         self,
@@ -55,12 +59,15 @@ class Hosts(pulumi.ComponentResource):
         return self._reach[node]
 
     def _given(self, deployment: Deployment, site: str) -> None:
-        for name, node in deployment.sites[site].nodes.items():
+        of = deployment.sites[site]
+        servers: dict[str, Node | ExternalHost] = {**of.nodes}
+        servers |= of.external_registry.hosts if of.external_registry else {}
+        for name, host in servers.items():
             ssh = deployment.ssh_of(site, name)
             unread = pulumi.runtime.is_dry_run() and _unreadable(ssh) is not None
             key = None if unread else private_key(ssh)
             secret = None if key is None else pulumi.Output.secret(key)
-            self._reach[name] = Reach(node.host or "", node.host_key or "", secret, unread=unread)
+            self._reach[name] = Reach(host.host or "", host.host_key or "", secret, unread=unread)
 
     def _create(self, deployment: Deployment, providers: Providers) -> None:
         account = Account(deployment, providers)

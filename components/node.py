@@ -62,30 +62,54 @@ class Node(pulumi.ComponentResource):
             # Another server at the same address has none of this yet.
             "server": reach.instance.id if reach.instance else None,
         }
-        command = remote.Command(
-            f"{name}-settings",
-            connection=connection(deployment, site, name, reach),
-            create=command_line(deployment, site, name, "apply"),
-            delete=command_line(deployment, site, name, "undo"),
+        command = session(
+            name,
+            deployment,
+            site,
+            reach=reach,
+            lines={verb: command_line(deployment, site, name, verb) for verb in ("apply", "undo")},
             stdin=stdin(order),
-            logging=remote.Logging.STDERR,
-            # sshd hands over no such variable, and the former result is of no use to the next run.
-            add_previous_output_in_env=False,
-            # Another address is another server: the former one is given back first.
-            triggers=[reach.host],
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                delete_before_replace=True,
-                depends_on=[*after, *reach.ready],
-                # With a server that goes all that is on it goes as well.
-                deleted_with=reach.instance,
-                ignore_changes=_unread(reach, deployment.ssh_of(site, name)),
-            ),
+            after=after,
+            parent=self,
         )
         self.result: pulumi.Output[dict[str, Any]] = command.stdout.apply(json.loads)
         self.proof = self.result["proof"]
         self.fingerprint = self.result["fingerprint"]
         self.register_outputs({"proof": self.proof})
+
+
+def session(
+    name: str,
+    deployment: Deployment,
+    site: str,
+    *,
+    reach: Reach,
+    lines: Mapping[str, str],
+    stdin: pulumi.Output[str],
+    after: Sequence[pulumi.Resource],
+    parent: pulumi.Resource,
+) -> remote.Command:
+    """The one SSH session in which a host is changed; `lines`: what is run there for `apply` and `undo`."""
+    return remote.Command(
+        f"{name}-settings",
+        connection=connection(deployment, site, name, reach),
+        create=lines["apply"],
+        delete=lines["undo"],
+        stdin=stdin,
+        logging=remote.Logging.STDERR,
+        # sshd hands over no such variable, and the former result is of no use to the next run.
+        add_previous_output_in_env=False,
+        # Another address is another server: the former one is given back first.
+        triggers=[reach.host],
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            delete_before_replace=True,
+            depends_on=[*after, *reach.ready],
+            # With a server that goes all that is on it goes as well.
+            deleted_with=reach.instance,
+            ignore_changes=_unread(reach, deployment.ssh_of(site, name)),
+        ),
+    )
 
 
 def _unread(reach: Reach, ssh: Ssh) -> list[str]:
@@ -165,9 +189,14 @@ def _storage(
 
 
 def command_line(deployment: Deployment, site: str, name: str, order: str) -> str:
-    """`… ruby - apply`, through sudo for a user that is not root. Program and secrets come over stdin."""
+    """`… ruby - apply`. Program and secrets come over stdin."""
+    return as_root(deployment, site, name, f"{RUBY} - {order}")
+
+
+def as_root(deployment: Deployment, site: str, name: str, command: str) -> str:
+    """Through sudo for a user that is not root."""
     user = deployment.ssh_of(site, name).user or "root"
-    return f"exec {'' if user == 'root' else 'sudo -n '}{RUBY} - {order}"
+    return f"exec {'' if user == 'root' else 'sudo -n '}{command}"
 
 
 def connection(deployment: Deployment, site: str, name: str, reach: Reach) -> remote.ConnectionArgs:
