@@ -122,7 +122,9 @@ def _spelling(value: Any) -> str:
         return type(value).__name__
     if not isinstance(value, dict):
         return "literal['keep']"
-    named = any(key in NAMES or (isinstance(v, dict) and key != "options") for key, v in value.items())
+    named = any(key in NAMES for key in value)
+    # A driver with a typo is a mapping too, and so is a key of a bucket with one.
+    named |= not value.keys() & S3.model_fields.keys() and any(isinstance(v, dict) for v in value.values())
     return "Drivers" if named else "S3"
 
 
@@ -236,6 +238,13 @@ class Site(Closed):
     def own_registry_url(self) -> str:
         """Its registry and no other site's, without a slash at its end."""
         return (self.registry_internal_url or self.registry_url).rstrip("/")
+
+    @property
+    def registry_kind(self) -> Literal["omnibus", "external", "by hand"]:
+        """Whose settings its registry has: omnibus', a file's that is edited here, or what a person puts in."""
+        if self.external_registry is None:
+            return "omnibus"
+        return "external" if self.external_registry.hosts else "by hand"
 
     @property
     def https(self) -> bool:
