@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
-from itertools import takewhile
 from typing import Any
 
 import pulumi
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from omnibus import checks
+from omnibus.mended import contradictions
 from omnibus.model import Deployment
-from omnibus.problems import Problem, from_validation, place, report
+from omnibus.problems import Problem, from_validation, report
 
 
 def load() -> Deployment:
@@ -65,46 +64,9 @@ def parse(raw: dict[str, Any]) -> tuple[Deployment | None, list[Problem]]:
     except ValidationError as error:
         shape = from_validation(error)
         told = {p.key for p in shape}
-        return None, shape + [p for p in _contradictions(raw, error) if p.key not in told]
+        return None, shape + [p for p in contradictions(raw, error) if p.key not in told]
     problems = checks.problems(deployment)
     return (None, problems) if problems else (deployment, [])
-
-
-# Stands for a value that is missing or wrong while the rest is looked at; one that could contradict the
-# rest is taken out instead.
-_STAND_INS: dict[str, str | list[str]] = {
-    "host_key": "ssh-ed25519 " + "A" * 68,
-    "gitlab_version": "18.5",
-    "region": "eu-west-1",
-    "mode": "shared",
-    "admin_cidrs": ["192.0.2.1/32"],
-    "host": "{}.invalid",
-    "external_url": "https://gitlab-{}.invalid",
-    "registry_url": "https://registry-{}.invalid",
-}
-
-
-def _contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem]:
-    """What else is wrong, so that nobody mends one thing only to be told the next.
-
-    Empty where the shape is too far off to tell.
-    """
-    raw = copy.deepcopy(raw)
-    for number, detail in enumerate(error.errors(include_url=False)):
-        # What is wrong in a list spoils the whole list.
-        *path, last = takewhile(lambda part: isinstance(part, str), place(detail))
-        at: Any = raw
-        for part in path:
-            at = at.get(part) if isinstance(at, dict) else None
-        if isinstance(at, dict):
-            at.pop(last, None)
-            if last in _STAND_INS:
-                known = _STAND_INS[str(last)]
-                at[last] = known.format(number) if isinstance(known, str) else known
-    try:
-        return checks.problems(Deployment.model_validate(raw))
-    except ValidationError:
-        return []
 
 
 def _raw(project: str) -> dict[str, Any]:

@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from omnibus import machine_checks, storage_checks, topology_checks, versions
 from omnibus.model import Deployment, Ssh
 from omnibus.problems import Problem
+from omnibus.together import groups, untouched
 
 
 def problems(d: Deployment) -> list[Problem]:
     """Every contradiction in a configuration whose single values are right."""
-    checks = (_version, _primary, _names, topology_checks.problems, _ssh)
-    return [p for check in (*checks, storage_checks.problems, machine_checks.problems) for p in check(d)]
+    checks = (_version, _names, topology_checks.problems, _ssh)
+    found = [p for check in (*checks, storage_checks.problems, machine_checks.problems) for p in check(d)]
+    wrong = [*_primary(d)]
+    # Where nobody is the primary, all sites would be told what secondaries may not.
+    return wrong + untouched(found, {*groups(["primary"])} if wrong else set())
 
 
 def _version(d: Deployment) -> Iterator[Problem]:

@@ -21,7 +21,7 @@ def access(d: Deployment) -> Iterator[Problem]:
         s3 = d.storage_of(name)
         if site.s3_keys:
             holders[site.s3_keys.access_key].append(name)
-            if s3 is None:
+            if s3 is None and _named(d, name):
                 yield Problem(
                     f"sites.{name}.s3_keys",
                     "given for a site whose storage is kept as it is"
@@ -54,13 +54,18 @@ def access(d: Deployment) -> Iterator[Problem]:
                 )
 
 
+def _named(d: Deployment, site: str) -> bool:
+    """Whether it is said where the site's images are; if not, that is told, and no more can be."""
+    return d.driver_of(site) is not None or (not d.shared and d.sites[site].storage == "keep")
+
+
 def credentials(d: Deployment) -> Iterator[Problem]:
     """The other drivers: exactly the credentials of the driver in use, whole; at a secondary its own."""
     for name, site in d.sites.items():
         driver, given = d.driver_of(name), site.credentials.given()
         key = f"sites.{name}.credentials"
         wanted = driver.driver if driver and driver.driver in Credentials.model_fields else None
-        for other in given.keys() - {wanted}:
+        for other in given.keys() - {wanted} if _named(d, name) else ():
             yield Problem(
                 f"{key}.{other}",
                 "given for a site whose storage is another",

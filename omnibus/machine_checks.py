@@ -179,7 +179,7 @@ def _places(d: Deployment) -> Iterator[Problem]:
                 "[80, 443]",
             )
     for name, site in d.sites.items() if d.created else ():
-        unknown = [n for n, node in site.nodes.items() if not firewall.is_v4(node.host)]
+        unknown = [n for n, node in site.nodes.items() if node.host and not firewall.is_v4(node.host)]
         if not site.aws and unknown and not site.peer_cidrs:
             yield Problem(
                 f"sites.{name}.peer_cidrs",

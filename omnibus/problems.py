@@ -46,7 +46,7 @@ def from_validation(error: ValidationError, model: type[BaseModel] = Deployment)
 
 def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
     where = place(detail)
-    key = ".".join(str(part) for part in where)
+    key = ".".join(str(part) for part in where) or "(top level)"
     doc, owner = _find(model, where, {*detail["loc"]} - {*where})
     consequence, example = (
         (doc.consequence, doc.example) if doc else ("the program would not know what is meant", "")
@@ -87,7 +87,7 @@ _OF_MAPPINGS = {"model_type", "model_attributes_type", "dict_type"}
 def _shown(detail: ErrorDetails) -> str:
     """The bad value, short; never one that may be secret."""
     value = detail["input"]
-    secret = any(word in str(detail["loc"][-1]) for word in ("private_key", "secret"))
+    secret = any(word in str(detail["loc"][-1:]) for word in ("private_key", "secret"))
     if secret or isinstance(value, SecretStr):
         return "[secret]"
     if isinstance(value, dict | list):  # may hold a secret further down
@@ -105,7 +105,7 @@ def place(detail: ErrorDetails) -> list[int | str]:
     it took the value for: only there, since a user may have written the same words elsewhere.
     """
     where = [*detail["loc"]]
-    if where[-1] == "[key]" and detail["type"] != "extra_forbidden":
+    if where[-1:] == ["[key]"] and detail["type"] != "extra_forbidden":
         del where[-1]
     if where[:1] == ["sites"] and where[2:3] == ["storage"]:
         del where[3:4]

@@ -13,6 +13,7 @@ from omnibus.model import Deployment
 from omnibus.problems import report
 from tests.configurations import CREATED, SHARED, certificate, changed, deployment, drop, per_site, put
 from tests.wrong.configurations import AWS, KEYS, LONDON, TOKYO, TOKYO_HOSTS, TOKYO_NODE
+from tests.wrong.storages import swift
 
 pytestmark = pytest.mark.unit
 
@@ -30,6 +31,26 @@ def test_all_problems_are_told_at_once() -> None:
     assert "nothing was touched" in text
 
 
+def test_nothing_is_told_of_a_value_that_nobody_wrote() -> None:
+    """What goes by a wrong value is left out: no version that stands for one with a typo, no site that is none."""
+    for change, key in (
+        (put("gitlab_version", to="16.x"), "gitlab_version"),
+        (put("storage", "mode", to="per-site"), "storage.mode"),
+        (put("primary", to="lodnon"), "primary"),
+        (put("storage", "swift", "authurl", to=""), "storage.swift.authurl"),
+        (drop("storage", "swift"), "storage.s3"),
+    ):
+        raw = changed(swift(), put(*LONDON, "credentials", "swift", "secretkey", to="x"))
+        assert [p.key for p in parse(changed(raw, change))[1]] == [key]
+    raw = changed(CREATED, put(*AWS, "tls", to=certificate(*TOKYO_HOSTS)))
+    assert [p.key for p in parse(changed(raw, drop(*TOKYO, "registry_url")))[1]] == [
+        "sites.tokyo.registry_url"
+    ]
+    raw = changed(SHARED, put("gitlab_version", to="x"))
+    told = {p.key for p in parse(changed(raw, drop(*TOKYO_NODE, "host_key")))[1]}
+    assert told == {"gitlab_version", "sites.tokyo.nodes.tokyo-1.host_key"}
+
+
 def test_what_is_wrong_in_a_list_hides_nothing_else() -> None:
     """An address that is no range, and ranges that overlap: both are told."""
     raw = changed(CREATED, put(*AWS, "admin_cidrs", to=["198.51.100.7"]))
@@ -41,9 +62,12 @@ def test_what_is_wrong_in_a_list_hides_nothing_else() -> None:
 
 def test_the_nearest_known_key_is_told_of_the_form_that_is_meant() -> None:
     """A driver in capitals is meant as a driver; a bucket beside a driver is not told to be a bucket."""
-    near = {p.key: p.example for p in parse(changed(per_site(), put(*TOKYO, "storage", "S3", to={})))[1]}
+    near = {p.key: p.example for p in parse(changed(per_site(), put(*TOKYO, "storage", to={"S3": {}})))[1]}
     assert near["sites.tokyo.storage.S3"] == "s3 (did you mean this?)"
+    near = {p.key: p.example for p in parse(changed(per_site(), put(*TOKYO, "storage", "gcs", to={})))[1]}
     assert near["sites.tokyo.storage.bucket"].startswith("known here: azure, ")
+    [problem] = parse(changed(per_site(), put(*TOKYO, "storage", "optoins", to={})))[1]
+    assert problem.example == "options (did you mean this?)"
 
 
 def test_a_certificate_with_a_wildcard_fits() -> None:
