@@ -144,11 +144,13 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
         # Others may answer for the site while this node is proven, and are changed at the same time.
         "siblings": any(other != name for other in deployment.sites[site].nodes_with("rails")),
         "registry_url": deployment.sites[site].own_registry_url,
+        "registry_kind": deployment.sites[site].registry_kind,
         "database": _database(deployment.sites[site]),
         "primary": {
             "site": deployment.primary,
             "external_url": primary.own_url,
             "registry_url": primary.own_registry_url,
+            "registry_kind": primary.registry_kind,
         },
         "reconfigure_seconds": deployment.reconfigure_seconds,
         "asked": deployment.proof,

@@ -70,8 +70,8 @@ class Proof
   # {check => answer}. Raises Failure at the first check that fails.
   def run
     check_rendered
-    own_registry
-    read_only if @order['read_only']
+    given = own_registry
+    read_only if given && @order['read_only']
     @order['kind'] == 'primary' ? notifications : primarys_registry
     @done
   end
@@ -99,23 +99,48 @@ class Proof
     passed('key, certificate and settings are in effect', 'yes')
   end
 
-  # Beside the registry: itself. Elsewhere: the site's registry, as this node's Rails asks it.
+  # Beside the registry: itself. Elsewhere: the site's registry, as this node's Rails asks it. Whether it has been given
+  # what makes it this site's.
   def own_registry
+    check = 'own registry accepts a token signed with the key'
+    return false unless given?(own, check, @order['registry_kind'])
+
     code, body = accepted(own, 60, others: !registry?)
     unless code
+      log = @order['registry_kind'] == 'omnibus' ? "run `gitlab-ctl tail registry` on the #{registry? ? '' : 'registry\'s '}node" : 'read its log on its host'
       failed("the registry of #{@order['site']} does not accept its own token", "#{own.url} answered #{body}",
-             "run `gitlab-ctl tail registry` on #{registry? ? 'the node' : 'the registry\'s node'}; its storage or its certificate keeps it from starting")
+             "#{log}; its storage or its certificate keeps it from starting")
     end
-    passed("own registry accepts a token signed with the key", 'yes')
+    passed(check, 'yes')
     forged(own, @order['site'])
+    true
+  end
+
+  # A registry that is not ours to touch is given its lines by hand, after this: until then that is recorded only.
+  def given?(registry, check, kind)
+    return true unless kind == 'by hand'
+
+    code, body = registry.tags(@token)
+    wrong, = registry.tags(forger)
+    return true if known?(code, body) && wrong == 401
+
+    says = code.zero? ? 'does not answer' : "answers #{code}#{", and #{wrong} to a forged one" if known?(code, body)}"
+    passed(check, "not yet: #{registry.url} #{says}; put in what the output registry_config says, then " \
+                  '`pulumi config set proof "$(date)"` and `pulumi up`')
+    false
+  end
+
+  def known?(code, body)
+    code == 200 || (code == 404 && body.include?('NAME_UNKNOWN'))
   end
 
   def own
     @own ||= registry? ? Registry.local : Registry.new(@order['registry_url'])
   end
 
+  # Of a registry by hand nobody else would ask.
   def notifications
-    return unless registry?
+    return unless registry? || (@order['registry_kind'] == 'by hand' && @order['roles'].include?('rails'))
 
     url = "#{@order['primary']['external_url']}/api/v4/container_registry_event/events"
     right = Http.until(patience) { events(url, @secrets['notification_secret']).then { |code, _| { ok: settled?(code), code: code } } }[:code]
@@ -156,9 +181,12 @@ class Proof
 
     site = @order['primary']['site']
     registry = Registry.new(@order['primary']['registry_url'])
+    check = "#{site}'s registry accepts a pull-only token signed here"
+    return unless given?(registry, check, @order['primary']['registry_kind'])
+
     code, body = accepted(registry, 30, others: true)
     refused(site, registry, body) unless code
-    passed("#{site}'s registry accepts a pull-only token signed here", 'yes')
+    passed(check, 'yes')
     forged(registry, site)
     status = answered { registry.push(@token, %w[pull]) }
     unless [401, 403].include?(status)
@@ -178,8 +206,7 @@ class Proof
       tell_of_waiting(registry, code) if !final && Omnibus.now - began > 5
       { ok: final, code: code, body: body }
     end
-    known = answer[:code] == 200 || (answer[:code] == 404 && answer[:body].include?('NAME_UNKNOWN'))
-    [known ? answer[:code] : nil, "#{answer[:code].zero? ? '' : answer[:code]} #{answer[:body][0, 200]}".strip]
+    [known?(answer[:code], answer[:body]) ? answer[:code] : nil, "#{answer[:code].zero? ? '' : answer[:code]} #{answer[:body][0, 200]}".strip]
   end
 
   def limit(code, body, seconds, others)
@@ -216,10 +243,13 @@ class Proof
            "open #{registry.url} from this node: name resolution, firewall, TLS certificate; then `pulumi up` again")
   end
 
+  def forger
+    @forger ||= ForgedToken.new(@secrets['registry_key'], @order['issuer'])
+  end
+
   # The counterpart of every yes: the right key's name with a signature that is none must be refused.
   def forged(registry, site)
-    @forged ||= ForgedToken.new(@secrets['registry_key'], @order['issuer'])
-    code = answered { registry.tags(@forged) }
+    code = answered { registry.tags(forger) }
     unless code == 401
       failed("#{site}'s registry accepts a forged token", "a token with a wrong signature was answered #{code}, not 401",
              "token authentication is off or bypassed at #{registry.url}: mend it on #{site}, then `pulumi up` again")
@@ -231,7 +261,7 @@ class Proof
     status = answered(405, others: !registry?) { own.push(@token, %w[pull push]) }
     unless status == 405
       failed('the registry of this secondary accepts pushes', "beginning an upload was answered #{status}, not 405",
-             'with shared storage it must be read-only: look for a later registry[\'storage\'] in gitlab.rb, then `pulumi up` again')
+             "with shared storage it must be read-only: look for #{@order['registry_kind'] == 'omnibus' ? "a later registry['storage'] in gitlab.rb" : 'REGISTRY_STORAGE_… in its environment'}, then `pulumi up` again")
     end
     passed('own registry refuses a push (read-only)', status)
   end
