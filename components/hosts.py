@@ -60,8 +60,7 @@ class Hosts(pulumi.ComponentResource):
 
     def _given(self, deployment: Deployment, site: str) -> None:
         of = deployment.sites[site]
-        servers: dict[str, Node | ExternalHost] = {**of.nodes}
-        servers |= of.external_registry.hosts if of.external_registry else {}
+        servers: dict[str, Node | ExternalHost] = {**of.nodes, **of.external_hosts}
         for name, host in servers.items():
             ssh = deployment.ssh_of(site, name)
             unread = pulumi.runtime.is_dry_run() and _unreadable(ssh) is not None

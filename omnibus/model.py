@@ -24,7 +24,7 @@ from omnibus.fields import (
     Url,
 )
 from omnibus.machines import Aws, NodeAws
-from omnibus.registries import ExternalRegistry, MetadataDatabase
+from omnibus.registries import ExternalHost, ExternalRegistry, MetadataDatabase
 from omnibus.ssh import Ssh
 
 __all__ = ["S3", "Deployment", "Node", "Site", "Ssh"]
@@ -241,10 +241,15 @@ class Site(Closed):
 
     @property
     def registry_kind(self) -> Literal["omnibus", "external", "by hand"]:
-        """Whose settings its registry has: omnibus', a file's that is edited here, or what a person puts in."""
+        """Whose settings its registry has: omnibus', its own file's, edited here, or a person's."""
         if self.external_registry is None:
             return "omnibus"
-        return "external" if self.external_registry.hosts else "by hand"
+        return "external" if self.external_hosts else "by hand"
+
+    @property
+    def external_hosts(self) -> dict[str, ExternalHost]:
+        """The hosts whose registry's settings are edited in its own file, by name."""
+        return self.external_registry.hosts if self.external_registry else {}
 
     @property
     def https(self) -> bool:
@@ -367,8 +372,7 @@ class Deployment(Closed):
         """Of a node, or of a host of the site's external registry."""
         own = self.sites[site]
         base = (own.ssh or Ssh()).over(self.ssh)
-        hosts = own.external_registry.hosts if own.external_registry else {}
-        found = ((own.nodes | hosts)[node].ssh or Ssh()).over(base)
+        found = ((own.nodes | own.external_hosts)[node].ssh or Ssh()).over(base)
         # GitLab's images are Ubuntu's, and nobody can have given root a key there.
         user = found.user or ("ubuntu" if own.aws else "root")
         return found.model_copy(update={"user": user})
