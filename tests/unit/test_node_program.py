@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -446,9 +447,14 @@ def test_a_forged_token_differs_from_the_right_one_in_its_signature_only(ruby: P
 
 
 def test_the_program_is_valid_ruby_without_warnings() -> None:
-    """As it is sent: all parts, in order, with the mark behind which the order is read."""
+    """As it is sent: all parts, in order, with the mark behind which the order is read. sshd hands over no locale."""
     checked = subprocess.run(
-        ["ruby", "-wc", "-"], input=program() + "{}", capture_output=True, text=True, check=False
+        ["ruby", "-wc", "-"],
+        input=program() + "{}",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
     )
     assert (checked.stdout.strip(), checked.stderr) == ("Syntax OK", "")
 

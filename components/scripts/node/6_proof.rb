@@ -261,7 +261,7 @@ class Proof
     status = answered(405, others: !registry?) { own.push(@token, %w[pull push]) }
     unless status == 405
       failed('the registry of this secondary accepts pushes', "beginning an upload was answered #{status}, not 405",
-             "with shared storage it must be read-only: look for #{@order['registry_kind'] == 'omnibus' ? "a later registry['storage'] in gitlab.rb" : 'REGISTRY_STORAGE_… in its environment'}, then `pulumi up` again")
+             "with shared storage it must be read-only: look for #{@order['registry_kind'] == 'omnibus' ? "a later registry['storage'] in gitlab.rb" : 'REGISTRY_STORAGE_MAINTENANCE_READONLY in its environment'}, then `pulumi up` again")
     end
     passed('own registry refuses a push (read-only)', status)
   end
