@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from omnibus.fields import Closed, Doc
+from omnibus.fields import PORT_NUMBER, Closed, Doc
 
 MIB = 1 << 20
 
@@ -20,7 +20,7 @@ Host = Annotated[
 ]
 HttpUrl = Annotated[
     str,
-    StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?$"),
+    StringConstraints(pattern=rf"^https?://[A-Za-z0-9.-]+(:{PORT_NUMBER})?(/[A-Za-z0-9._~/-]*)?$"),
     Doc(WRONG_PLACE, "https://keystone.example.com:5000/v3"),
 ]
 Root = Annotated[

@@ -81,9 +81,10 @@ Cidr = Annotated[
     StringConstraints(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"),
     Doc("AWS would refuse the range, or a whole network be let in instead of one address", "198.51.100.7/32"),
 ]
+PORT_NUMBER = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 HttpAddress = Annotated[
     str,
-    StringConstraints(pattern=r"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$"),
+    StringConstraints(pattern=rf"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):{PORT_NUMBER}$"),
     Doc("the registry would not listen there", "10.10.0.14:5000"),
 ]
 Path = Annotated[

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from omnibus.driver import NO_START, Chunk, Count, Driver, Flag, Root, server
-from omnibus.fields import BucketName, Closed, Doc, KmsKey, Region
+from omnibus.fields import PORT_NUMBER, BucketName, Closed, Doc, KmsKey, Region
 
 StorageClass = Literal[
     "NONE", "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA",
@@ -105,7 +105,7 @@ class S3(Driver):
     """The key that images are encrypted with; without it the bucket's own."""
     endpoint: Annotated[
         str | None,
-        StringConstraints(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$"),
+        StringConstraints(pattern=rf"^https?://[A-Za-z0-9.-]+(:{PORT_NUMBER})?/?$"),
         Doc("an S3 server other than AWS; needs s3_keys of each site", "https://minio.example.com"),
     ] = None
     options: Annotated[

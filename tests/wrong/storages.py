@@ -120,6 +120,8 @@ WRONG: list[Wrong] = [
     Wrong("two root prefixes", azure(legacyrootprefix=True, trimlegacyrootprefix=True), "storage.azure.legacyrootprefix", "is given beside trimlegacyrootprefix"),
     Wrong("swift where it is gone", swift("17.0"), "storage.swift", "is not known to GitLab 17.0"),
     Wrong("oss where it is gone", oss("18.5"), "storage.oss", "is not known to GitLab 18.5"),
+    Wrong("a port of Keystone that is none", swift(authurl="https://k.example.com:70000/v3"), "storage.swift.authurl", "is not of the right form"),
+    Wrong("a port of an S3 server that is none", own({"bucket": "abc", "region": "eu-west-1", "create": False, "endpoint": "https://minio:0"}), "sites.tokyo.storage.endpoint", "is not of the right form"),
     Wrong("an unknown key of swift", swift(user="x"), "storage.swift.user", "unknown key"),
     Wrong("an ACL where the bucket's owner owns all", s3(objectacl="private", objectownership=True), "sites.tokyo.storage.options.objectacl", "'private' for a bucket that is made here"),
     Wrong("an ACL for a bucket of ours", s3(objectacl="private"), "sites.tokyo.storage.options.objectacl", "'private' for a bucket that is made here"),

@@ -71,6 +71,7 @@ WRONG: list[Wrong] = [
     wrong("nobody signs tokens", SHARED, put(*TOKYO, "nodes", "tokyo-1", "roles", to=["registry"]), "sites.tokyo.nodes", "no node has the role rails"),
     wrong("an address for no registry", BY_ROLE, put(*LONDON, "nodes", "london-web-1", "registry_http_addr", to="0.0.0.0:5000"), "sites.london.nodes.london-web-1.registry_http_addr", "without the role registry"),
     wrong("an address without a port", BY_ROLE, put(*LONDON, "nodes", "london-registry", "registry_http_addr", to="10.10.0.14"), "sites.london.nodes.london-registry.registry_http_addr", "not of the right form"),
+    wrong("an address with a port that is none", BY_ROLE, put(*LONDON, "nodes", "london-registry", "registry_http_addr", to="0.0.0.0:65536"), "sites.london.nodes.london-registry.registry_http_addr", "not of the right form"),
     wrong("one GitLab for two sites", UNIFIED, put(*TOKYO, "internal_url", to="https://gitlab.london.example.com/"), "sites.tokyo.internal_url", "is the GitLab of london too"),
     wrong("one URL for two GitLabs", SHARED, put(*TOKYO, "external_url", to="https://gitlab.london.example.com"), "sites.tokyo.external_url", "is the GitLab of london too"),
     wrong("one registry for two sites", UNIFIED, put(*TOKYO, "registry_internal_url", to="https://registry.london.example.com:5050"), "sites.tokyo.registry_internal_url", "is the registry of london too"),
