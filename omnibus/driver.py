@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from omnibus.fields import PORT_NUMBER, Closed, Doc
+from omnibus.fields import LARGEST, PORT_NUMBER, Closed, Doc
 
 MIB = 1 << 20
 
@@ -28,7 +28,7 @@ Root = Annotated[
     StringConstraints(pattern=r"^/?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$"),
     Doc(WRONG_PLACE, "registry"),
 ]
-Count = Annotated[int, Field(ge=1), Doc(NO_START, "50")]
+Count = Annotated[int, Field(ge=1, le=LARGEST), Doc(NO_START, "50")]
 Chunk = Annotated[
     int,
     Field(ge=5 * MIB, le=5 << 30),

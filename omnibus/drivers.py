@@ -28,7 +28,7 @@ from omnibus.driver import (
     Text,
     server,
 )
-from omnibus.fields import BucketName, Closed, Doc
+from omnibus.fields import LARGEST, BucketName, Closed, Doc
 from omnibus.s3 import S3
 
 __all__ = ["NAMES", "S3", "Azure", "Driver", "Drivers", "Filesystem", "Gcs", "Oss", "Swift"]
@@ -50,7 +50,7 @@ class Gcs(Driver):
     chunksize: (
         Annotated[
             int,
-            Field(ge=256 << 10, multiple_of=256 << 10),
+            Field(ge=256 << 10, le=5 << 30, multiple_of=256 << 10),
             Doc("must be a multiple of 256 KiB, else the registry does not start", "5242880"),
         ]
         | None
@@ -138,7 +138,7 @@ class Swift(Driver):
     """The certificates of Keystone and Swift are not verified."""
     prefix: Root | None = None
     """The directory in the container; its root if left out."""
-    chunksize: Annotated[int, Field(ge=MIB), Doc("at least 1 MiB", "20971520")] | None = None
+    chunksize: Annotated[int, Field(ge=MIB, le=5 << 30), Doc("1 MiB to 5 GiB", "20971520")] | None = None
     """Bytes of each segment of an upload, at least 1 MiB."""
 
     def place(self) -> list[str | None]:
@@ -187,7 +187,8 @@ class Filesystem(Driver):
     ]
     """The whole path of the directory."""
     maxthreads: (
-        Annotated[int, Field(ge=25), Doc("the registry raises less to 25 without a word", "100")] | None
+        Annotated[int, Field(ge=25, le=LARGEST), Doc("the registry raises less to 25 without a word", "100")]
+        | None
     ) = None
     """How many operations on files run at once, at least 25."""
 

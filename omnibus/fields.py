@@ -43,6 +43,8 @@ HostKey = Annotated[
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA… (from /etc/ssh/ssh_host_ed25519_key.pub on the node)",
     ),
 ]
+# The engine keeps numbers as floating point: above 2**53 a number that is raised would be the same.
+LARGEST = (1 << 31) - 1
 Port = Annotated[int, Field(ge=1, le=65535), Doc("no such port", "22")]
 User = Annotated[
     str,

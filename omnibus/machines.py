@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints
 
-from omnibus.fields import Cidr, Closed, Doc, KmsKey, Port, Region
+from omnibus.fields import LARGEST, Cidr, Closed, Doc, KmsKey, Port, Region
 
 InstanceType = Annotated[
     str,
@@ -42,7 +42,7 @@ class NodeAws(Closed):
     """The image of this server; the site's if left out."""
     replace: Annotated[
         int,
-        Field(ge=0),
+        Field(ge=0, le=LARGEST),
         Doc("a whole number; raising it replaces the server by a new one, whose disk is empty", "1"),
     ] = 0
 

@@ -14,6 +14,7 @@ from omnibus import versions
 from omnibus.credentials import Credentials, Keys
 from omnibus.drivers import NAMES, S3, Driver, Drivers
 from omnibus.fields import (
+    LARGEST,
     Address,
     Cidr,
     Closed,
@@ -259,13 +260,14 @@ class Site(Closed):
         return {name: node for name, node in self.nodes.items() if node.has(role)}
 
 
+Counter = Annotated[int, Field(ge=0, le=LARGEST), Doc("a whole number; raising it makes a new secret", "1")]
+
+
 class Rotate(Closed):
     """Raise a number to have the secret made anew at the next `pulumi up`."""
 
-    notification_secret: Annotated[
-        int, Field(ge=0), Doc("a whole number; raising it makes a new secret", "1")
-    ] = 0
-    http_secret: Annotated[int, Field(ge=0), Doc("a whole number; raising it makes a new secret", "1")] = 0
+    notification_secret: Counter = 0
+    http_secret: Counter = 0
 
 
 class Deployment(Closed):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from omnibus.driver import NO_START, Chunk, Count, Driver, Flag, Root, server
-from omnibus.fields import PORT_NUMBER, BucketName, Closed, Doc, KmsKey, Region
+from omnibus.fields import LARGEST, PORT_NUMBER, BucketName, Closed, Doc, KmsKey, Region
 
 StorageClass = Literal[
     "NONE", "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA",
@@ -36,7 +36,7 @@ class S3Options(Closed):
     """Bytes from which on an object is copied in parts."""
     maxrequestspersecond: Count | None = None
     """How many requests a second may go to S3."""
-    maxretries: Annotated[int, Field(ge=0), Doc(NO_START, "5")] | None = None
+    maxretries: Annotated[int, Field(ge=0, le=LARGEST), Doc(NO_START, "5")] | None = None
     """How often a failed request is made again."""
     parallelwalk: Flag | None = None
     """Lists the bucket by several requests at once, so that garbage is collected in less time."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from omnibus import versions
-from omnibus.fields import Doc
+from omnibus.fields import LARGEST, Doc
 from reference.shape import REF, Shape, says, shapes
 
 INTRO = """\
@@ -148,6 +148,7 @@ def _mappings(shape: Shape) -> Iterator[tuple[str, str]]:
 
 def _range(shape: Shape) -> str:
     least, most, steps = (shape.get(key) for key in ("minimum", "maximum", "multipleOf"))
+    most = None if most == LARGEST else most  # what the engine can hold is nobody's limit
     found = f", {least}–{most}" if most is not None else f", {least} or more" if least is not None else ""
     return found + (f", a multiple of {steps}" if steps else "")
 

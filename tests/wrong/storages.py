@@ -84,6 +84,8 @@ RIGHT = [
 ]  # fmt: skip
 
 WRONG: list[Wrong] = [
+    Wrong("a number that the registry cannot hold", gcs(maxconcurrency=1 << 70), "storage.gcs.maxconcurrency", "is refused: input should be less than"),
+    Wrong("a segment that Swift refuses", swift(chunksize=1 << 40), "storage.swift.chunksize", "is refused: input should be less than"),
     Wrong("a driver that is none", at(gcs(), "storage", to={"mode": "shared", "gsc": {"bucket": "acme"}}), "storage.gsc", "unknown key"),
     Wrong("a key with a typo", gcs(rotdirectory="x"), "storage.gcs.rotdirectory", "unknown key"),
     Wrong("a number as text", gcs(chunksize="5242880"), "storage.gcs.chunksize", "is refused: input should be a valid integer"),
