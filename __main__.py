@@ -13,6 +13,7 @@ from components.next_steps import todo
 from components.registry_secrets import RegistrySecrets
 from components.registry_storage import RegistryStorage
 from components.site import PrimarySite, SecondarySite, Site
+from components.turns import sites_before
 
 deployment = config.load()
 
@@ -36,13 +37,11 @@ def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:
     return kind(name, deployment, hosts=hosts, secrets=given, checked=checked, after=[storage, *after])
 
 
-# Every secondary proves itself against the primary's registry. A primary that exists serves all along, so
-# all sites go at once; one that is made here must be there first.
-primary = site(PrimarySite, deployment.primary, [])
-first: list[pulumi.Resource] = [primary] if deployment.primary in deployment.created else []
-secondaries = [site(SecondarySite, name, first) for name in deployment.secondaries]
+# All sites at once, as far as they can prove themselves against the primary's registry.
+sites = {deployment.primary: site(PrimarySite, deployment.primary, [])}
+for name in deployment.secondaries:
+    sites[name] = site(SecondarySite, name, sites_before(deployment, sites))
 
-sites = {s.name: s for s in [primary, *secondaries]}
 if hosts.login_key is not None:
     pulumi.export("login_key", hosts.login_key)
 pulumi.export("sites", {name: s.overview for name, s in sites.items()})

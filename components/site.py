@@ -9,6 +9,7 @@ import pulumi
 
 from components.hosts import Hosts
 from components.node import Node
+from components.turns import nodes_before
 from omnibus.model import Deployment
 from omnibus.storage import shown as shown_storage
 
@@ -40,7 +41,7 @@ class Site(pulumi.ComponentResource):
         self.name = name
         here = pulumi.ResourceOptions(parent=self)
         nodes: dict[str, Node] = {}
-        for node in site.nodes:
+        for node, before in nodes_before(deployment, name).items():
             nodes[node] = Node(
                 node,
                 deployment,
@@ -48,7 +49,7 @@ class Site(pulumi.ComponentResource):
                 reach=hosts.of(node),
                 secrets=secrets,
                 checked=checked,
-                after=after,
+                after=[*after, *(nodes[other] for other in before)],
                 opts=here,
             )
         self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi.runtime import mocks, rpc, set_all_config
+from pulumi.runtime import mocks, rpc, set_all_config, settings
 from pulumi.runtime.proto import resource_pb2
 
 PROJECT, STACK = "gitlab-geo-registry", "dev"
@@ -101,11 +101,14 @@ class _Mocks(mocks.Mocks):
         raise AssertionError(f"the program calls {args.token}")
 
 
-def record(raw: dict[str, Any], *, preview: bool = False) -> dict[str, Registration]:
+def record(
+    raw: dict[str, Any], *, preview: bool = False, parallel: int | None = None
+) -> dict[str, Registration]:
     """Resource name → how the program declares it for a configuration (types are in the names' uniqueness)."""
     monitor = _Monitor(_Mocks())
     config = {f"{PROJECT}:{k}": v if isinstance(v, str) else json.dumps(v) for k, v in raw.items()}
     mocks.set_mocks(monitor.mocks, project=PROJECT, stack=STACK, preview=preview, monitor=monitor)
+    settings.SETTINGS.parallel = parallel
     set_all_config({**config, "aws:region": "eu-west-1"})
 
     def program() -> None:

@@ -14,13 +14,14 @@ import pytest
 from omnibus.problems import Problem
 from tests.components import recording
 from tests.components.recording import KEPT, record
-from tests.configurations import CREATED, SHARED, changed, per_site, put
+from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site, put
 from tests.told import ROOT, Told, places
 from tests.wrong.every import WRONG
 
 pytestmark = pytest.mark.components
 
 NO_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\ns3cr3t-value"
+SIDEKIQ = {"host": "10.20.0.12", "host_key": HOST_KEY, "roles": ["sidekiq"]}
 KEPT_BOTH = per_site()
 for _site in KEPT_BOTH["sites"].values():
     _site["storage"] = "keep"
@@ -32,8 +33,17 @@ TOLD: list[tuple[str, dict[str, Any], str]] = [
     ("a key that no server takes", changed(CREATED, put("ssh", to={"private_key": NO_KEY})), "[secret] is no key for a server to be created"),
     ("a key file that is not there", changed(SHARED, put("ssh", "private_key_file", to="/nowhere/key")), "/nowhere/key cannot be read (No such file or directory)"),
     ("a key file that is no text", changed(SHARED, put("ssh", "private_key_file", to="/usr/bin/env")), "/usr/bin/env cannot be read (it is no text)"),
+    ("one operation at a time", {**changed(SHARED, put("sites", "tokyo", "nodes", "tokyo-2", to=SIDEKIQ)), "parallel": 1}, "--parallel 1: GitLab's nodes and the registry's prove each other"),
     ("two kept storages that are one", KEPT_BOTH, "london and tokyo keep their images in one place"),
 ]  # fmt: skip
+
+
+def _told(raw: dict[str, Any]) -> str:
+    """What stops the program; `parallel` beside the configuration is how much the engine does at a time."""
+    given = {key: value for key, value in raw.items() if key != "parallel"}
+    with pytest.raises(pulumi.RunError) as told:
+        record(given, parallel=raw.get("parallel"))
+    return str(told.value)
 
 
 class _Answer(grpc.RpcError):
@@ -69,10 +79,9 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(("raw", "text"), [t[1:] for t in TOLD], ids=[t[0] for t in TOLD])
 def test_what_stops_the_program_says_what_to_do(cloud: None, raw: dict[str, Any], text: str) -> None:
     """Without a traceback, and without the secret that is wrong."""
-    with pytest.raises(pulumi.RunError) as told:
-        record(raw)
-    assert text in str(told.value)
-    assert "s3cr3t-value" not in str(told.value)
+    told = _told(raw)
+    assert text in told
+    assert "s3cr3t-value" not in told
 
 
 def test_every_message_in_the_source_is_in_the_table(cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,8 +89,7 @@ def test_every_message_in_the_source_is_in_the_table(cloud: None, monkeypatch: p
     sources = [ROOT / "config.py", ROOT / "__main__.py", *sorted(Path(ROOT / "components").glob("*.py"))]
     refusals, problems = Told(monkeypatch, pulumi.RunError), Told(monkeypatch, Problem)
     for _, raw, _ in TOLD:
-        with pytest.raises(pulumi.RunError):
-            record(raw)
+        _told(raw)
     known = places(sources, "RunError")
     assert len(known) > 4
     assert refusals.missing(known) == []

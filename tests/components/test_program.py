@@ -206,6 +206,23 @@ def test_the_nodes_of_a_site_go_side_by_side() -> None:
         assert f"{site}-1-settings" not in depends_on(recorded[f"{site}-2-settings"])
 
 
+def test_with_fewer_operations_than_nodes_each_waits_only_for_what_has_begun() -> None:
+    """A web node and a registry, which prove each other; then the site's others; then the next site."""
+    raw = changed(SHARED, lambda _: None)
+    places = {"web-1": ["rails"], "web-2": ["rails"], "images": ["registry"]}
+    raw["sites"]["london"]["nodes"] = {
+        name: {"host": f"10.10.0.{n}", "host_key": HOST_KEY, "roles": roles}
+        for n, (name, roles) in enumerate(places.items(), 11)
+    }
+    recorded = record(raw, parallel=2)
+    after = {name: depends_on(recorded[f"{name}-settings"]) for name in (*places, "tokyo-1")}
+    pair = {"web-1-settings", "images-settings"}
+    assert not (after["web-1"] | after["images"]) & {f"{name}-settings" for name in places}
+    assert pair <= after["web-2"]
+    assert {*pair, "web-2-settings"} <= after["tokyo-1"]
+    assert not depends_on(record(raw, parallel=4)["tokyo-1-settings"]) & pair
+
+
 def test_a_bucket_that_exists_is_used_and_left_alone() -> None:
     """`create: false`: users and rights, no bucket."""
     raw = changed(SHARED, lambda r: r["storage"]["s3"].update(create=False))

@@ -76,6 +76,20 @@ def issuer(lab: Lab, stack: Stack) -> None:
     assert {site: ask(site) for site in BUCKETS} == dict.fromkeys(BUCKETS, "taken")
 
 
+def few_at_a_time(lab: Lab, stack: Stack) -> None:
+    """Nodes that prove each other need two operations at once, and no more; with one it is refused beforehand."""
+    before = {host.name: host.reconfigures() for host in lab.hosts()}
+    stack.configure(lambda config: config.pop("issuer"))
+    one = lab.pulumi("up", "--yes", "--skip-preview", "--parallel", "1", stack=stack.name, check=False)
+    assert (
+        one.returncode != 0
+        and "--parallel 1: GitLab's nodes and the registry's prove each other" in one.stdout
+    )
+    assert {host.name: host.reconfigures() for host in lab.hosts()} == before
+    lab.pulumi("up", "--yes", "--skip-preview", "--parallel", "2", stack=stack.name)
+    assert {site: ask(site) for site in BUCKETS} == dict.fromkeys(BUCKETS, "taken")
+
+
 def one_dead(lab: Lab, stack: Stack) -> None:
     """A secondary that is down fails alone and is named; the others have what is new; mended, the next `up` ends it."""
     lab.host("sydney-1").stop()
@@ -106,6 +120,7 @@ def main() -> None:
     first(lab, stack)
     nothing_to_do(lab, stack)
     issuer(lab, stack)
+    few_at_a_time(lab, stack)
     one_dead(lab, stack)
     stack.destroy()
     assert {host.name: host.read(GITLAB_RB) for host in lab.hosts()} == before
