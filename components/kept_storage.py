@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
-from components import node
+from components import external_registry, node
 from components.hosts import Hosts
 from omnibus import storage
 from omnibus.drivers import Filesystem
@@ -40,9 +40,19 @@ def verified(
 
 def _read(
     deployment: Deployment, site: str, hosts: Hosts, opts: pulumi.ResourceOptions | None
-) -> pulumi.Output[dict[str, Any] | None]:
-    name = next(iter(deployment.sites[site].nodes_with("registry")))
+) -> pulumi.Input[dict[str, Any] | None]:
+    """Where a site's images are; None of a registry that is not to be touched."""
+    of = deployment.sites[site]
+    if of.registry_kind == "by hand":
+        return None
+    name = next(iter(of.external_hosts or of.nodes_with("registry")))
     reach = hosts.of(name)
+    if of.external_hosts:
+        line = external_registry.command_line(deployment, site, name, "inspect_storage")
+        stdin = external_registry.stdin(external_registry.inspection(deployment, site, name))
+    else:
+        line = node.command_line(deployment, site, name, "inspect_storage")
+        stdin = node.stdin(node.order_of(deployment, site, name))
     once = pulumi.ResourceOptions(
         depends_on=reach.ready,
         ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],
@@ -50,8 +60,8 @@ def _read(
     command = remote.Command(
         f"{site}-kept-storage",
         connection=node.connection(deployment, site, name, reach),
-        create=node.command_line(deployment, site, name, "inspect_storage"),
-        stdin=node.stdin(node.order_of(deployment, site, name)),
+        create=line,
+        stdin=stdin,
         logging=remote.Logging.STDERR,
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions.merge(opts, once),
