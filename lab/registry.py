@@ -6,9 +6,11 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from lab.host import RUN
@@ -61,11 +63,17 @@ class SkopeoError(RuntimeError):
     """skopeo refused or failed; the message is what it said."""
 
 
-def skopeo(*arguments: str, timeout: float = 60) -> str:
-    """Run skopeo and return its stdout; SkopeoError has its stderr."""
+def skopeo(*arguments: str, timeout: float = 60, env: Mapping[str, str] | None = None) -> str:
+    """Run skopeo, `env` over ours, and return its stdout; SkopeoError has its stderr."""
     command = ["skopeo", "--insecure-policy", f"--registries.d={RUN / 'registries.d'}", *arguments]
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **(env or {})},
     )
     if done.returncode:
         raise SkopeoError(f"skopeo {arguments[0]}: {done.stderr.strip()}")
