@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from omnibus import machine_checks, storage_checks, topology_checks, versions
+from omnibus import machine_checks, spelling, storage_checks, topology_checks, versions
 from omnibus.model import Deployment, Ssh
 from omnibus.problems import Problem
 from omnibus.together import groups, untouched
@@ -61,7 +61,7 @@ def _names(d: Deployment) -> Iterator[Problem]:
                     f"{site_name}-{len(servers) + 1}",
                 )
             seen.setdefault(name, f"sites.{site_name}")
-            place = (host or "", d.ssh_of(site_name, name).port or 22)
+            place = (spelling.host(host or ""), d.ssh_of(site_name, name).port or 22)
             if host and place in places:
                 yield Problem(
                     f"{key}.host",

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from omnibus import versions
+from omnibus import spelling, versions
 from omnibus.drivers import Filesystem
 from omnibus.model import Deployment
 from omnibus.problems import Problem
@@ -81,28 +81,29 @@ def _urls(d: Deployment) -> Iterator[Problem]:
 
 def _one_each(d: Deployment) -> Iterator[Problem]:
     """Sites may share the URLs that people use; each needs one of its own for the other sites."""
-    registries: dict[str, str] = {}
-    gitlabs: dict[str, str] = {}
+    registries: dict[tuple[str, int | None], str] = {}
+    gitlabs: dict[tuple[str, int | None], str] = {}
     for name, site in d.sites.items():
         url = site.own_registry_url
-        if url in registries:
+        registry, gitlab = spelling.server(url), spelling.server(site.own_url)
+        if registry in registries:
             key = "registry_internal_url" if site.registry_internal_url else "registry_url"
             yield Problem(
                 f"sites.{name}.{key}",
-                f"{url!r} is the registry of {registries[url]} too",
+                f"{url!r} is the registry of {registries[registry]} too",
                 "a secondary would replicate from itself and report success",
                 f"https://registry.{name}.example.com, or a registry_internal_url for each site",
             )
-        registries.setdefault(url, name)
-        if site.own_url in gitlabs:
+        registries.setdefault(registry, name)
+        if gitlab in gitlabs:
             key = "internal_url" if site.internal_url else "external_url"
             yield Problem(
                 f"sites.{name}.{key}",
-                f"{site.own_url!r} is the GitLab of {gitlabs[site.own_url]} too",
+                f"{site.own_url!r} is the GitLab of {gitlabs[gitlab]} too",
                 "the primary's notifications could come to a secondary, which refuses them",
                 f"https://gitlab.{name}.example.com, or an internal_url for each site",
             )
-        gitlabs.setdefault(site.own_url, name)
+        gitlabs.setdefault(gitlab, name)
 
 
 def _names_of_several(d: Deployment) -> Iterator[Problem]:
@@ -195,7 +196,7 @@ def _databases(d: Deployment) -> Iterator[Problem]:
                 "the database of a registry that is not omnibus' is set in its own config.yml",
                 "remove it",
             )
-        place = (database.host.lower(), database.port, database.name)
+        place = (spelling.host(database.host), database.port, database.name)
         if place in places:
             yield Problem(
                 f"{at}.name",

@@ -54,6 +54,7 @@ WRONG: list[Wrong] = [
     wrong("a version too old", SHARED, put("gitlab_version", to="15.11"), "gitlab_version", "'15.11' is older than 16.0"),
     wrong("a primary that is no site", SHARED, put("primary", to="paris"), "primary", "'paris' is no site of this stack"),
     wrong("one node name in two sites", SHARED, put(*TOKYO, "nodes", to={"london-1": {"host": "10.20.0.12", "host_key": HOST_KEY}}), "sites.tokyo.nodes.london-1", "a node named 'london-1' stands in sites.london too"),
+    wrong("one IPv6 address for two nodes, written twice", changed(SHARED, put("sites", "london", "nodes", "london-1", "host", to="fd00::1")), put(*TOKYO_NODE, "host", to="FD00:0::1"), "sites.tokyo.nodes.tokyo-1.host", "'FD00:0::1' port 22 is london-1 already"),
     wrong("one address for two nodes", SHARED, put(*TOKYO_NODE, "host", to="10.10.0.11"), "sites.tokyo.nodes.tokyo-1.host", "'10.10.0.11' port 22 is london-1 already"),
     wrong("a site without a registry", SHARED, put(*TOKYO_NODE, "roles", to=["rails"]), "sites.tokyo.nodes", "no node has the role registry"),
     wrong("a created registry without Rails", CREATED, put(*TOKYO_NODE, "roles", to=["registry"]), "sites.tokyo.nodes.tokyo-1.roles", "['registry'] puts the registry of a created site on a server without Rails"),
