@@ -203,6 +203,13 @@ def _exclusive(key: str, driver: Driver) -> Iterator[Problem]:
             "its owner owns all that is in it, and it refuses every ACL",
             "remove it, or create: false",
         )
+    if isinstance(driver, S3) and driver.create and driver.options.objectownership is False:
+        yield Problem(
+            f"{at}.objectownership",
+            "false for a bucket that is made here",
+            "the registry would send ACLs, and its owner owns all that is in it: it refuses every ACL",
+            "remove it, or create: false",
+        )
     if isinstance(driver, S3) and driver.kms_key_id and driver.options.encrypt is False:
         yield Problem(
             f"{at}.encrypt",
