@@ -15,7 +15,7 @@ def host(text: str) -> str:
 
 
 def server(url: str) -> tuple[str, int | None]:
-    """Where a URL leads: `https://A.example.com` and `https://a.example.com:443/` are one. A wrong port is None."""
+    """Where a URL leads: `https://A.example.com`, `https://a.example.com:443/` are one. A wrong port: None."""
     parts = urlsplit(url)
     try:
         port = parts.port
