@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from omnibus import versions
 from omnibus.credentials import AzureKeys, Credentials, GcsKeys, Keys, SwiftKeys
-from omnibus.drivers import Azure
+from omnibus.drivers import S3, Azure
 from omnibus.model import Deployment
 from omnibus.problems import Problem
 
@@ -38,7 +38,8 @@ def access(d: Deployment) -> Iterator[Problem]:
                 "{access_key: …, secret_key: …}",
             )
         if s3 and s3.endpoint and s3.create:
-            where = "storage.s3" if d.shared else f"sites.{name}.storage"
+            own = "" if isinstance(site.storage, S3) else ".s3"
+            where = "storage.s3" if d.shared else f"sites.{name}.storage{own}"
             yield Problem(
                 f"{where}.create", "true with an endpoint", "buckets are only made on AWS", "create: false"
             )

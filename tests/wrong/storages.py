@@ -127,6 +127,7 @@ WRONG: list[Wrong] = [
     Wrong("an unknown key of swift", swift(user="x"), "storage.swift.user", "unknown key"),
     Wrong("an ACL where the bucket's owner owns all", s3(objectacl="private", objectownership=True), "sites.tokyo.storage.options.objectacl", "'private' for a bucket that is made here"),
     Wrong("an ACL for a bucket of ours", s3(objectacl="private"), "sites.tokyo.storage.options.objectacl", "'private' for a bucket that is made here"),
+    Wrong("a bucket that would have to be made elsewhere", own({"s3": {"bucket": "abc", "region": "eu-west-1", "endpoint": "https://minio.example.com"}}), "sites.tokyo.storage.s3.create", "true with an endpoint"),
     Wrong("ACLs for a bucket of ours", s3(objectownership=False), "sites.tokyo.storage.options.objectownership", "false for a bucket that is made here"),
     Wrong("checksums before s3_v2", s3(checksum_disabled=True), "sites.tokyo.storage.options.checksum_disabled", "True is not known to GitLab 18.5"),
     Wrong("no checksums, and which", s3("19.0", checksum_disabled=True, checksum_algorithm="SHA256"), "sites.tokyo.storage.options.checksum_algorithm", "is given beside checksum_disabled"),
