@@ -18,6 +18,7 @@ def problems(d: Deployment) -> Iterator[Problem]:
     """Every contradiction in what is said of sites, nodes and registries."""
     yield from _roles(d)
     yield from _urls(d)
+    yield from _beside_gitlab(d)
     yield from _one_each(d)
     yield from _names_of_several(d)
     yield from _external(d)
@@ -77,6 +78,19 @@ def _urls(d: Deployment) -> Iterator[Problem]:
                     "omnibus would accept it and nothing would answer there",
                     f"https://registry.{name}.example.com",
                 )
+
+
+def _beside_gitlab(d: Deployment) -> Iterator[Problem]:
+    """On nodes of its own a registry may have GitLab's name: what is before them tells requests apart."""
+    for name, site in d.sites.items():
+        one = spelling.server(site.registry_url) == spelling.server(site.external_url)
+        if one and any(node.has("rails") and node.has("registry") for node in site.nodes.values()):
+            yield Problem(
+                f"sites.{name}.registry_url",
+                f"{site.registry_url!r} is the site's GitLab too",
+                "nginx on one node answers for one of them only",
+                f"https://registry.{name}.example.com, or external_url with a port of its own: :5050",
+            )
 
 
 def _one_each(d: Deployment) -> Iterator[Problem]:

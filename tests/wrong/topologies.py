@@ -72,6 +72,7 @@ WRONG: list[Wrong] = [
     wrong("an address for no registry", BY_ROLE, put(*LONDON, "nodes", "london-web-1", "registry_http_addr", to="0.0.0.0:5000"), "sites.london.nodes.london-web-1.registry_http_addr", "without the role registry"),
     wrong("an address without a port", BY_ROLE, put(*LONDON, "nodes", "london-registry", "registry_http_addr", to="10.10.0.14"), "sites.london.nodes.london-registry.registry_http_addr", "not of the right form"),
     wrong("an address with a port that is none", BY_ROLE, put(*LONDON, "nodes", "london-registry", "registry_http_addr", to="0.0.0.0:65536"), "sites.london.nodes.london-registry.registry_http_addr", "not of the right form"),
+    wrong("a registry where GitLab is", SHARED, put(*TOKYO, "registry_url", to="https://gitlab.Tokyo.example.com:443"), "sites.tokyo.registry_url", "is the site's GitLab too"),
     wrong("one registry for two sites, by its port", SHARED, put(*TOKYO, "registry_url", to="https://Registry.london.example.com:443/"), "sites.tokyo.registry_url", "is the registry of london too"),
     wrong("one GitLab for two sites, in capitals", SHARED, put(*TOKYO, "internal_url", to="https://GITLAB.london.example.com"), "sites.tokyo.internal_url", "is the GitLab of london too"),
     wrong("one database server, written twice", changed(DATABASES, put(*LONDON, "metadata_database", "host", to="fd00::1")), put(*TOKYO, "metadata_database", "host", to="FD00:0::1"), "sites.tokyo.metadata_database.name", "is the database of london too"),
