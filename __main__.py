@@ -12,7 +12,7 @@ from components.kept_storage import verified
 from components.next_steps import todo
 from components.registry_secrets import RegistrySecrets
 from components.registry_storage import RegistryStorage
-from components.site import PrimarySite, SecondarySite, Site
+from components.site import PrimarySite, SecondarySite, Site, by_hand
 from components.turns import sites_before
 
 deployment = config.load()
@@ -42,8 +42,9 @@ sites = {deployment.primary: site(PrimarySite, deployment.primary, [])}
 for name in deployment.secondaries:
     sites[name] = site(SecondarySite, name, sites_before(deployment, sites))
 
-if hosts.login_key is not None:
-    pulumi.export("login_key", hosts.login_key)
+for name, output in {"login_key": hosts.login_key, "registry_config": by_hand(sites)}.items():
+    if output is not None:
+        pulumi.export(name, output)
 pulumi.export("sites", {name: s.overview for name, s in sites.items()})
 pulumi.export("next_steps", todo(deployment, hosts))
 pulumi.export("proof", {name: s.proof for name, s in sites.items()})

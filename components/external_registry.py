@@ -128,21 +128,17 @@ def _order(
     }
 
 
-def by_hand(
-    deployment: Deployment, secrets: Mapping[str, Mapping[str, pulumi.Input[Any]]]
-) -> pulumi.Output[dict[str, Any]]:
-    """site → the lines of its registry's `config.yml` and its `certificate`, for a person to put in."""
-    return pulumi.Output.secret({site: _lines(deployment, site, given) for site, given in secrets.items()})
-
-
-def _lines(
+def lines(
     deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[Any]]
 ) -> pulumi.Output[dict[str, str]]:
+    """The lines of the registry's `config.yml` and its `certificate`, for a person to put in; secret."""
     names = external.secret_names(external.edits(deployment, site, external.CERTIFICATE))
     found = pulumi.Output.all(**{name: secrets[name] for name in {*names, "registry_certificate"}})
-    return found.apply(
-        lambda values: {
-            "config.yml": external.snippet(deployment, site, values),
-            "certificate": values["registry_certificate"],
-        }
+    return pulumi.Output.secret(
+        found.apply(
+            lambda values: {
+                "config.yml": external.snippet(deployment, site, values),
+                "certificate": values["registry_certificate"],
+            }
+        )
     )

@@ -1,4 +1,4 @@
-"""A whole GitLab: its nodes, in the part that it plays."""
+"""A whole GitLab: its nodes and its registry's hosts, in the part that it plays."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pulumi
 
+from components.external_registry import ExternalRegistryHost, lines
 from components.hosts import Hosts
 from components.node import Node
 from components.turns import nodes_before
@@ -15,7 +16,10 @@ from omnibus.storage import shown as shown_storage
 
 
 class Site(pulumi.ComponentResource):
-    """`proof`: node → its checks; `overview`: what a person asks about the site. Nodes go in parallel."""
+    """`proof`: node → its checks; `overview`: what a person asks about the site. Nodes go in parallel.
+
+    `lines`: what a person puts into the configuration of its registry, where nobody else does.
+    """
 
     kind: ClassVar[str]
 
@@ -40,9 +44,10 @@ class Site(pulumi.ComponentResource):
         super().__init__(self.kind, name, shown, pulumi.ResourceOptions.merge(opts, alias))
         self.name = name
         here = pulumi.ResourceOptions(parent=self)
-        nodes: dict[str, Node] = {}
+        nodes: dict[str, Node | ExternalRegistryHost] = {}
         for node, before in nodes_before(deployment, name).items():
-            nodes[node] = Node(
+            kind = Node if node in site.nodes else ExternalRegistryHost
+            nodes[node] = kind(
                 node,
                 deployment,
                 name,
@@ -56,13 +61,15 @@ class Site(pulumi.ComponentResource):
             **{n: node.proof for n, node in nodes.items()}
         )
         driver = deployment.driver_of(name)
+        self.lines = lines(deployment, name, secrets) if site.registry_kind == "by hand" else None
+        kept = "kept as it was, not looked at" if site.registry_kind == "by hand" else "kept as it was"
         self.overview: dict[str, Any] = {
             "role": "primary" if name == deployment.primary else "secondary",
             "registry": site.registry_url,
-            "storage": shown_storage(driver) if driver else "kept as it was",
+            "storage": shown_storage(driver) if driver else kept,
             "read_only": deployment.read_only(name),
-            "key_fingerprint": next(iter(nodes.values())).fingerprint,
-            "nodes": {n: hosts.of(n).host for n in site.nodes},
+            "key_fingerprint": next(n.fingerprint for n in nodes.values() if isinstance(n, Node)),
+            "nodes": {n: hosts.of(n).host for n in [*site.nodes, *site.external_hosts]},
         }
         self.register_outputs({"proof": self.proof})
 
@@ -77,3 +84,8 @@ class SecondarySite(Site):
     """Its GitLab copies the primary's images, or reads them where storage is shared."""
 
     kind = "gitlabgeo:index:SecondarySite"
+
+
+def by_hand(sites: Mapping[str, Site]) -> dict[str, pulumi.Output[dict[str, str]]] | None:
+    """site → the lines that a person puts in; None where there is no such site."""
+    return {name: site.lines for name, site in sites.items() if site.lines is not None} or None

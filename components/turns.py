@@ -24,11 +24,11 @@ def in_turn(deployment: Deployment) -> bool:
             "--parallel 1: GitLab's nodes and the registry's prove each other, both must be at work at once; "
             "nothing was touched. Leave --parallel out, or give at least 2."
         )
-    return at_once < sum(len(site.nodes) for site in deployment.sites.values())
+    return at_once < sum(len(site.nodes) + len(site.external_hosts) for site in deployment.sites.values())
 
 
 def _apart(site: Site) -> bool:
-    return any(not node.has("registry") for node in site.nodes.values())
+    return site.registry_kind != "by hand" and any(not node.has("registry") for node in site.nodes.values())
 
 
 def sites_before(deployment: Deployment, done: Mapping[str, pulumi.Resource]) -> list[pulumi.Resource]:
@@ -43,12 +43,13 @@ def sites_before(deployment: Deployment, done: Mapping[str, pulumi.Resource]) ->
 
 
 def nodes_before(deployment: Deployment, site: str) -> dict[str, list[str]]:
-    """node → the site's nodes it comes after, in the order of their declaration.
+    """node, or host of an external registry → those of the site it comes after, in their declaration's order.
 
     In turn: one web node with one registry, which prove each other, then the others.
     """
     its = deployment.sites[site]
-    pair = list(dict.fromkeys([next(iter(its.nodes_with("rails"))), *its.nodes_with("registry")]))[:2]
-    others = [name for name in its.nodes if name not in pair]
+    registries = [*its.nodes_with("registry"), *its.external_hosts]
+    pair = list(dict.fromkeys([next(iter(its.nodes_with("rails"))), *registries]))[:2]
+    others = [name for name in [*its.nodes, *its.external_hosts] if name not in pair]
     after = pair if in_turn(deployment) else []
     return {**{name: [] for name in pair}, **dict.fromkeys(others, after)}
