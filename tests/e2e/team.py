@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ PAGE = "state.md"
 ROOT = DOCS.parent
 BUCKET = "acme-pulumi-state"
 STACK = ".pulumi/stacks/gitlab-geo-registry/prod.json"
+LOGIN = "pulumi login 's3://STATE-BUCKET?region=REGION'"
+LIST_VERSIONS = """aws s3api list-object-versions --bucket STATE-BUCKET --prefix .pulumi/stacks/gitlab-geo-registry/prod.json --query "Versions[?ends_with(Key, '.json')].[LastModified, VersionId]" --output text"""
+RESTORE_VERSION = "aws s3api copy-object --bucket STATE-BUCKET --key .pulumi/stacks/gitlab-geo-registry/prod.json --copy-source 'STATE-BUCKET/.pulumi/stacks/gitlab-geo-registry/prod.json?versionId=VERSION-ID'"
+GITLAB_CTL = "/opt/gitlab/bin/gitlab-ctl"
 LOCKED = "the stack is currently locked by 1 lock(s)"
 
 
@@ -170,11 +175,27 @@ def locks(lab: Lab) -> int:
     return int(lab.s3().list_objects_v2(Bucket=BUCKET, Prefix=".pulumi/locks/")["KeyCount"])
 
 
-def slow(seconds: float, *hosts: Host) -> None:
-    """How long a reconfigure takes on these hosts."""
-    text = f'{{"reconfigure_seconds": {seconds}, "registry_key_bits": 2048}}'
+@contextmanager
+def held(lab: Lab, *hosts: Host) -> Iterator[None]:
+    """Reconfigures of these hosts begin, and get no further before this ends: `begun` waits for all of them."""
     for host in hosts:
-        host.write("/opt/gitlab/etc/lab.json", text.encode())
+        if not host.exists(f"{GITLAB_CTL}.real"):
+            host.write(f"{GITLAB_CTL}.real", host.read(GITLAB_CTL), mode=0o755)
+            wait = f'#!/bin/sh\nwhile [ -e /root/held ]; do sleep 0.1; done\nexec {GITLAB_CTL}.real "$@"\n'
+            host.write(GITLAB_CTL, wait.encode(), mode=0o755)
+        host.write("/root/held", b"")
+    try:
+        yield
+    finally:
+        for host in hosts:
+            host.run("rm -f /root/held")
+    lab.wait(lambda: not any(applying(host) for host in hosts), 60, "the nodes' own end")
+
+
+def begun(lab: Lab, *hosts: Host) -> None:
+    """Wait until each of them has begun to reconfigure."""
+    for host in hosts:
+        lab.wait(lambda host=host: reconfiguring(host), 120, f"{host.name}'s reconfigure")  # type: ignore[misc]
 
 
 def reconfiguring(host: Host) -> bool:

@@ -12,10 +12,20 @@ from lab.api import Lab
 from lab.host import Host
 from lab.services import AWS_ENDPOINT
 from tests.docs import filled
-from tests.e2e.team import BUCKET, ROOT, STACK, Colleague, checkpoint, locks, make_bucket
+from tests.e2e.team import (
+    BUCKET,
+    LIST_VERSIONS,
+    LOGIN,
+    RESTORE_VERSION,
+    ROOT,
+    STACK,
+    Colleague,
+    checkpoint,
+    locks,
+    make_bucket,
+)
 
 pytestmark = pytest.mark.e2e
-LOGIN = "pulumi login 's3://STATE-BUCKET?region=REGION'"
 TO_KMS = "pulumi stack change-secrets-provider 'awskms://alias/pulumi-state?region=REGION'"
 HISTORY = ".pulumi/history/"
 
@@ -162,9 +172,7 @@ def test_the_rights_of_the_page_are_enough(anna: Colleague, fresh: Lab) -> None:
         his.client("s3", endpoint_url=AWS_ENDPOINT).delete_object(
             Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"]
         )
-    assert "AccessDenied" in carl.is_refused(
-        "aws s3api list-object-versions --bucket STATE-BUCKET --prefix .pulumi/stacks/gitlab-geo-registry/prod.json --query 'Versions[].[LastModified, Key, VersionId]' --output text"
-    )
+    assert "AccessDenied" in carl.is_refused(LIST_VERSIONS)
 
 
 def test_the_preview_role_can_look_and_not_apply(anna: Colleague, fresh: Lab) -> None:
@@ -219,15 +227,9 @@ def test_who_restores_needs_the_versions(anna: Colleague, fresh: Lab) -> None:
     }
     document = json.dumps({"Version": "2012-10-17", "Statement": [versions]})
     fresh.iam().put_user_policy(UserName="gina", PolicyName="restore", PolicyDocument=document)
-    listed = gina.types(
-        "aws s3api list-object-versions --bucket STATE-BUCKET --prefix .pulumi/stacks/gitlab-geo-registry/prod.json --query 'Versions[].[LastModified, Key, VersionId]' --output text"
-    )
-    gina.values["VERSION-ID"] = next(
-        line.split("\t")[2] for line in listed.splitlines() if f"\t{STACK}\t" in line
-    )
-    gina.types(
-        "aws s3api copy-object --bucket STATE-BUCKET --key .pulumi/stacks/gitlab-geo-registry/prod.json --copy-source 'STATE-BUCKET/.pulumi/stacks/gitlab-geo-registry/prod.json?versionId=VERSION-ID'"
-    )
+    listed = gina.types(LIST_VERSIONS)
+    gina.values["VERSION-ID"] = listed.splitlines()[0].split("\t")[1]
+    gina.types(RESTORE_VERSION)
     unchanged(anna)
 
 
