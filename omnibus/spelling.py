@@ -15,7 +15,7 @@ def host(text: str) -> str:
 
 
 def server(url: str) -> tuple[str, int | None]:
-    """Where a URL leads: `https://A.example.com`, `https://a.example.com:443/` are one. A wrong port: None."""
+    """Where a URL leads: `http://A.example.com`, `http://a.example.com:80/` are one; a wrong port is None."""
     parts = urlsplit(url)
     try:
         port = parts.port

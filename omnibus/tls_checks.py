@@ -11,7 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from omnibus.machines import Tls
-from omnibus.model import Deployment
+from omnibus.model import Deployment, Site
 from omnibus.problems import Problem
 
 WORLD = "0.0.0.0/0"
@@ -33,13 +33,9 @@ def problems(d: Deployment) -> Iterator[Problem]:
             yield from _pair(
                 key, aws.tls, [site.external_url, site.registry_url, site.own_url, site.own_registry_url]
             )
-        if not site.https and site.registry_url.startswith("https:"):
-            yield Problem(
-                f"sites.{name}.registry_url",
-                f"{site.registry_url} has TLS and {site.external_url} has not",
-                "there would be no certificate for it",
-                "https for both",
-            )
+        yield from _one_scheme(name, site)
+        if site.https and not any(halves):
+            yield from _unseen(key, site)
         if not site.https and aws.tls != type(aws.tls)():
             yield Problem(
                 key, f"given, and {site.external_url} is not https", "nothing would use it", "remove it"
@@ -59,6 +55,33 @@ def problems(d: Deployment) -> Iterator[Problem]:
                 "the first reconfigure fails",
                 f"[{WORLD}], or tls.certificate and tls.private_key",
             )
+
+
+def _one_scheme(name: str, site: Site) -> Iterator[Problem]:
+    for key in ("registry_url", "internal_url", "registry_internal_url"):
+        url = getattr(site, key) or ""
+        if not site.https and url.startswith("https:"):
+            yield Problem(
+                f"sites.{name}.{key}",
+                f"{url} has TLS and {site.external_url} has not",
+                "there would be no certificate for it",
+                "https for both",
+            )
+
+
+def _unseen(key: str, site: Site) -> Iterator[Problem]:
+    """Let's Encrypt makes its certificate for the two names that people see (cookbook letsencrypt)."""
+    seen, own = (
+        {urlsplit(url).hostname for url in urls if url.startswith("https:")}
+        for urls in ((site.external_url, site.registry_url), (site.own_url, site.own_registry_url))
+    )
+    for host in sorted(filter(None, own - seen)):
+        yield Problem(
+            f"{key}.certificate",
+            f"missing, and Let's Encrypt makes none for {host}",
+            "the other sites would refuse this one, and no proof succeed",
+            "a certificate of your own for all of the site's names",
+        )
 
 
 def _pair(key: str, tls: Tls, urls: list[str]) -> Iterator[Problem]:
