@@ -56,7 +56,7 @@ class Keys(Closed):
 def _service_account(value: SecretStr) -> SecretStr:
     try:
         found = json.loads(value.get_secret_value())
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not {"type", "client_email", "private_key"} <= found.keys():
         raise ValueError("is no key file of a service account")

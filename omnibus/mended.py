@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
@@ -35,14 +34,13 @@ def contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem]
 
     Nothing is told of what goes together with a wrong value: it could be about the one that stands for it.
     """
-    raw = copy.deepcopy(raw)
     spoilt: set[Group] = set()
     for number, detail in enumerate(error.errors(include_url=False)):
         # What is wrong in a list spoils the whole list.
         path = [*takewhile(lambda part: isinstance(part, str), place(detail))]
         if not path:
             return []
-        _mend(raw, path, number)
+        raw = _mended(raw, path, number)
         if detail["type"] == "extra_forbidden":
             continue  # nothing went by it
         if keys(path)[-1] in _WHOLE:
@@ -54,13 +52,13 @@ def contradictions(raw: dict[str, Any], error: ValidationError) -> list[Problem]
         return []
 
 
-def _mend(raw: dict[str, Any], path: Sequence[int | str], number: int) -> None:
-    *above, last = path
-    at: Any = raw
-    for part in above:
-        at = at.get(part) if isinstance(at, dict) else None
-    if isinstance(at, dict):
-        at.pop(last, None)
-        if last in _STAND_INS:
-            known = _STAND_INS[str(last)]
-            at[last] = known.format(number) if isinstance(known, str) else known
+def _mended(value: Any, path: Sequence[int | str], number: int) -> Any:
+    """A copy along the path, so that nothing depends on how deep the rest is."""
+    if not isinstance(value, dict):
+        return value
+    key, *below = path
+    if below:
+        return value | {key: _mended(value[key], below, number)} if key in value else value
+    known = _STAND_INS.get(str(key))
+    stand_in = {key: known.format(number) if isinstance(known, str) else known} if known else {}
+    return {k: v for k, v in value.items() if k != key} | stand_in

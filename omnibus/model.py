@@ -275,7 +275,7 @@ class Deployment(Closed):
 
     gitlab_version: Annotated[
         str,
-        StringConstraints(pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?(-[a-z0-9.]+)?$"),
+        StringConstraints(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?(-[a-z0-9.]+)?$"),
         Doc(
             "settings that changed their names between versions would be written under the wrong one",
             '"18.5"',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,20 @@ def test_scalars_that_pulumi_hands_over_as_text_are_values_again(monkeypatch: py
         "primary": "london",
         "storage": {"mode": "shared"},
     }
+
+
+def test_a_mapping_deeper_than_python_copies_is_told_where_it_goes_wrong() -> None:
+    """The rest is looked at as well."""
+    deep = json.loads('{"a":' * 900 + "1" + "}" * 900)
+    raw = {**changed(SHARED, put(*LONDON, "read_only", to=True)), "ssh": deep}
+    assert {p.key for p in parse(raw)[1]} == {"ssh.a", "sites.london.read_only"}
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, "{", "nul", "", "\u2028", "'"])
+def test_text_that_is_no_value_stays_text(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Also what looks like JSON and is too deep or too long for Python: the model then says what is wrong."""
+    monkeypatch.setattr(config, "_all_config", lambda: {"x:storage": text, "x:proof": text})
+    assert config._raw("x") == {"storage": text, "proof": text}
 
 
 def test_ssh_settings_of_a_node_win_over_its_sites_and_those_over_the_stacks() -> None:

@@ -40,6 +40,7 @@ WRONG: list[Wrong] = [
     wrong("a number where a truth value belongs", SHARED, put("replication", to=1), "replication", "is refused: input should be a valid boolean"),
     wrong("an unknown role", SHARED, put(*TOKYO_NODE, "roles", to=["web"]), "sites.tokyo.nodes.tokyo-1.roles.0", "is refused: input should be 'rails', 'sidekiq' or 'registry'"),
     wrong("a number that the engine cannot tell from the next", SHARED, put("rotate", to={"http_secret": 1 << 60}), "rotate.http_secret", "is refused: input should be less than"),
+    wrong("a version of more digits than Python reads", SHARED, put("gitlab_version", to="9" * 5000 + ".1"), "gitlab_version", "is not of the right form"),
     wrong("no storage", SHARED, drop("storage"), "storage", "missing"),
     wrong("a mapping where one of some words belongs", SHARED, put("storage", "mode", to={}), "storage.mode", "a mapping is refused: input should be 'shared'"),
     wrong("a mapping in a list of words", SHARED, put(*TOKYO_NODE, "roles", to=[{}]), "sites.tokyo.nodes.tokyo-1.roles.0", "a mapping is refused: input should be 'rails'"),

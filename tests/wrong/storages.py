@@ -105,6 +105,7 @@ WRONG: list[Wrong] = [
     Wrong("credentials for what is kept", own("keep", **KEYS), "sites.tokyo.credentials.gcs", "given for a site whose storage is another"),
     Wrong("S3's keys for another driver", at(gcs(), "sites", "tokyo", "s3_keys", to={"access_key": "a", "secret_key": "b"}), "sites.tokyo.s3_keys", "given for a site whose storage is not S3"),
     Wrong("a key file that is none", at(gcs(), *TOKYO, "gcs", to={"credentials": "s3cr3t-value"}), "sites.tokyo.credentials.gcs.credentials", "is not of the right form"),
+    Wrong("a key file deeper than Python reads", at(gcs(), *TOKYO, "gcs", to={"credentials": "[" * 100_000}), "sites.tokyo.credentials.gcs.credentials", "is not of the right form"),
     Wrong("a key file's text and path", at(gcs(), *TOKYO, "gcs", "keyfile", to="/etc/key.json"), "sites.tokyo.credentials.gcs", "has credentials and keyfile"),
     Wrong("a secondary with the primary's account", at(gcs(), *TOKYO, "gcs", "credentials", to=service_account("london")), "sites.tokyo.credentials.gcs.credentials", "the same as the primary's (london)"),
     Wrong("a secondary with the primary's user", at(swift(), *TOKYO, "swift", "username", to="london"), "sites.tokyo.credentials.swift.username", "the same as the primary's (london)"),
