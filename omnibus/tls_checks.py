@@ -15,6 +15,13 @@ from omnibus.model import Deployment, Site
 from omnibus.problems import Problem
 
 WORLD = "0.0.0.0/0"
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def problems(d: Deployment) -> Iterator[Problem]:
@@ -89,19 +96,19 @@ def _pair(key: str, tls: Tls, urls: list[str]) -> Iterator[Problem]:
     host_names = {urlsplit(url).hostname or "" for url in urls}
     why = "nginx would not start, or every client refuse the site"
     try:
-        certificate = x509.load_pem_x509_certificates((tls.certificate or "").encode())[0]
-    except ValueError:
+        certificate, public, known = _read(tls.certificate or "")
+    except _UNREADABLE:
         yield Problem(f"{key}.certificate", "is no certificate in PEM", why, "the text of fullchain.pem")
         return
     try:
         secret = tls.private_key.get_secret_value() if tls.private_key else ""
-        public = serialization.load_pem_private_key(secret.encode(), None).public_key()
+        own = serialization.load_pem_private_key(secret.encode(), None).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm):
         yield Problem(
             f"{key}.private_key", "[secret] is no PEM key without passphrase", why, "the text of privkey.pem"
         )
         return
-    if public != certificate.public_key():
+    if public != own:
         yield Problem(
             f"{key}.private_key",
             "[secret] belongs to another certificate",
@@ -111,17 +118,23 @@ def _pair(key: str, tls: Tls, urls: list[str]) -> Iterator[Problem]:
     if certificate.not_valid_after_utc < datetime.now(UTC):
         ended = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
         yield Problem(f"{key}.certificate", f"ended on {ended}", why, "one that is valid")
-    missing = sorted(host for host in host_names if not _covers(certificate, host))
+    missing = sorted(host for host in host_names if not _covers(known, host))
     if missing:
         yield Problem(
             f"{key}.certificate", f"is not for {', '.join(missing)}", why, "one for both host names"
         )
 
 
-def _covers(certificate: x509.Certificate, host: str) -> bool:
+def _read(pem: str) -> tuple[x509.Certificate, object, set[str]]:
+    """The first certificate, its public key and its names. What is wrong inside shows when it is read."""
+    certificate = x509.load_pem_x509_certificates(pem.encode())[0]
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        known = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
     except x509.ExtensionNotFound:
-        return False
-    known = [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+        known = set()
+    return certificate, certificate.public_key(), known
+
+
+def _covers(known: set[str], host: str) -> bool:
     return host.lower() in known or f"*.{host.lower().partition('.')[2]}" in known
