@@ -15,7 +15,7 @@ from omnibus.model import Deployment, Site
 from omnibus.problems import Problem
 
 WORLD = "0.0.0.0/0"
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
@@ -97,7 +97,7 @@ def _pair(key: str, tls: Tls, urls: list[str]) -> Iterator[Problem]:
     why = "nginx would not start, or every client refuse the site"
     try:
         certificate, public, known = _read(tls.certificate or "")
-    except _UNREADABLE:
+    except UNREADABLE:
         yield Problem(f"{key}.certificate", "is no certificate in PEM", why, "the text of fullchain.pem")
         return
     try:

@@ -12,6 +12,7 @@ from omnibus import spelling, versions
 from omnibus.drivers import Filesystem
 from omnibus.model import Deployment
 from omnibus.problems import Problem
+from omnibus.tls_checks import UNREADABLE
 
 
 def problems(d: Deployment) -> Iterator[Problem]:
@@ -231,7 +232,7 @@ def _trusted(d: Deployment) -> Iterator[Problem]:
         return
     try:
         found = x509.load_pem_x509_certificates(d.trusted_certificates.encode())
-    except ValueError:
+    except UNREADABLE:
         found = []
     private = "PRIVATE KEY" in d.trusted_certificates
     if private or not found:

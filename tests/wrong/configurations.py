@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ssl
-
 from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, drop, per_site, put
-from tests.wrong.table import Wrong, wrong
+from tests.wrong.table import Wrong, garbled, wrong
 
 LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
 TOKYO_NODE = (*TOKYO, "nodes", "tokyo-1")
@@ -24,15 +22,6 @@ KEPT = changed(changed(per_site(), put(*TOKYO, "storage", to="keep")), put("repl
 SEVERAL = changed(
     per_site(), put(*TOKYO, "nodes", "tokyo-2", to={"host": "10.20.0.12", "host_key": HOST_KEY})
 )
-
-
-def garbled(pair: dict[str, str], old: str, new: str) -> dict[str, str]:
-    """The pair with other bytes (in hex) in its certificate."""
-    found = ssl.PEM_cert_to_DER_cert(pair["certificate"])
-    return pair | {
-        "certificate": ssl.DER_cert_to_PEM_cert(found.replace(bytes.fromhex(old), bytes.fromhex(new)))
-    }
-
 
 WRONG: list[Wrong] = [
     wrong("a key with a typo names the nearest known one", SHARED, put("stroage", to={}), "stroage", "unknown key"),
@@ -102,7 +91,7 @@ WRONG: list[Wrong] = [
     wrong("TLS for the registry only", PLAIN, put(*TOKYO, "registry_url", to="https://registry.tokyo.example.com"), "sites.tokyo.registry_url", "https://registry.tokyo.example.com has TLS and http://gitlab.tokyo.example.com has not"),
     wrong("a certificate that is none", CREATED, put(*AWS, "tls", to={**PAIR, "certificate": "-----BEGIN CERTIFICATE-----\nfoo"}), "sites.tokyo.aws.tls.certificate", "is no certificate in PEM"),
     wrong("a certificate whose kind of key nobody knows", CREATED, put(*AWS, "tls", to=garbled(PAIR, "2a8648ce3d0201", "2a8648ce3d027f")), "sites.tokyo.aws.tls.certificate", "is no certificate in PEM"),
-    wrong("a certificate whose names cannot be read", CREATED, put(*AWS, "tls", to=garbled(PAIR, "0603551d1104", "0603551d1105")), "sites.tokyo.aws.tls.certificate", "is no certificate in PEM"),
+    wrong("a certificate whose names cannot be read", CREATED, put(*AWS, "tls", to=garbled(PAIR, "0603551d11043830", "0603551d11043831")), "sites.tokyo.aws.tls.certificate", "is no certificate in PEM"),
     wrong("a key that is none", CREATED, put(*AWS, "tls", to={**PAIR, "private_key": "x"}), "sites.tokyo.aws.tls.private_key", "[secret] is no PEM key without passphrase"),
     wrong("a key of another certificate", CREATED, put(*AWS, "tls", to={**PAIR, "private_key": certificate(*TOKYO_HOSTS)["private_key"]}), "sites.tokyo.aws.tls.private_key", "[secret] belongs to another certificate"),
     wrong("a certificate that has ended", CREATED, put(*AWS, "tls", to=certificate(*TOKYO_HOSTS, days=-1)), "sites.tokyo.aws.tls.certificate", "ended on"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, NamedTuple
 
 from tests.configurations import Change, changed
@@ -20,3 +21,11 @@ class Wrong(NamedTuple):
 def wrong(name: str, right: dict[str, Any], change: Change, key: str, text: str) -> Wrong:
     """One mistake in what is right."""
     return Wrong(name, changed(right, change), key, text, right)
+
+
+def garbled(pair: dict[str, str], old: str, new: str) -> dict[str, str]:
+    """The pair with other bytes (in hex) in its certificate."""
+    found = ssl.PEM_cert_to_DER_cert(pair["certificate"])
+    return pair | {
+        "certificate": ssl.DER_cert_to_PEM_cert(found.replace(bytes.fromhex(old), bytes.fromhex(new)))
+    }

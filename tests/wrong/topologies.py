@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, drop, per_site, put
-from tests.wrong.table import Wrong, wrong
+from tests.wrong.table import Wrong, garbled, wrong
 
 Raw = dict[str, Any]
 CA = certificate("ca.example.com")["certificate"]
@@ -97,6 +97,7 @@ WRONG: list[Wrong] = [
     wrong("a directory on an external host", changed(per_site(), external), put(*LONDON, "storage", to={"filesystem": {"rootdirectory": "/srv/registry"}}), "sites.london.storage.filesystem", "external_registry"),
     wrong("a driver that omnibus has no more", changed(SHARED, put("gitlab_version", to="18.5")), put("storage", to={"mode": "shared", "oss": {"bucket": "acme", "region": "oss-eu-central-1"}}), "storage.oss", "not known to GitLab 18.5"),
     wrong("no certificate", SHARED, put("trusted_certificates", to="CERTIFICATE"), "trusted_certificates", "no certificate in PEM form"),
+    wrong("a certificate of a version that is none", SHARED, put("trusted_certificates", to=garbled(certificate("x"), "a003020102", "a003020130")["certificate"]), "trusted_certificates", "no certificate in PEM form"),
     wrong("a private key to trust", SHARED, put("trusted_certificates", to=CA + certificate("x")["private_key"]), "trusted_certificates", "[secret] holds a private key"),
     wrong("a reconfigure without end", SHARED, put("reconfigure_seconds", to=86400), "reconfigure_seconds", "86400"),
 ]  # fmt: skip
