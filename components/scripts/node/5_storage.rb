@@ -109,7 +109,7 @@ module Storage
 
     raise Failure.new("refused: its registry would move #{move}",
                       cause: "#{known ? 'the registry holds images' : 'the registry could not be asked whether it holds images'}, and after the change it would not find them",
-                      remedy: 'copy the images to the new place (see README, "Images that are there already"), then `pulumi config set --path storage.data_moved true`')
+                      remedy: 'copy the images to the new place (docs/storage.md, "Images that are there already"), then `pulumi config set --path storage.data_moved true`')
   end
 
   def self.refuse_database(config)

@@ -119,7 +119,7 @@ def refuse_to_hide_images(order: dict[str, Any], now: Tree, new: Tree) -> None:
     raise Failure(
         f"refused: its registry would move from {was['driver']} {place} to {to}",
         cause=f"{holds}, and after the change it would not find them",
-        remedy='copy the images to the new place (see README, "Images that are there already"), '
+        remedy='copy the images to the new place (docs/storage.md, "Images that are there already"), '
         "then `pulumi config set --path storage.data_moved true`",
     )
 
