@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import strategies as st
 
 from tests.corpus import sites
@@ -61,7 +63,8 @@ def configuration(tape: Tape) -> Raw:
     _places(tape, raw, registries, stores)
     for name in kinds:
         raw["sites"][name] |= _peers(tape, raw, name) | _read_only(tape, raw, name)
-    return raw
+    copied: Raw = json.loads(json.dumps(raw))  # no two places have one list
+    return copied
 
 
 def _further(tape: Tape) -> Raw:

@@ -6,20 +6,31 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import config
+from config import parse
 from omnibus import settings as node_settings
+from omnibus.problems import Problem, report
 from tests.configurations import deployment
+from tests.corpus.anything import JSON, TOP, wild
+from tests.corpus.broken import ANYHOW, SURELY, Broken, broken
+from tests.corpus.contradictions import Contradiction, contradictions
 from tests.corpus.meant import Meant, everything
 from tests.corpus.node import Omnibus
 from tests.corpus.secrets import MADE, secrets_of
 from tests.corpus.valid import configurations
 from tests.corpus.values import SECRET, Raw
 
-pytestmark = pytest.mark.unit
+# What is damaged may be read still, and be refused by a later version of cryptography.
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning"),
+]
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 """HYPOTHESIS_PROFILE=deep looks at fifty times as many, and at others each time."""
@@ -138,3 +149,73 @@ def test_no_secret_is_in_a_settings_file_or_shown(ruby: Omnibus, raw: Raw) -> No
     for name, secrets in corpus.secrets.items():
         read = everything(corpus.found[name])
         assert all(value in read for value in everything(secrets))
+
+
+def told(raw: Raw) -> list[Problem]:
+    """What is refused of a configuration: each with a value, a consequence and an example, and with no secret."""
+    parsed, problems = parse(raw)
+    assert (parsed is None) is bool(problems)
+    for problem in problems:
+        assert problem.key and problem.value and problem.consequence and problem.example, problem
+    assert SECRET not in report("Pulumi.dev.yaml", problems)
+    return problems
+
+
+def related(one: str, other: str) -> bool:
+    """The same place, or one within the other."""
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+@examples(160)
+@given(wrong=broken(*SURELY))
+def test_what_is_wrong_in_one_place_is_told_of_that_place_alone(wrong: Broken) -> None:
+    """An unknown key, a missing one, a number out of range, a character too many, a misplaced secret."""
+    keys = [problem.key for problem in told(wrong.raw)]
+    assert keys and all(related(key, wrong.key) for key in keys)
+
+
+@examples(130)
+@given(wrong=contradictions())
+def test_what_contradicts_is_told_by_its_key(wrong: Contradiction) -> None:
+    """Each kind of contradiction, in any configuration in which it can be made."""
+    assert wrong.keys & {problem.key for problem in told(wrong.raw)}, wrong.name
+
+
+@examples(160)
+@given(wrong=broken(*ANYHOW))
+def test_whatever_stands_anywhere_is_rendered_as_meant_or_told(ruby: Omnibus, wrong: Broken) -> None:
+    """Any JSON in place of any value, what is right elsewhere, a damaged certificate: never a Python error."""
+    if not told(wrong.raw):
+        raw = given_only(wrong.raw)
+        corpus = Corpus(ruby, raw, {})
+        for (site, node), found in corpus.found.items():
+            assert found == Meant(raw, site, node, corpus.secrets[site, node], {}).settings()
+
+
+def given_only(value: Any) -> Any:
+    """Without what is null, which is as good as left out."""
+    if isinstance(value, dict):
+        return {key: given_only(inner) for key, inner in value.items() if inner is not None}
+    return [given_only(inner) for inner in value] if isinstance(value, list) else value
+
+
+@examples(60)
+@given(raw=wild())
+def test_no_configuration_at_all_is_a_traceback(raw: Raw) -> None:
+    """Any JSON as the whole of it or as some of its parts."""
+    report("Pulumi.dev.yaml", parse(raw)[1])
+
+
+def stored(raw: Raw) -> dict[str, str]:
+    """A configuration as Pulumi keeps it: mappings as JSON, single values as their text."""
+    return {f"x:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in raw.items()}
+
+
+@examples(50)
+@given(raw=configurations(), key=TOP, text=st.text() | JSON.map(json.dumps))
+def test_what_pulumi_keeps_as_text_is_read_as_it_was_meant(raw: Raw, key: str, text: str) -> None:
+    """And any text in place of any top-level value is taken or told."""
+    with patch.object(config, "_all_config", lambda: stored(raw)):
+        assert config._raw("x") == raw
+    with patch.object(config, "_all_config", lambda: {**stored(raw), f"x:{key}": text}):
+        report("Pulumi.dev.yaml", parse(config._raw("x"))[1])
