@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,13 @@ class Colleague:
         document["config"][f"gitlab-geo-registry:{key}"] = value
         self.stack_file.write_text(yaml.safe_dump(document, sort_keys=False))
 
+    def hides(self, key: str, file: Path) -> None:
+        """A setting of the stack from a file, encrypted."""
+        code, said = self._run(
+            f"pulumi config set --secret --path gitlab-geo-registry:{key}", file.read_text()
+        )
+        assert code == 0, said
+
     def exported(self) -> dict[str, Any]:
         """The stack's resources by URN with their inputs and outputs, decrypted; times of reading left out."""
         code, said = self._run("pulumi stack export --show-secrets --stack prod", "")
@@ -121,7 +128,7 @@ class Colleague:
 
 
 class Started:
-    """A command that runs: `end` waits for it, `kill` ends it and all that it started at once."""
+    """A command that runs: `end` waits for it, `kill` ends it and all that it started, at once."""
 
     def __init__(self, line: str, cwd: Path, env: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -135,6 +142,13 @@ class Started:
             start_new_session=True,
         )
         self.pid = self._process.pid
+
+    def __enter__(self) -> Started:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self.kill()
 
     def end(self) -> str:
         """All it said; it must succeed."""
@@ -176,20 +190,24 @@ def locks(lab: Lab) -> int:
 
 
 @contextmanager
-def held(lab: Lab, *hosts: Host) -> Iterator[None]:
-    """Reconfigures of these hosts begin, and get no further before this ends: `begun` waits for all of them."""
+def held(lab: Lab, *hosts: Host) -> Iterator[Callable[[], None]]:
+    """Reconfigures of these hosts begin, and go no further before what this gives is called, or this ends."""
     for host in hosts:
         if not host.exists(f"{GITLAB_CTL}.real"):
             host.write(f"{GITLAB_CTL}.real", host.read(GITLAB_CTL), mode=0o755)
             wait = f'#!/bin/sh\nwhile [ -e /root/held ]; do sleep 0.1; done\nexec {GITLAB_CTL}.real "$@"\n'
             host.write(GITLAB_CTL, wait.encode(), mode=0o755)
         host.write("/root/held", b"")
-    try:
-        yield
-    finally:
+
+    def release() -> None:
         for host in hosts:
             host.run("rm -f /root/held")
-    lab.wait(lambda: not any(applying(host) for host in hosts), 60, "the nodes' own end")
+
+    try:
+        yield release
+    finally:
+        release()
+        lab.wait(lambda: not any(applying(host) for host in hosts), 60, "the nodes' own end")
 
 
 def begun(lab: Lab, *hosts: Host) -> None:

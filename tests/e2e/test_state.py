@@ -124,15 +124,15 @@ def test_two_ups_at_once(anna: Colleague, ben: Colleague, fresh: Lab, london: Ho
     for colleague in (anna, ben):
         colleague.sets("rotate", {"http_secret": 1})
     committed = ben.stack_file.read_text()
-    with held(fresh, london, tokyo):
-        first = anna.starts("pulumi up")
+    with held(fresh, london, tokyo) as release, anna.starts("pulumi up") as first:
         begun(fresh, london, tokyo)
         sessions = london.ssh_sessions(), tokyo.ssh_sessions()
         said = ben.is_refused("pulumi up")
         refused = ben.is_refused("pulumi stack change-secrets-provider passphrase", "another\n")
         assert (london.ssh_sessions(), tokyo.ssh_sessions()) == sessions
         assert locks(fresh) == 1
-    first.end()
+        release()
+        first.end()
     assert LOCKED in said and "`pulumi cancel`" in said
     place = (
         rf"s3://{BUCKET}/\.pulumi/locks/organization/gitlab-geo-registry/prod/[\w-]+\.json\?region=eu-west-1"
@@ -156,8 +156,7 @@ def test_an_up_killed_while_it_changes_nodes(
     for colleague in (anna, ben):
         colleague.sets("rotate", {"http_secret": 2})
     done = london.reconfigures(), tokyo.reconfigures()
-    with held(fresh, london, tokyo):
-        running = anna.starts("pulumi up")
+    with held(fresh, london, tokyo), anna.starts("pulumi up") as running:
         begun(fresh, london, tokyo)
         running.kill()
         said = ben.is_refused("pulumi up")
@@ -175,6 +174,9 @@ def test_an_up_killed_while_it_changes_nodes(
 
 def test_an_earlier_state_comes_back(anna: Colleague, fresh: Lab) -> None:
     """One of the history, which is then brought up to the configuration; and one that was deleted, from the versions."""
+    anna.types("pulumi up")
+    anna.sets("rotate", {"http_secret": 3})
+    anna.types("pulumi up")
     listed = anna.types(
         "aws s3api list-objects-v2 --bucket STATE-BUCKET --prefix .pulumi/history/gitlab-geo-registry/prod/ --query 'Contents[].[LastModified, Key]' --output text"
     )
@@ -204,9 +206,9 @@ def cut_off_creating(lab: Lab, colleague: Colleague) -> None:
     urllib.request.urlopen(
         urllib.request.Request(f"{AWS_ENDPOINT}/moto-api/lab/faults", order, method="POST")
     )
-    running = colleague.starts("pulumi up")
-    lab.wait(lambda: pending(lab) == ["creating shared-bucket"], 60, "the bucket's turn")
-    running.kill()
+    with colleague.starts("pulumi up") as running:
+        lab.wait(lambda: pending(lab) == ["creating shared-bucket"], 60, "the bucket's turn")
+        running.kill()
     urllib.request.urlopen(urllib.request.Request(f"{AWS_ENDPOINT}/moto-api/lab/faults", method="DELETE"))
     where = {"LocationConstraint": "eu-west-1"}
     lab.s3().create_bucket(Bucket=REGISTRY_BUCKET, CreateBucketConfiguration=where)  # type: ignore[arg-type]
@@ -229,8 +231,7 @@ def test_a_first_up_killed_while_it_creates(fresh: Lab, london: Host, tokyo: Hos
     dora.types("pulumi refresh --clear-pending-creates")
     assert pending(fresh) == []
 
-    with held(fresh, london, tokyo):
-        running = dora.starts("pulumi up")
+    with held(fresh, london, tokyo), dora.starts("pulumi up") as running:
         begun(fresh, london, tokyo)
         running.kill()
         assert LOCKED in dora.is_refused("pulumi up")
