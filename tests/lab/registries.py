@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,24 @@ def rendered(raw: dict[str, Any], site: str, driver: str | None = None) -> dict[
     return {driver if driver and name.startswith(driver) else name: value for name, value in found.items()}
 
 
+def as_distribution_3(storage: Mapping[str, Any]) -> dict[str, Any]:
+    """Azure's settings in Distribution 3's words: it nests what GitLab's azure_v2 has flat, and names the kind always."""
+    words = {"credentials_type": "type", "tenant_id": "tenantid", "client_id": "clientid", "secret": "secret"}
+    found = {name: value for name, value in storage.items() if not name.startswith("azure")}
+    [given] = [value for name, value in storage.items() if name.startswith("azure")]
+    credentials = {theirs: given[ours] for ours, theirs in words.items() if ours in given}
+    plain = {name: value for name, value in given.items() if name not in words}
+    return found | {"azure": plain | {"credentials": {"type": "shared_key"} | credentials}}
+
+
 @dataclass(frozen=True)
 class Registry:
     """A running registry without token authentication, which would hide what the storage answers."""
 
     url: str
     log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What the registry, and who is sent on from it to the storage, was started with."""
 
     def status(self, method: str, path: str) -> int:
         command = ["curl", "--silent", "--noproxy", "*", "--request", method, "--output", "/dev/null"]
@@ -64,9 +76,8 @@ class Registry:
             self._copy(f"docker://{self.url}/{ref}", f"oci:{directory}/image:pulled", *options)
             return digest.read_text().strip()
 
-    @staticmethod
-    def _copy(source: str, target: str, *options: str) -> None:
-        skopeo("copy", "--quiet", "--preserve-digests", *options, source, target)
+    def _copy(self, source: str, target: str, *options: str) -> None:
+        skopeo("copy", "--quiet", "--preserve-digests", *options, source, target, env=self.env)
 
 
 class RefusedError(RuntimeError):
@@ -98,7 +109,7 @@ def registry(
         except RuntimeError as error:
             said = re.search(r"panic: (.*)", log.read_text(errors="replace"))
             raise RefusedError(said[1] if said else str(error)) from error
-        yield Registry(f"127.0.0.1:{PORT}", log)
+        yield Registry(f"127.0.0.1:{PORT}", log, env or {})
     finally:
         process.terminate()
         process.wait(10)

@@ -1,4 +1,4 @@
-// Distribution 3's registry with its driver for Google Cloud Storage.
+// Distribution 3's registry with its drivers for Azure and Google Cloud Storage.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/azure"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/gcs"
 )
 
