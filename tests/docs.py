@@ -7,21 +7,59 @@ from collections.abc import Mapping
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = [*sorted(page.name for page in DOCS.glob("*.md")), "../README.md"]
 _BLOCK = re.compile(r"^( *)```sh( account)?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"(^|\s{2,})#\s.*$", re.MULTILINE)
 
 
-def commands(page: str, *, account: bool = False) -> list[str]:
+def commands(page: str, section: str = "", *, account: bool = False) -> list[str]:
     """The commands of the page's ```sh blocks, one each, without comments: commands("state.md").
 
-    A block marked ```sh account needs a real account and is left out; with `account` only those are given.
+    Of one section only: commands("operations.md", "Add a site"). A block marked ```sh account needs a real
+    account and is left out; with `account` only those are given.
     """
     found: list[str] = []
-    for _, mark, text in _BLOCK.findall((DOCS / page).read_text(encoding="utf-8")):
+    for _, mark, text in _BLOCK.findall(read(page, section)):
         if bool(mark) == account:
             lines = _COMMENT.sub("", re.sub(r" *\\\n *", " ", text)).splitlines()
             found += [line.strip() for line in lines if line.strip()]
     return found
+
+
+def read(page: str, section: str = "") -> str:
+    """A page's text; below the heading `section` only, up to the next one of its rank. LookupError: none."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    if not section:
+        return text
+    rank, found, fenced = 0, [], False
+    for line in text.splitlines(keepends=True):
+        fenced ^= line.lstrip().startswith("```")
+        heading = None if fenced else re.fullmatch(r"(#+) (.*)\n", line)
+        if heading and rank and len(heading[1]) <= rank:
+            break
+        if rank:
+            found.append(line)
+        elif heading and heading[2] == section:
+            rank = len(heading[1])
+    if not rank:
+        raise LookupError(f"{page} has no section {section!r}")
+    return "".join(found)
+
+
+def prose(page: str) -> str:
+    """A page without its blocks."""
+    return re.sub(r"^( *)```.*?^\1```$", "", read(page), flags=re.MULTILINE | re.DOTALL)
+
+
+def spans(page: str) -> list[str]:
+    """What stands between back-ticks."""
+    return re.findall(r"`([^`\n]+)`", prose(page))
+
+
+def shown(page: str, section: str = "") -> list[str]:
+    """The lines of the ```text blocks, which say what is seen."""
+    blocks = re.findall(r"^```text\n(.*?)^```$", read(page, section), re.MULTILINE | re.DOTALL)
+    return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
 def filled(command: str, values: Mapping[str, str]) -> str:
