@@ -1,0 +1,110 @@
+"""What the pages of docs/ quote: each message is seen in a test, by the very words of the page."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+
+from tests.docs import DOCS, read
+
+pytestmark = pytest.mark.unit
+
+ROOT = DOCS.parent
+
+NODE_MESSAGES = "tests/unit/test_node_messages.py"
+SEEN: dict[str, str] = {
+    "token signed by untrusted key with ID": "tests/e2e/test_docs_troubles.py",
+    "token from untrusted issuer": "tests/e2e/test_docs_troubles.py",
+    "error writing events": "tests/e2e/test_docs_troubles.py",
+    "response status 401": "tests/e2e/test_docs_troubles.py",
+    "No valid connection to primary registry": "tests/e2e/test_docs_troubles.py",
+    "405": "tests/e2e/test_shared.py",
+    "unsupported": "tests/e2e/test_shared.py",
+    "manifest unknown": "tests/e2e/test_docs_troubles.py",
+    "after N failed attempts": "tests/e2e/test_docs.py",
+    "sudo: a password is required": "tests/e2e/test_docs_troubles.py",
+    "the stack is currently locked": "tests/e2e/team.py",
+    "failed to register": "tests/e2e/test_docs.py",
+    "has no image of GitLab EE": "tests/components/test_every_message.py",
+    "InsufficientInstanceCapacity": "tests/e2e/test_created.py",
+    "VcpuLimitExceeded": "tests/e2e/test_docs_created.py",
+    "BucketAlreadyOwnedByYou": "tests/e2e/test_state.py",
+    "check the credentials in your environment": "tests/e2e/test_created.py",
+    "a file could not be written": "tests/e2e/test_failures.py",
+    "an earlier run was cut off": "tests/e2e/test_failures.py",
+    "nothing was touched": "tests/e2e/test_preview.py",
+    "certificate verify failed": "tests/e2e/layouts/private_ca.py",
+    "Error while syncing tag": "tests/lab/omnibus/test_geo_worker.py",
+}
+"""What the page of troubles says is seen → where a test sees it. What the program on a node says is in NODE_MESSAGES."""
+
+NOT_SEEN = {
+    "pulumi up",
+    "docker push",
+    "docker pull",
+    "NODE-settings",
+    "cause",
+    "state",
+    "do",
+    "why",
+    "example",
+    "on",
+    "off",
+}
+
+
+def symptoms() -> list[str]:
+    """The first cells of the tables, between back-ticks."""
+    rows = re.findall(r"^\| (.*?) \|", read("troubleshooting.md"), re.MULTILINE)
+    return [span for row in rows for span in re.findall(r"`([^`]+)`", row) if span not in NOT_SEEN]
+
+
+def test_each_symptom_is_seen_in_a_test() -> None:
+    """By the very words of the page: where a message changes, its row is wrong and this fails."""
+    for said in symptoms():
+        where = SEEN.get(said, NODE_MESSAGES)
+        text = (ROOT / where).read_text(encoding="utf-8")
+        # N is a number.
+        assert all(part in text for part in said.split(" N")), f"{said!r} is not in {where}"
+
+
+def test_no_symptom_is_told_that_is_not_on_the_page() -> None:
+    """The table above has nothing left over."""
+    text = read("troubleshooting.md")
+    assert [said for said in SEEN if f"`{said}`" not in text and said not in text] == []
+
+
+def test_every_failure_of_the_nodes_program_is_on_the_page() -> None:
+    """By the longest part of its first line that is the same each time."""
+    ruby = "".join(path.read_text() for path in sorted((ROOT / "components/scripts/node").glob("*.rb")))
+    said = re.findall(r"""(?:Failure\.new|\bfailed)\(\s*(?:'((?:[^'\\]|\\.)+)'|"((?:[^"\\]|\\.)+)")""", ruby)
+    page = read("troubleshooting.md")
+    fixed = [
+        max(re.split(r"#\{[^}]*\}", "".join(one).replace("\\'", "'")), key=len).removeprefix("'s registry ")
+        for one in said
+    ]
+    assert len(fixed) > 20
+    ours = (re.sub("^(the proof failed|refused): ?|its registry's ", "", text).strip() for text in fixed)
+    assert [text for text in ours if text not in page] == []
+
+
+def test_what_is_proven_is_called_as_the_proof_calls_it() -> None:
+    """The table of checks, and the secrets of the picture."""
+    ruby = "".join(path.read_text() for path in sorted((ROOT / "components/scripts/node").glob("*.rb")))
+    checks = re.findall(r"^\| `(.*?)` \|", read("how-it-works.md", "The proof"), re.MULTILINE)
+    assert len(checks) > 7
+    assert [check for check in checks if check not in ruby] == []
+    secrets = {"registry_key", "registry_certificate", "notification_secret", "http_secret"}
+    named = read("how-it-works.md", "The two sites").lower().replace(" ", "_")
+    assert {secret for secret in secrets if secret not in named} == set()
+
+
+def test_the_secret_that_gitlabs_page_makes_may_not_begin_with_a_letter() -> None:
+    """What its pipe of tr, head and sed lets through: a digit is taken off the front, what stands behind it is not."""
+    for drawn in ("7-a_b", "_A"):
+        made = subprocess.run(
+            ["sed", "s/^[0-9]*//"], input=drawn, capture_output=True, text=True, check=True
+        ).stdout
+        assert not made[0].isalpha()
