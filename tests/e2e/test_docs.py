@@ -1,0 +1,285 @@
+"""What docs/ says is done and seen on sites that exist, command by command. Tests build on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.api import Lab
+from lab.host import Host
+from lab.registry import SkopeoError
+from tests.docs import DOCS, commands
+from tests.e2e.refused import ask
+from tests.e2e.stack import GITLAB_RB, OURS, Stack, secrets
+from tests.e2e.typed import Reader, example
+
+pytestmark = pytest.mark.e2e
+PAGE = "operations.md"
+KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
+CONFIG = "/var/opt/gitlab/registry/config.yml"
+# tests/e2e/test_docs_created.py does these.
+OF_CREATED_SITES = ("Replace a created server",)
+
+
+@pytest.fixture(scope="module")
+def stack(fresh: Lab) -> Stack:
+    return Stack(fresh, "prod")
+
+
+@pytest.fixture(scope="module")
+def reader(fresh: Lab) -> Iterator[Reader]:
+    yield Reader(fresh)
+    fresh.pulumi("stack", "select", "dev", stack=None)
+
+
+@pytest.fixture(scope="module")
+def up(reader: Reader, stack: Stack) -> str:
+    """All steps of the page; what they said."""
+    said = reader.does("your-own-sites.md", "Sites that you have")
+    # A node that is off is told of at once, and there is something to upgrade.
+    stack.configure(lambda c: c.update(ssh={**c["ssh"], "wait_seconds": 1}, gitlab_version="17.0"))
+    return said
+
+
+def fingerprint(stack: Stack) -> str:
+    """The registry certificate's, which all sites must have."""
+    (found,) = {site["key_fingerprint"] for site in stack.outputs()["sites"].values()}
+    return str(found)
+
+
+def everywhere(lab: Lab, tag: str) -> None:
+    """An image pushed to london is read at tokyo, with an equal digest."""
+    digest = lab.push("london", f"group/app:{tag}", seed=tag.encode())
+    assert lab.pull("tokyo", f"group/app:{tag}") == digest
+
+
+def play(host: Host, role: str) -> None:
+    """What `gitlab-ctl geo promote`, or its counterpart, does to the lab's GitLab: which database, which role."""
+    mode = "rw" if role == "primary" else "ro"
+    host.run(f"mount -o remount,{mode},bind /var/opt/gitlab/postgresql")
+    host.run(f"sed -i 's/geo_[a-z]*_role/geo_{role}_role/' {GITLAB_RB} && gitlab-ctl reconfigure")
+    host.run("gitlab-ctl restart puma && gitlab-ctl restart sidekiq")
+    host.wait_ready()
+
+
+def test_your_own_sites_step_by_step(up: str, reader: Reader, fresh: Lab) -> None:
+    """And each step shows what the page says is shown."""
+    reader.sees("your-own-sites.md", "Sites that you have", up)
+    everywhere(fresh, "first")
+
+
+def test_a_change_is_seen_and_done(up: str, reader: Reader) -> None:
+    """Once; the second time there is nothing to do."""
+    look, do = commands(PAGE, "Operations")[:2]
+    reader.types([look, do])
+    assert "30 unchanged" in reader.types([do])
+
+
+def test_the_comment_of_a_merge_request_is_made_by_hand(up: str, fresh: Lab) -> None:
+    """In the checkout, where make is; of the lab's stack."""
+    reader = Reader(fresh)
+    reader.where, reader.env["PROJECT"] = DOCS.parent, str(fresh.dir / "project")
+    assert reader.does("ci.md").count("By `make preview-comment STACK=prod`") == 2
+
+
+def test_what_was_changed_by_hand_is_set_right(
+    up: str, reader: Reader, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """On a node, and in AWS: the former is found by asking again, the latter by a refresh."""
+    tokyo.run(f"openssl genrsa 2048 > {KEY} 2>/dev/null")
+    assert ask("tokyo") == "refused"
+    iam = fresh.iam()
+    (user,) = [u["UserName"] for u in iam.list_users()["Users"] if "tokyo" in u["UserName"]]
+    (policy,) = iam.list_user_policies(UserName=user)["PolicyNames"]
+    before = iam.get_user_policy(UserName=user, PolicyName=policy)["PolicyDocument"]
+    wide = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}'
+    nodes, aws = (
+        commands(PAGE, "Look at every node again")[:2],
+        commands(PAGE, "Look at every node again")[2:],
+    )
+    reader.types(nodes)
+    assert tokyo.read(KEY) == london.read(KEY)
+    assert ask("tokyo") == "taken"
+    iam.put_user_policy(UserName=user, PolicyName=policy, PolicyDocument=wide)
+    assert "s3:*" in reader.types(aws)
+    assert iam.get_user_policy(UserName=user, PolicyName=policy)["PolicyDocument"] == before
+
+
+def test_a_site_is_removed_and_added(
+    up: str, reader: Reader, stack: Stack, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """It gets its own key back, then ours again; the other site is not even connected to."""
+    ours, sessions = tokyo.read(KEY), london.ssh_sessions()
+    reader.types(commands(PAGE, "Remove a site")[:2])
+    assert not tokyo.exists(OURS) and b"geo-registry" not in tokyo.read(GITLAB_RB)
+    assert tokyo.read(KEY) != ours
+    assert "tokyo" not in stack.outputs()["sites"]
+    given: dict[str, Any] = yaml.safe_load(example(PAGE, "Add a site"))
+    stack.configure(lambda c: c["sites"].update(given))
+    reader.does(PAGE, "Add a site")
+    assert tokyo.read(KEY) == ours
+    assert london.ssh_sessions() == sessions
+    everywhere(fresh, "added")
+
+
+def test_each_secret_is_changed(up: str, reader: Reader, fresh: Lab, london: Host) -> None:
+    """The two that are counted, and the key for the bucket; the former key is gone from AWS."""
+    old = secrets(london)
+    *counted, key = commands(PAGE, "Change a secret")
+    reader.types(counted)
+    new = secrets(london)
+    assert {name for name in old if old[name] != new[name]} == {"notification_secret", "http_secret"}
+    reader.types([key])
+    assert secrets(london)["s3_access_key"] != old["s3_access_key"]
+    iam = fresh.iam()
+    keys = [
+        key["AccessKeyId"]
+        for user in iam.list_users()["Users"]
+        for key in iam.list_access_keys(UserName=user["UserName"])["AccessKeyMetadata"]
+    ]
+    assert secrets(london)["s3_access_key"] in keys and old["s3_access_key"] not in keys
+    everywhere(fresh, "rotated")
+
+
+def test_the_registry_key_is_changed(
+    up: str, reader: Reader, stack: Stack, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """Given to one node by hand, read by the stack, handed to all; tokens of the old one are worth nothing."""
+    before, old = fingerprint(stack), london.read(KEY)
+    *on_node, last = commands(PAGE, "Change the registry key")
+    for line in on_node:
+        reader.typed.add(line)
+        # 4096 bits take the lab's processors seconds.
+        london.run(line.replace("rsa:4096", "rsa:2048"))
+    reader.types([last])
+    assert fingerprint(stack) != before
+    assert london.read(KEY) == tokyo.read(KEY) != old
+    assert not london.exists("/root/new.key")
+    assert (ask("london"), ask("tokyo")) == ("taken", "taken")
+    everywhere(fresh, "key")
+
+
+def test_gitlab_is_upgraded(up: str, reader: Reader, fresh: Lab, london: Host, tokyo: Host) -> None:
+    """The preview names what is renamed, and nothing else of the settings changes."""
+    ours = f"{OURS}/settings.rb"
+    assert b"'threshold'" in london.read(ours)
+    say, look, do = commands(PAGE, "Upgrade GitLab")
+    changing = {
+        line.split()[1]
+        for line in reader.types([say, look]).splitlines()
+        if line.lstrip().startswith(("- registry[", "+ registry[", "~ registry["))
+    }
+    assert {"registry['storage']['s3']['bucket']", "registry['storage']['s3_v2']['bucket']"} <= changing
+    notified = "registry['notifications']['geo_event']"
+    assert {f"{notified}['threshold']", f"{notified}['maxretries']"} <= changing
+    assert {c for c in changing if "['s3" not in c and notified not in c} == set()
+    reader.types([do])
+    assert b'"s3_v2"' in tokyo.read(CONFIG)
+    assert b"'maxretries'" in london.read(ours) and b"'threshold'" not in london.read(ours)
+    everywhere(fresh, "upgraded")
+
+
+def test_the_primary_moves_when_planned(
+    up: str, reader: Reader, stack: Stack, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """No key is read or made, no server or key replaced; the right to push goes along."""
+    before = fingerprint(stack)
+    play(tokyo, "primary")
+    play(london, "secondary")
+    say, look, do = commands(PAGE, "Move the primary")
+    preview = reader.types([say, look])
+    assert "replace" not in preview and "registry-key" not in preview
+    reader.types([do])
+    assert fingerprint(stack) == before
+    digest = fresh.push("tokyo", "group/app:moved", seed=b"moved")
+    assert fresh.pull("london", "group/app:moved") == digest
+    with pytest.raises(SkopeoError, match="405"):
+        fresh.push("london", "group/app:no", seed=b"no")
+
+
+def test_the_primary_is_lost(
+    up: str, reader: Reader, stack: Stack, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """`up` fails there and does the rest: people can push. When it is back, as a secondary, `up` ends it."""
+    tokyo.stop()
+    play(london, "primary")
+    stack.configure(lambda c: c.update(primary="london"))
+    many = next(line for line in commands(PAGE, "Operations") if "--continue-on-error" in line)
+    said = reader.types([many], fails=True)
+    assert "tokyo-1-settings **" in said and "london-1-settings **" not in said
+    assert "after " in said and " failed attempts" in said
+    assert "failed to register" in said, "the page speaks of this traceback"
+    digest = fresh.push("london", "group/app:lost", seed=b"lost")
+    tokyo.start()
+    play(tokyo, "secondary")
+    reader.types([many])
+    assert fresh.pull("tokyo", "group/app:lost") == digest
+
+
+def test_a_primary_that_gitlab_did_not_promote(
+    up: str, reader: Reader, stack: Stack, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """Its proof fails and it is put back, the former primary is a secondary already; the way back is open."""
+    said = reader.does(PAGE, "Move the primary", fails=True)
+    assert "GitLab does not accept the registry's notifications" in said and "403" in said
+    for host in (london, tokyo):
+        assert "the secondary site" in host.read(f"{OURS}/settings.rb").decode()
+    stack.configure(lambda c: c.update(primary="london"))
+    reader.types(commands(PAGE, "Move the primary")[2:])
+    everywhere(fresh, "back")
+
+
+def test_a_lost_node_is_restored(
+    up: str, reader: Reader, stack: Stack, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """A server as it was before this program: an `up` does not see it, asking again does; the key is the old one."""
+    key = tokyo.read(KEY)
+    london.reset()
+    reader.types(commands(PAGE, "Operations")[1:2])
+    assert not london.exists(OURS) and london.read(KEY) != key
+    reader.does(PAGE, "Restore a node")
+    assert london.exists(OURS) and london.read(KEY) == key
+    everywhere(fresh, "restored")
+
+
+def test_a_state_that_is_lost(
+    up: str, reader: Reader, stack: Stack, fresh: Lab, london: Host, tokyo: Host
+) -> None:
+    """The stack made anew has the same key pair; bucket and images are as they were."""
+    before = fingerprint(stack)
+    fresh.pulumi("stack", "rm", "--force", "--yes", "--preserve-config", "prod", stack=None)
+    reader.does(PAGE, "Restore the stack's state")
+    assert fingerprint(stack) == before
+    assert "first" in fresh.tags("tokyo", "group/app")
+    everywhere(fresh, "state")
+    users = [u["UserName"] for u in fresh.iam().list_users()["Users"]]
+    assert len([u for u in users if u.startswith("london-registry-user")]) == 2
+
+
+def test_a_site_whose_servers_are_gone_is_forgotten(
+    up: str, reader: Reader, stack: Stack, tokyo: Host
+) -> None:
+    """Its settings cannot be taken out; the URN that is shown is what the stack is to forget."""
+    tokyo.stop()
+    remove, do, find, forget, again = commands(PAGE, "Remove a site")
+    assert " failed attempts" in reader.types([remove, do], fails=True)
+    reader.values["URN"] = reader.types([find]).partition("URN: ")[2].strip()
+    reader.types([forget, again])
+    assert set(stack.outputs()["sites"]) == {"london"}
+    tokyo.start()
+
+
+def test_destroy_leaves_the_bucket(up: str, reader: Reader, fresh: Lab, london: Host) -> None:
+    """With its images; the node is given back."""
+    reader.does(PAGE, "Destroy")
+    assert not london.exists(OURS)
+    assert fresh.s3().list_objects_v2(Bucket="acme-gitlab-registry")["KeyCount"] > 0
+
+
+def test_every_command_of_the_page_was_typed(up: str, reader: Reader) -> None:
+    """Save those that need a real account, and those for created sites."""
+    others = {line for section in OF_CREATED_SITES for line in commands(PAGE, section)}
+    assert set(commands(PAGE)) - reader.typed - others == set()
