@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.docs import DOCS, read
+from tests.docs import DOCS, PAGES, read
 
 pytestmark = pytest.mark.unit
 
@@ -99,6 +99,13 @@ def test_what_is_proven_is_called_as_the_proof_calls_it() -> None:
     secrets = {"registry_key", "registry_certificate", "notification_secret", "http_secret"}
     named = read("how-it-works.md", "The two sites").lower().replace(" ", "_")
     assert {secret for secret in secrets if secret not in named} == set()
+
+
+def test_no_picture_has_a_semicolon() -> None:
+    """It ends a line in Mermaid, and so the picture with an error (seen, mermaid 11)."""
+    pictures = [part for page in PAGES for part in re.findall(r"```mermaid\n(.*?)```", read(page), re.DOTALL)]
+    assert len(pictures) > 2
+    assert [picture for picture in pictures if ";" in picture] == []
 
 
 def test_the_secret_that_gitlabs_page_makes_may_not_begin_with_a_letter() -> None:
