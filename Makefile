@@ -23,6 +23,8 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## everything the others need: Python packages, Debian packages, the Pulumi engine
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here, and Python 3.11 or newer is needed." \
+		"Install it (sudo apt-get install python3), or name another: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -m $(SETUP)
 
 demo: setup ## two GitLab sites, one `pulumi up`, an image that arrives; STACK=dev, existing or replicated; default dev and replicated
@@ -69,7 +71,8 @@ POST ?=
 REFRESH ?=
 # make has no exit status of its own for "something changes": only a preview that failed fails.
 preview-comment: setup ## what `pulumi up` would change, as merge requests show it; STACK=prod, REFRESH=1 looks for drift too
-	@$(WITH_ENGINE) $(BIN)/python -m ci.comment --stack '$(STACK)' --project '$(PROJECT)' \
+	@[ -z '$(STACK)' ] || echo "==> pulumi preview of $(STACK)" >&2
+	@$(WITH_ENGINE) $(BIN)/python -m lab.interruptible ci.comment --stack '$(STACK)' --project '$(PROJECT)' \
 		$(if $(REFRESH),--refresh) $(if $(POST),--post); status=$$?; \
 		echo "status $$status (0 no change, 2 a change, 3 a destructive one, 1 an error)" >&2; \
 		case $$status in 0|2|3) ;; *) exit 1;; esac

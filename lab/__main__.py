@@ -6,10 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from lab import launch
-from lab.layouts import LAYOUTS
-from lab.project import CHECKOUT
-
 BANNER = """\
 echo
 echo "Two GitLab sites run in here: $(ls "$LAB_DIR/hosts" | tr '\\n' ' ')- reach them with \\`ssh NAME\\`."
@@ -17,12 +13,34 @@ echo 'This is a project directory of the lab: pulumi up, preview and destroy wor
 echo 'Stack dev creates two more on AWS, as the lab has it; --stack existing and replicated use these.'
 echo
 export PS1='lab:\\W\\$ '
-exec bash --norc -i
+bash --norc -i
+# Whatever its last command was: leaving the shell is no failure.
+exit 0
 """
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def main(argv: list[str]) -> int:
-    """Parse the command line and run the lab; the exit status is the command's."""
+    """Parse the command line and run the lab; the exit status is the command's, or 130 after a Ctrl-C."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:
+        print("\nlab: interrupted before it started", file=sys.stderr)
+        return 130
+
+
+def unknown_stacks(stacks: list[str], checkout: Path = CHECKOUT) -> str:
+    """One line that says which of the stacks are none of the checkout's, and which there are; else ""."""
+    known = sorted(file.name.split(".")[1] for file in checkout.glob("Pulumi.*.yaml"))
+    unknown = [stack for stack in stacks if stack not in known]
+    return f"no stack {', '.join(unknown)} here. There are: {', '.join(known)}" if unknown else ""
+
+
+def _main(argv: list[str]) -> int:
+    # Only now, so that a Ctrl-C during these imports is met as well.
+    from lab import launch
+    from lab.layouts import LAYOUTS
+
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, text in (
@@ -46,6 +64,9 @@ def main(argv: list[str]) -> int:
         command = given.command
         cwd = str(Path.cwd()) if given.here else None
     elif given.verb == "demo":
+        if problem := unknown_stacks(given.stacks):
+            print(f"lab: {problem}", file=sys.stderr)
+            return 1
         command = launch.python("lab.demo", given.stacks)
         cwd = str(CHECKOUT)
     else:

@@ -150,8 +150,10 @@ def main() -> NoReturn:
             os._exit(1)
 
     threading.Thread(target=lifeline, daemon=True).start()
-    # While the command runs, Ctrl-C is its matter: the terminal has told it too.
+    # While the command runs, Ctrl-C is its matter: the terminal has told it too. Before, lab.launch has the
+    # word, as what was being started dies of it as well.
     signal.signal(signal.SIGINT, lambda *_: None if begun.is_set() else os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     progress = Progress(options["quiet"])
     try:
         env = build(lab_dir, options["sites"], progress)
@@ -160,6 +162,7 @@ def main() -> NoReturn:
         _collect_logs(lab_dir)
         os._exit(1)
     begun.set()
+    os.write(options["begun"], b".")
     try:
         status = run_command(options["command"], env, Path(options["cwd"] or lab_dir / "project"), stopped)
     except OSError as error:

@@ -20,6 +20,7 @@ from lab.project import CHECKOUT
 
 PR_SET_PDEATHSIG = 1
 SI_KERNEL = 0x80
+INTERRUPTED = "\nlab: interrupted while it started. Nothing of it is left running; run it again."
 WATCHED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -103,7 +104,10 @@ def _supervise(lab_dir: Path, options: Options, lock: int) -> int:
     """Run lab.inside in namespaces until its command ends, we are told to stop, or we are killed."""
     # While we live we hold the write end. Its closing tells the lab to end in good order.
     lifeline, ours = os.pipe()
-    arguments = {**asdict(options), "lab_dir": str(lab_dir), "lifeline": lifeline}
+    # From the lab comes a byte when its command runs: from then on Ctrl-C is that one's matter.
+    begun, theirs = os.pipe()
+    os.set_blocking(begun, False)
+    arguments = {**asdict(options), "lab_dir": str(lab_dir), "lifeline": lifeline, "begun": theirs}
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
@@ -112,20 +116,32 @@ def _supervise(lab_dir: Path, options: Options, lock: int) -> int:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)  # It died before the line above.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+        # Not SIGINT: what a Ctrl-C means for a lab that is still starting is our matter, not unshare's.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED - {signal.SIGINT})
 
     inside = subprocess.Popen(
         [*_unshare(), sys.executable, "-m", "lab.inside", json.dumps(arguments)],
-        pass_fds=(lifeline, lock),
+        pass_fds=(lifeline, theirs, lock),
         preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads here
         cwd=CHECKOUT,
+        # The lab needs programs that an ordinary user of Debian has not on PATH: nft, dnsmasq, sshd.
+        env={**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", ""), debian.SYSTEM_PATH])},
     )
     os.close(lifeline)
+    os.close(theirs)
     asked: int | None = None
+    running = False
     while inside.poll() is None:
         info = signal.sigwaitinfo(WATCHED)
-        if info.si_signo == signal.SIGCHLD or (info.si_signo == signal.SIGINT and info.si_code == SI_KERNEL):
-            continue  # A Ctrl-C on the terminal has reached the lab's command as well: its matter.
+        if info.si_signo == signal.SIGCHLD:
+            continue
+        if info.si_signo == signal.SIGINT and info.si_code == SI_KERNEL:
+            if running := running or _has_byte(begun):
+                continue  # It has reached the lab's command as well.
+            inside.kill()
+            inside.wait()
+            print(INTERRUPTED, file=sys.stderr)
+            return 128 + signal.SIGINT
         if asked is None:
             asked = info.si_signo
             os.close(ours)
@@ -134,10 +150,17 @@ def _supervise(lab_dir: Path, options: Options, lock: int) -> int:
     return 128 + asked if asked is not None else _status(inside.returncode)
 
 
+def _has_byte(pipe: int) -> bool:
+    try:
+        return os.read(pipe, 1) != b""
+    except BlockingIOError:
+        return False
+
+
 def _status(returncode: int) -> int:
     return returncode if returncode >= 0 else 128 - returncode
 
 
 def python(module: str, arguments: Sequence[str]) -> list[str]:
-    """The command that runs a module of this checkout inside the lab."""
-    return [sys.executable, "-m", module, *arguments]
+    """The command that runs a module of this checkout inside the lab; a Ctrl-C ends it with a line."""
+    return [sys.executable, "-m", "lab.interruptible", module, *arguments]

@@ -19,9 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 class Running:
     """A lab started by `python -m lab run`; `directory` is its state."""
 
-    def __init__(self, directory: Path, *arguments: str, terminal: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, *arguments: str, terminal: int | None = None, path: str = os.environ["PATH"]
+    ) -> None:
         self.directory = directory
-        env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "LAB_DIR": str(directory)}
+        env = {"PATH": path, "HOME": os.environ["HOME"], "LAB_DIR": str(directory)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lab", "run", *arguments],
             cwd=ROOT,
@@ -171,6 +173,26 @@ def test_ctrl_c_on_the_terminal(directory: Path) -> None:
     assert lab.end()[0] == 5
     assert (directory / "interrupted").read_text() == "x\n"
     nothing_left(directory)
+
+
+@pytest.mark.parametrize("file", ["lock", "home", "hosts/tokyo-1"])
+def test_ctrl_c_while_starting(directory: Path, file: str) -> None:
+    """From its first moment on, a ^C ends a lab that starts with one line, and the next one starts."""
+    ours, theirs = pty.openpty()
+    lab = Running(directory, *BARE, *COMMAND, terminal=theirs)
+    lab.wait_for(file)
+    os.write(ours, b"\x03")
+    status, output = lab.end()
+    assert status == 130
+    assert len(output.splitlines()) == 2, output  # the first is the terminal's, with its ^C
+    assert "interrupted" in output
+    nothing_left(directory)
+    assert Running(directory, *BARE, "true").end() == (0, "")
+
+
+def test_the_path_of_an_ordinary_user(directory: Path) -> None:
+    """Debian gives an ordinary user no /usr/sbin, where nft, dnsmasq and sshd are."""
+    assert Running(directory, *BARE, "true", path="/usr/local/bin:/usr/bin:/bin").end() == (0, "")
 
 
 def test_two_labs_at_once(directory: Path, tmp_path: Path) -> None:
