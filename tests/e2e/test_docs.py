@@ -81,7 +81,9 @@ def test_a_change_is_seen_and_done(up: str, reader: Reader) -> None:
 def test_the_comment_of_a_merge_request_is_made_by_hand(up: str, fresh: Lab) -> None:
     """In the checkout, where make is; of the lab's stack."""
     reader = Reader(fresh)
-    reader.where, reader.env["PROJECT"] = DOCS.parent, str(fresh.dir / "project")
+    reader.where = DOCS.parent
+    # Set-up is done: a .venv that it found stale it would make anew, below all who use it.
+    reader.env |= {"PROJECT": str(fresh.dir / "project"), "SETUP": "platform"}
     assert reader.does("ci.md").count("By `make preview-comment STACK=prod`") == 2
 
 

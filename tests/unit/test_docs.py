@@ -104,6 +104,42 @@ def test_every_claim_is_of_commands_and_by_something_that_runs(claim: Claim) -> 
     assert module.startswith("test_") or any(re.search(rf"\b{module}\b", text) for text in others)
 
 
+INLINE = {
+    "gitlab-rake gitlab:geo:check": "",
+    "gitlab-ctl tail registry": "",
+    "gitlab-ctl tail": "",
+    "docker push": "",
+    "docker pull": "",
+    "pulumi stack output login_key --show-secrets": "tests/e2e/test_created.py",
+    "pulumi stack --show-ids": "",
+    "pulumi whoami -v": "",
+    "pulumi up --skip-preview": "tests/e2e/stack.py",
+    "pulumi config set --secret --path ssh.private_key": "",
+    "git checkout Pulumi.prod.yaml": "",
+    ".venv/bin/python -m ci.comment --stack prod": "tests/e2e/test_comment.py",
+    ".venv/bin/python -m lab.distribution": "tests/lab/registries.py",
+}
+"""Commands in a sentence → what runs them; "": a person, at a real GitLab or in a checkout."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in {"configuration.md", "../README.md"}])
+def test_commands_in_sentences_are_known(page: str) -> None:
+    """Each stands in a block of some page as well, or in the table above; targets of make are looked at below."""
+    blocks = {line for one in PAGES for mark in (False, True) for line in commands(one, account=mark)}
+    programs = r"(sudo|pulumi|gitlab-ctl|gitlab-rake|aws|docker|git|skopeo|\.venv/bin/python) "
+    said = {span for span in spans(page) if re.match(programs, span) and not span.endswith(" failed")}
+    words = {span.split()[1] for span in said if span.startswith("pulumi ") and len(span.split()) == 2}
+    assert words <= {"up", "preview", "destroy", "cancel", "refresh", "login"}
+    bare = {f"pulumi {word}" for word in words}
+    assert said - blocks - bare - INLINE.keys() == set()
+
+
+def test_what_runs_a_command_of_a_sentence_names_it() -> None:
+    """By its last words."""
+    for command, where in INLINE.items():
+        assert not where or command.split()[-1].strip("-") in (ROOT / where).read_text(), command
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_the_targets_of_make_exist(page: str) -> None:
     """Wherever a page speaks of one."""
