@@ -21,6 +21,7 @@ pytestmark = pytest.mark.e2e
         ("three-sites", "three_sites"),
         ("private-ca", "private_ca"),
         ("unified", "unified"),
+        ("external", "external"),
     ],
 )
 def test_other_layouts(layout: str, script: str, lab: Lab) -> None:
@@ -42,7 +43,7 @@ def test_other_layouts(layout: str, script: str, lab: Lab) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
         env={**os.environ, "LAB_DIR": str(lab.dir / "tmp" / layout)},
     )
     print(done.stdout)

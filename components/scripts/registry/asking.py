@@ -17,6 +17,8 @@ from .edits import get
 from .report import Failure, say
 
 SECONDS = 15
+START_SECONDS = 30
+"""How long a registry may take to answer, once the command that restarts it has ended."""
 ANYWHERE = ("", "0.0.0.0", "[::]")  # noqa: S104 (nothing is bound to them)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
@@ -104,9 +106,9 @@ class Proof:
             self._notifies(self._order["events"]["url"], self._order["events"]["secret"])
         return self._done
 
-    def answers(self, seconds: float) -> bool:
+    def answers(self) -> bool:
         """Whether there is a registry at all."""
-        return until(seconds, self._registry, lambda answer: answer.status > 0).status > 0
+        return until(START_SECONDS, self._registry, lambda answer: answer.status > 0).status > 0
 
     def _registry(self) -> Answer:
         for url in self._urls:
@@ -123,7 +125,7 @@ class Proof:
         def right(answer: Answer) -> bool:
             return answer.status == 401 and all(answer.challenge.get(k) == v for k, v in wanted.items())
 
-        answer = until(60, self._registry, right)
+        answer = until(START_SECONDS, self._registry, right)
         if not answer.status:
             raise Failure(
                 "the proof failed: the registry does not answer",

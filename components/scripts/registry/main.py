@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import stat
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -85,6 +86,11 @@ class Main:
             report.say(f"{self._name}: configuration unchanged")
         proof = Proof(order, new, agreed=self._held.fields.get("agreed") == agreement(order))
         proven = self._change(changed, proof.run, again=needed) if changed or interrupted else proof.run()
+        if order["secrets"] and Path(path).stat().st_mode & stat.S_IROTH:
+            # Not ours to change: the registry may run as anybody.
+            proven[f"every user of this host can read {path}"] = (
+                "yes: see to its mode, there are secrets in it"
+            )
         return {"node": self._name, "site": order["site"], "restarted": needed, "proof": proven}
 
     def _refuse_anothers(self) -> None:
@@ -133,7 +139,7 @@ class Main:
             change.take_back()
             if again:
                 self._restart()
-            up = Proof(self._order, tree(text(self._order["config"])), agreed=True).answers(30)
+            up = Proof(self._order, tree(text(self._order["config"])), agreed=True).answers()
         except Failure as error:
             return f"the former files are back, but a restart with them failed as well ({error.cause})"
         except Exception as error:  # noqa: BLE001 (the first failure is what is told)
