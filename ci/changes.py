@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ci.places import Places, inputs_of, name_of, type_of
+from ci.places import EXTERNAL, Places, inputs_of, name_of, type_of
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes for a value that is not known yet (pulumi, sdk/go/common/resource/plugin/rpc.go)."""
 
 NOTHING = ("same", "refresh", "read")
 """Operations that change nothing. With --refresh the engine lists every resource as `refresh`."""
+
+FILES = {"gitlabgeo:index:Node": "gitlab.rb", EXTERNAL: "config.yml"}
+"""What shows settings, and the file that they are in."""
 
 _HIDDEN = re.compile(r"(?i)secret|password|passphrase|private|token|stdin|user_?data|credential|certificate")
 _LONGEST_VALUE = 200
@@ -37,11 +40,13 @@ class Change:
     values: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     retained: bool = False
     protected: bool = False
+    external: bool = False
+    """Of a registry that is not omnibus'."""
 
     @property
     def component(self) -> bool:
-        """One of the program's own groupings: nothing is behind it but its parts."""
-        return self.type.startswith("gitlabgeo:")
+        """One of the program's own groupings, or a look at a storage: nothing is behind it."""
+        return self.type.startswith("gitlabgeo:") or self.name.endswith("-kept-storage")
 
     @property
     def dangerous(self) -> bool:
@@ -50,13 +55,17 @@ class Change:
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """A node's lines of gitlab.rb, setting → Ruby; `old` is empty for a new node, `new` for one that goes."""
+    """A node's lines of gitlab.rb, setting → Ruby, or an external registry's of config.yml, path → value.
+
+    `old` is empty for a new node, `new` for one that goes.
+    """
 
     site: str
     node: str
     roles: tuple[str, ...]
     old: Mapping[str, str]
     new: Mapping[str, str]
+    file: str = "gitlab.rb"
 
     @property
     def changed(self) -> list[str]:
@@ -93,7 +102,7 @@ def parse(text: str, stack: str, stderr: str = "") -> Preview:
     return Preview(
         stack,
         tuple(_change(step, where) for step in steps),
-        tuple(_settings(step, where) for step in steps if type_of(step["urn"]) == "gitlabgeo:index:Node"),
+        tuple(_settings(step, where) for step in steps if type_of(step["urn"]) in FILES),
         tuple(_messages(diagnostics, "error")),
         tuple(_messages(diagnostics, "warning")),
     )
@@ -118,6 +127,7 @@ def _change(step: Mapping[str, Any], where: Places) -> Change:
         dict(_shown(type_of(urn), names, old, new)),
         bool(former.get("retainOnDelete")),
         bool(former.get("protect")),
+        f"{EXTERNAL}$" in urn,
     )
 
 
@@ -155,6 +165,7 @@ def _settings(step: Mapping[str, Any], where: Places) -> NodeSettings:
         tuple((new or old).get("roles") or ()),
         old.get("settings") or {},
         {} if step["op"] == "delete" else new.get("settings") or {},
+        FILES[type_of(step["urn"])],
     )
 
 

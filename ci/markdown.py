@@ -175,12 +175,13 @@ def _summary(changes: Sequence[Change], settings: NodeSettings | None) -> Iterat
 
 def _diff(settings: NodeSettings) -> list[str]:
     lines = []
+    equals = " =" if settings.file == "gitlab.rb" else ":"
     for name in settings.changed:
-        lines += [f"-{name} = {settings.old[name]}"] if name in settings.old else []
-        lines += [f"+{name} = {settings.new[name]}"] if name in settings.new else []
+        lines += [f"-{name}{equals} {settings.old[name]}"] if name in settings.old else []
+        lines += [f"+{name}{equals} {settings.new[name]}"] if name in settings.new else []
     return [
         "",
-        f"#### gitlab.rb of {code(settings.node)} ({code(settings.site)})",
+        f"#### {settings.file} of {code(settings.node)} ({code(settings.site)})",
         "",
         *fenced(lines, "diff"),
     ]

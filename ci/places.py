@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+EXTERNAL = "gitlabgeo:index:ExternalRegistryHost"
+
 
 class Places:
     """Which site and node a resource belongs to. Unchanged resources are not in the JSON, parents included,
@@ -32,13 +34,15 @@ class Places:
             inputs = inputs_of(step, "newState") or inputs_of(step, "oldState")
             if kind in ("gitlabgeo:index:PrimarySite", "gitlabgeo:index:SecondarySite"):
                 self.sites.add(name)
-            elif kind == "gitlabgeo:index:Node":
+            elif kind in ("gitlabgeo:index:Node", EXTERNAL):
                 self.nodes[name] = str(inputs.get("site", ""))
 
     def _configured(self, text: str) -> None:
         try:
             sites = json.loads(text)
-            self.nodes |= {node: site for site, of in sites.items() for node in of.get("nodes", {})}
+            for site, of in sites.items():
+                hosts = (of.get("external_registry") or {}).get("hosts") or {}
+                self.nodes |= dict.fromkeys([*of.get("nodes", {}), *hosts], site)
             self.sites |= set(sites)
         except (ValueError, AttributeError):
             return  # the whole of it is a secret, or not what it should be: the engine's message tells
@@ -48,7 +52,7 @@ class Places:
         for at in (urn, parent):
             name, kind = name_of(at), type_of(at).rpartition(":")[2]
             plain = name.removesuffix(self.SUFFIXES.get(kind, ""))
-            if kind in ("Node", "Host"):
+            if kind in ("Node", "Host", "ExternalRegistryHost"):
                 return self.nodes.get(plain, ""), plain
             if kind in ("PrimarySite", "SecondarySite") or kind in self.SUFFIXES:
                 return plain, self._node_of_address(urn)

@@ -65,6 +65,8 @@ def noun(change: Change) -> str:
     """`server`; of a type without a word of its own the type's last part."""
     if change.type.startswith("aws:s3/bucket") and change.type != BUCKET:
         return "setting of a bucket"
+    if change.type == NODE_COMMAND and change.external:
+        return "configuration of a registry"
     return NAMES.get(change.type) or change.type.rpartition(":")[2]
 
 
@@ -100,6 +102,8 @@ def consequence(change: Change, servers_gone: Collection[str] = ()) -> str:
         return IMAGES_STAY if change.type == BUCKET else STAYS
     if change.type == NODE_COMMAND and change.node in servers_gone:
         return "they go with the server, without being tidied up first"
+    if change.type == NODE_COMMAND and change.external:
+        return "its file says again what it said before, and the registry restarts"
     return LOST.get(change.type, "it is gone afterwards")
 
 
@@ -123,18 +127,19 @@ def node_action(
     command: Change, settings: NodeSettings | None, *, server: str, secrets: Collection[str]
 ) -> str:
     """What happens on the node itself. `server`: what happens to it, "" for nothing; `secrets`: made anew."""
+    done = "**restarted**" if command.external else "**reconfigured**"
     if command.op == "delete":
-        return "goes with its server" if server else "settings taken out, **reconfigured** without them"
+        return "goes with its server" if server else f"settings taken out, {done} without them"
     if server:
-        return "new server: settings applied, **reconfigured**, proven"
+        return f"new server: settings applied, {done}, proven"
     if "replace" in command.op:
-        return "taken out at the former server; applied, **reconfigured** and proven at the other"
+        return f"taken out at the former server; applied, {done} and proven at the other"
     first = " for the first time" if command.op == "create" else ""
     if settings and settings.changed:
-        return f"settings applied{first}, **reconfigured**, proven{restarts(settings)}"
+        return f"settings applied{first}, {done}, proven{restarts(settings)}"
     if secrets:
-        return f"new {', '.join(sorted(secrets))} applied, **reconfigured**, proven"
+        return f"new {', '.join(sorted(secrets))} applied, {done}, proven"
     return (
         "no setting changes, but a secret, the server or this program does: applied and proven again, "
-        "**reconfigured** if its files differ"
+        f"{done} if its files differ"
     )

@@ -33,6 +33,9 @@ STATUS = {
     "rotated": 3,
     "wrong-configuration": 1,
     "drift": 2,
+    "external-first": 2,
+    "external-issuer": 2,
+    "external-by-hand": 3,
 }
 
 

@@ -1,6 +1,6 @@
 """Makes the `*.json` beside it: what the engine really says about each kind of change, asked in the lab.
 
-    python -m lab run --sites aws --here -- python tests/unit/golden/capture.py
+    python -m lab run --sites aws --here -- python tests/unit/golden/capture.py     (or --sites external)
 
 Left out of it: ids, times, stack traces with paths, dependencies, outputs; the comment reads none of them.
 Then `GOLDEN=write pytest tests/unit/test_comment.py`, and read the difference.
@@ -103,9 +103,23 @@ def created(lab: Lab) -> None:
     take(stack, "protected-server", lambda c: c["sites"].pop("tokyo"))
 
 
+def external(lab: Lab) -> None:
+    """In the layout of that name."""
+    from tests.e2e.layouts.external import configure
+
+    stack = Stack(lab, "replicated")
+    stack.configure(configure)
+    take(stack, "external-first")
+    stack.up()
+    take(stack, "external-issuer", lambda c: c.update(issuer="gitlab.example.com"))
+    take(stack, "external-by-hand", lambda c: c["sites"]["london"].update(external_registry={}))
+
+
 if __name__ == "__main__":
     running = Lab.current()
-    if running.layout.sites:
+    if running.layout_name == "external":
+        external(running)
+    elif running.layout.sites:
         existing(running)
     else:
         created(running)
