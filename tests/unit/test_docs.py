@@ -110,16 +110,16 @@ INLINE = {
     "gitlab-ctl tail": "",
     "docker push": "",
     "docker pull": "",
-    "pulumi stack output login_key --show-secrets": "tests/e2e/test_created.py",
+    "pulumi stack output login_key --show-secrets": "tests/e2e/test_created.py: login_key",
     "pulumi stack --show-ids": "",
     "pulumi whoami -v": "",
-    "pulumi up --skip-preview": "tests/e2e/stack.py",
+    "pulumi up --skip-preview": "tests/e2e/stack.py: --skip-preview",
     "pulumi config set --secret --path ssh.private_key": "",
     "git checkout Pulumi.prod.yaml": "",
-    ".venv/bin/python -m ci.comment --stack prod": "tests/e2e/test_comment.py",
-    ".venv/bin/python -m lab.distribution": "tests/lab/registries.py",
+    ".venv/bin/python -m ci.comment --stack prod": "tests/e2e/test_comment.py: ci.comment",
+    ".venv/bin/python -m lab.distribution": "tests/lab/test_clouds.py: distribution",
 }
-"""Commands in a sentence → what runs them; "": a person, at a real GitLab or in a checkout."""
+"""Commands in a sentence → what runs them; "": a person, at a real GitLab or in a checkout of his own."""
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in {"configuration.md", "../README.md"}])
@@ -135,9 +135,9 @@ def test_commands_in_sentences_are_known(page: str) -> None:
 
 
 def test_what_runs_a_command_of_a_sentence_names_it() -> None:
-    """By its last words."""
-    for command, where in INLINE.items():
-        assert not where or command.split()[-1].strip("-") in (ROOT / where).read_text(), command
+    """The table says by which word."""
+    for where, _, word in (told.partition(": ") for told in INLINE.values() if told):
+        assert word in (ROOT / where).read_text(), where
 
 
 @pytest.mark.parametrize("page", PAGES)
