@@ -7,8 +7,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -115,8 +116,10 @@ def show(lab: Lab, stack: str) -> None:
     step("push an image to london", push)
     step("the image at tokyo", arrive)
     step("pulumi up, once more", again)
-    picture(lab, stack)
+    outputs = json.loads(lab.pulumi("stack", "output", "--json", stack=stack).stdout)
     step(f"pulumi destroy --stack {stack}", destroy)
+    # Last, so that it is on the screen and not above all that destroy says.
+    picture(outputs)
     console.print(f"\n[dim]{stack}: {sum(took for _, took in step.done):.0f} s in all[/]")
 
 
@@ -141,10 +144,9 @@ def run(lab: Lab, *arguments: str) -> str:
     return output
 
 
-def picture(lab: Lab, stack: str) -> None:
+def picture(outputs: Mapping[str, Any]) -> None:
     """What was built and proven, from the stack's outputs."""
-    outputs = json.loads(lab.pulumi("stack", "output", "--json", stack=stack).stdout)
-    tree = Tree("[bold]what was built[/]")
+    tree = Tree("[bold]what was built and proven, before destroy took it away[/]")
     for name, site in outputs["sites"].items():
         access = "read-only" if site["read_only"] else "read and write"
         branch = tree.add(f"[bold]{name}[/] ({site['role']})  {site['registry']}")

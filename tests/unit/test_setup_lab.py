@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
 from lab import __main__ as command
-from lab import interruptible, launch
+from lab import demo, interruptible, launch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,3 +102,33 @@ def test_make_has_the_preview_end_with_a_line_as_well() -> None:
     ).stdout
     assert "==> pulumi preview of prod" in dry
     assert "-m lab.interruptible ci.comment --stack 'prod'" in dry
+
+
+def test_the_demonstration_ends_with_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was built is read before destroy, and shown after the pages that destroy prints."""
+    happened: list[str] = []
+    lab = MagicMock()
+
+    def pulumi(_: str, verb: str, *__: str, stack: str) -> MagicMock:
+        happened.append(verb)
+        return MagicMock(stdout='{"sites": {}, "proof": {"london": {"london-1": {"asked": "yes"}}}}')
+
+    def run(_: object, verb: str, *__: str) -> str:
+        happened.append(verb)
+        return "1 unchanged"
+
+    lab.pulumi = pulumi
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/Pulumi.existing.yaml").write_text("config: {gitlab-geo-registry:sites: {}}")
+    lab.dir = tmp_path
+    lab.hosts.return_value, lab.instances.return_value = [], {}
+    lab.wait.return_value = 0.0
+    lab.tags.return_value = {}
+    lab.pull.return_value = lab.push.return_value = "sha256:1"
+    monkeypatch.setattr(demo, "run", run)
+    demo.show(lab, "existing")
+    assert happened == ["up", "up", "output", "destroy"]
+    shown = capsys.readouterr().out
+    assert shown.index("pulumi destroy") < shown.index("what was built") < shown.index("london-1")
