@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +157,21 @@ class Started:
         return said
 
     def kill(self) -> None:
-        os.killpg(self.pid, signal.SIGKILL)
+        """As when the machine is lost. Plugins have process groups of their own; the session is one."""
+        while members := list(self._alive()):
+            for member in members:
+                with suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
+            self._process.poll()  # or it would be counted as alive
         self._process.communicate()
+
+    def _alive(self) -> Iterator[int]:
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(ProcessLookupError, FileNotFoundError):
+                # Fields of stat behind the name, which may have blanks: state, parent, group, session.
+                state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(session) == self.pid and state != "Z":
+                    yield int(entry.name)
 
 
 def make_bucket(admin: Colleague) -> None:

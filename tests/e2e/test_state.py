@@ -172,7 +172,7 @@ def test_an_up_killed_while_it_changes_nodes(
     assert "warning" not in anna.types("pulumi up")
 
 
-def test_an_earlier_state_comes_back(anna: Colleague, fresh: Lab) -> None:
+def test_an_earlier_state_comes_back(anna: Colleague, moved: dict[str, str], fresh: Lab) -> None:
     """One of the history, which is then brought up to the configuration; and one that was deleted, from the versions."""
     anna.types("pulumi up")
     anna.sets("rotate", {"http_secret": 3})
