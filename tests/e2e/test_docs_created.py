@@ -57,3 +57,10 @@ def test_a_server_is_replaced_on_purpose(stack: Stack, reader: Reader, fresh: La
     assert fresh.host("tokyo-1").address == address
     assert fresh.host("tokyo-1").exists(OURS)
     assert fresh.host("london-1").ssh_sessions() == sessions
+
+
+def test_destroy_takes_the_servers_and_leaves_the_bucket(stack: Stack, reader: Reader, fresh: Lab) -> None:
+    """The bucket is shown as retained."""
+    assert "[retain]" in reader.does(OPERATIONS, "Destroy")
+    assert fresh.instances() == {}
+    assert fresh.s3().head_bucket(Bucket="acme-gitlab-registry")

@@ -116,7 +116,7 @@ INLINE = {
     "pulumi up --skip-preview": "tests/e2e/stack.py: --skip-preview",
     "pulumi config set --secret --path ssh.private_key": "",
     "git checkout Pulumi.prod.yaml": "",
-    ".venv/bin/python -m ci.comment --stack prod": "tests/e2e/test_comment.py: ci.comment",
+    ".venv/bin/python -m ci.comment --stack prod": "tests/e2e/test_comment.py: preview-comment",
     ".venv/bin/python -m lab.distribution": "tests/lab/test_clouds.py: distribution",
 }
 """Commands in a sentence → what runs them; "": a person, at a real GitLab or in a checkout of his own."""
