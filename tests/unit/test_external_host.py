@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from components.scripts.registry import asking, main, report
+from components.scripts.registry import asking, main, report, service
 from components.scripts.registry import files as registry_files
 from components.scripts.registry.report import Failure
 from tests.external_host import REALM, SECRET, Host, running
@@ -77,6 +78,7 @@ def test_what_is_there_already_is_not_restarted_but_proven(host: Host) -> None:
     assert host.apply(certificate_text="ANOTHER\n")["restarted"] is True
     assert (host.certificate.read_text(), host.restarts) == ("ANOTHER\n", 2)
     assert host.apply(certificate_text="ANOTHER\n", resource="secondary/london-images")["restarted"] is False
+    assert host.restarts == 2
     assert host.undo(resource="primary/london-images") == {"node": "london-images", "undone": False}
     assert host.undo(resource="secondary/london-images")["undone"] is True
 
@@ -105,8 +107,12 @@ def test_what_was_edited_since_stays_when_ours_goes_or_changes(host: Host) -> No
     """A new log level and another endpoint; our own values are what they were before, or what is wanted now."""
     host.apply()
     text = host.config.read_text().replace("  - name: audit", "  - {name: mirror, url: x}\n  - name: audit")
+    text = text.replace(
+        'issuer: "omnibus-gitlab-issuer"', "issuer: omnibus-gitlab-issuer  # as it is everywhere"
+    )
     host.config.write_text(text + "log: {level: debug}  # for a while\n")
     assert host.apply()["restarted"] is False
+    assert "issuer: omnibus-gitlab-issuer  # as it is everywhere" in host.config.read_text()
     assert host.config.read_text().endswith("log: {level: debug}  # for a while\n")
     edits = [e for e in host.order["edits"] if {"name": "geo_event"} not in e["path"]]
     absent = {"path": ["notifications", "endpoints", {"name": "geo_event"}], "absent": True}
@@ -132,7 +138,7 @@ def test_values_of_a_former_part_go_with_it(host: Host) -> None:
     host.apply(edits=host.order["edits"][:-1])
     assert [e["name"] for e in host.says["notifications"]["endpoints"]] == ["audit"]
     host.undo()
-    assert host.config.read_bytes() == host.original
+    assert host.config.read_bytes() == host.original and not host.certificate.exists()
 
 
 def test_a_host_with_other_paths_gives_the_former_files_back(host: Host) -> None:
@@ -176,6 +182,26 @@ def test_a_command_that_never_works_is_told_as_well(host: Host, capsys: pytest.C
     assert host.config.read_bytes() == host.original
     assert host.apply()["restarted"] is True
     assert host.untidy() == []
+
+
+def test_a_restart_without_end_is_ended(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With all that it has started; a service that holds on to its output is not waited for."""
+    monkeypatch.setattr(service, "SECONDS", 0.3)
+    (host.dir / "restart").write_text("#!/bin/sh\nsleep 7654 & echo $! > ${0%/*}/images/pid\nwait\n")
+    said = told(capsys, host)
+    assert f"{host.order['restart']}: no end after 0.3 s" in said
+    assert host.config.read_bytes() == host.original
+    child = Path("/proc", (host.dir / "images/pid").read_text().strip(), "stat")
+    for _ in range(100):
+        if not child.exists() or child.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError("what the restart had started goes on")
+    (host.dir / "restart").write_text("#!/bin/sh\nsleep 20 &\ncp ${0%/*}/config.yml ${0%/*}/running.yml\n")
+    assert host.apply()["restarted"] is True
 
 
 def test_a_registry_that_is_not_the_one_restarted_is_found_out(

@@ -18,7 +18,7 @@ from lab.host import Host
 from lab.registry import SkopeoError
 from lab.sites import host_key
 from tests.docs import commands
-from tests.e2e.stack import GITLAB_RB, MEASURED, OURS, Stack, secrets
+from tests.e2e.stack import GITLAB_RB, MEASURED, OURS, Running, Stack, secrets
 from tests.e2e.typed import Reader
 
 STATE = "/etc/gitlab-geo-registry"
@@ -201,6 +201,26 @@ def a_restart_that_fails(world: World) -> None:
     world.arrives("3")
 
 
+def the_engine_killed(world: World) -> None:
+    """In the middle of the restart: the host comes to its own end, and the next `up` finds it done."""
+    restart = world.images.read(RESTART)
+    world.images.write(RESTART, restart.replace(b"exec", b"sleep 3\nexec"))
+    world.stack.configure(lambda c: c.update(rotate={"notification_secret": 3}))
+    running = Running(world.lab, "up", "--yes", "--skip-preview", stack="replicated")
+
+    def at(what: str) -> bool:
+        return any(what in process for process in world.images.processes())
+
+    world.lab.wait(lambda: at("sleep 3"), 60, "the restart")
+    running.kill()
+    world.lab.wait(lambda: not at("python3 -I - apply"), 200, "the host's own end")
+    world.images.write(RESTART, restart)
+    world.lab.pulumi("cancel", "--yes", "replicated", stack=None)
+    world.stack.up()
+    assert world.geo_event["headers"]["Authorization"] == [secrets(world.london)["notification_secret"]]
+    world.arrives("4")
+
+
 def a_registry_that_does_not_start(world: World) -> None:
     """Distribution cannot read a certificate in root's home: the former files come back, and it serves again."""
     former = world.images.read(CONFIG)
@@ -220,7 +240,7 @@ def a_registry_that_does_not_start(world: World) -> None:
     world.images.wait_ready()
     certificate(CERTIFICATE)
     world.stack.up()
-    world.arrives("4")
+    world.arrives("5")
 
 
 def by_hand(world: World) -> None:
@@ -255,7 +275,7 @@ def by_hand(world: World) -> None:
     proof = world.stack.outputs()["proof"]
     assert proof["london"]["london-1"][check] == "yes"
     assert proof["tokyo"]["tokyo-1"]["london's registry accepts a pull-only token signed here"] == "yes"
-    world.arrives("5")
+    world.arrives("6")
     world.stack.destroy()
     restart(world, config=world.before[CONFIG], certificate=world.before[CERTIFICATE])
 
@@ -308,7 +328,16 @@ def main() -> None:
         MEASURED.clear()
 
 
-PARTS = (first, nothing_to_do, rotated, a_restart_that_fails, a_registry_that_does_not_start, by_hand, shared)
+PARTS = (
+    first,
+    nothing_to_do,
+    rotated,
+    a_restart_that_fails,
+    the_engine_killed,
+    a_registry_that_does_not_start,
+    by_hand,
+    shared,
+)
 
 if __name__ == "__main__":
     main()
