@@ -264,12 +264,12 @@ def test_a_secondarys_registry_is_not_to_notify_and_gitlab_is_not_asked(served: 
     assert list(host.apply(events=None, secrets={})["proof"]) == ["registry asks for GitLab's tokens"]
 
 
-def cut_off(monkeypatch: pytest.MonkeyPatch, host: Host, command: str) -> None:
+def cut_off(monkeypatch: pytest.MonkeyPatch, host: Host, command: str, **changes: Any) -> None:
     """End the program as a loss of power would, after all files are written."""
     with monkeypatch.context() as cut:
         cut.setattr(main, "restart", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            host.program().run(command)
+            host.program(**changes).run(command)
 
 
 def test_a_run_that_was_cut_off_is_taken_back_by_the_next(
@@ -287,6 +287,19 @@ def test_a_run_that_was_cut_off_is_taken_back_by_the_next(
     cut_off(monkeypatch, host, "undo")
     assert host.undo()["undone"] is True
     assert (host.config.read_bytes(), host.untidy()) == (host.original, [])
+
+
+def test_a_restart_that_is_owed_is_not_forgotten(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry may run with what was taken back: also where the next runs come to nothing."""
+    host.apply()
+    cut_off(monkeypatch, host, "apply", certificate_text="NEW\n")
+    for nowhere in ("config", "certificate"):
+        with pytest.raises((Failure, OSError)):
+            host.apply(**{nowhere: str(host.dir / "none/file")})
+    assert host.restarts == 1
+    assert host.apply()["restarted"] is True
+    assert host.apply()["restarted"] is False
+    assert host.certificate.read_text() == "CERTIFICATE\n"
 
 
 def test_what_an_administrator_writes_after_a_cut_off_run_is_theirs(

@@ -91,7 +91,7 @@ class Change:
     @classmethod
     def make(cls, directory: Path, contents: dict[str, bytes | None], modes: dict[str, int]) -> Change:
         """path → its bytes, or None to delete it; `modes` of new files. Raises OSError with all as it was."""
-        change = cls(directory, [])
+        change, owed = cls(directory, []), read(directory / "journal.json") is not None
         try:
             for path, data in contents.items():
                 change.files.append(_prepared(path, data))
@@ -104,6 +104,9 @@ class Change:
         except OSError:
             change.take_back()
             change.end()
+            if owed:
+                with suppress(OSError):
+                    cls(directory, []).keep()
             raise
         return change
 
