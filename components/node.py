@@ -162,19 +162,21 @@ def _database(site: Site) -> dict[str, str] | None:
     return {"host": database.host, "name": database.name} if database else None
 
 
-def _storage(
-    deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[Any]]
-) -> dict[str, Any] | None:
+def place_of(deployment: Deployment, site: str) -> dict[str, Any] | None:
+    """Where the site's images are to be; None where they stay where they are."""
     driver = deployment.driver_of(site)
     if driver is None:
         return None
-    found: dict[str, Any] = {
-        **storage.identity(driver),
-        "shown": storage.shown(driver),
-        "write": not deployment.read_only(site),
-    }
+    write = not deployment.read_only(site)
+    return {**storage.identity(driver), "shown": storage.shown(driver), "write": write}
+
+
+def _storage(
+    deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[Any]]
+) -> dict[str, Any] | None:
+    found = place_of(deployment, site)
     s3 = deployment.storage_of(site)
-    if s3 is None:
+    if found is None or s3 is None:
         return found
     return {
         **found,

@@ -55,26 +55,51 @@ class RegistrySecrets(pulumi.ComponentResource):
 def _key_pair(
     deployment: Deployment, hosts: Hosts, opts: pulumi.ResourceOptions
 ) -> pulumi.Output[dict[str, Any]]:
-    """Read from the primary once (made there, on a host that is new); from then on the stack states it."""
-    site = deployment.primary
+    """Read from the primary once (made there, on a host that is new); from then on the stack states it.
+
+    Everything else waits for it: a primary that would lose sight of its images refuses before any site is
+    touched.
+    """
+    site = deployment.sites[deployment.primary]
     # Where tokens are signed: what a registry of its own trusts is not always what is in use.
-    name = next(iter(deployment.sites[site].nodes_with("rails")))
-    reach = hosts.of(name)
-    read = remote.Command(
-        "registry-key",
-        connection=node.connection(deployment, site, name, reach),
-        create=node.command_line(deployment, site, name, "adopt"),
-        stdin=node.stdin(node.order_of(deployment, site, name)),
-        logging=remote.Logging.NONE,
-        opts=pulumi.ResourceOptions.merge(
-            opts,
-            pulumi.ResourceOptions(
-                depends_on=reach.ready,
-                protect=deployment.protected,
-                additional_secret_outputs=["stdout"],
-                # Reading again would take over whatever another `up` has put there.
-                ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],
-            ),
-        ),
+    name = next(iter(site.nodes_with("rails")))
+    registries = site.nodes_with("registry")
+    looks = []
+    if registries and name not in registries and not site.aws and deployment.driver_of(deployment.primary):
+        registry = next(iter(registries))
+        looks.append(
+            _once(deployment, hosts, registry, resource="registry-images", order="inspect_storage", opts=opts)
+        )
+    keep = pulumi.ResourceOptions(
+        depends_on=looks, protect=deployment.protected, additional_secret_outputs=["stdout"]
     )
-    return read.stdout.apply(json.loads)
+    opts = pulumi.ResourceOptions.merge(opts, keep)
+    return _once(deployment, hosts, name, resource="registry-key", order="adopt", opts=opts).stdout.apply(
+        json.loads
+    )
+
+
+def _once(
+    deployment: Deployment,
+    hosts: Hosts,
+    name: str,
+    *,
+    resource: str,
+    order: str,
+    opts: pulumi.ResourceOptions,
+) -> remote.Command:
+    """What a node of the primary is asked at the first `up`: asked again it would tell of another `up`."""
+    site, reach = deployment.primary, hosts.of(name)
+    asked = {**node.order_of(deployment, site, name), "storage": node.place_of(deployment, site)}
+    once = pulumi.ResourceOptions(
+        depends_on=reach.ready,
+        ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],
+    )
+    return remote.Command(
+        resource,
+        connection=node.connection(deployment, site, name, reach),
+        create=node.command_line(deployment, site, name, order),
+        stdin=node.stdin(asked),
+        logging=remote.Logging.NONE,
+        opts=pulumi.ResourceOptions.merge(opts, once),
+    )

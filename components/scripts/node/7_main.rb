@@ -40,10 +40,11 @@ class Main
   end
 
   # The key pair in use; for a server that is new a pair of its own, since its image may have brought one that everybody
-  # has. Touches nothing.
+  # has. Touches nothing, and comes before all that does: what the primary will refuse must not find other sites changed.
   def adopt
     return adopted(*Omnibus.make_pair) if @order['created']
 
+    Storage.refuse_to_hide_images(@order) if registry?
     key, certificate = Omnibus.registry_secrets.values_at('internal_key', 'internal_certificate')
     unless key && certificate && Omnibus.pair?(key, certificate)
       raise Failure.new('no registry key pair to take over', cause: "#{Omnibus::SECRETS_JSON} has no matching internal_key and internal_certificate",
@@ -63,6 +64,7 @@ class Main
   end
 
   def inspect_storage
+    Storage.refuse_to_hide_images(@order) if @order['storage']
     { 'storage' => Storage.identity(Omnibus.registry_config) }
   end
 
