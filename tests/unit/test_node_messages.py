@@ -74,10 +74,12 @@ ORDER: dict[str, Any] = {
     "owner": "acme/prod",
     "issuer": "omnibus-gitlab-issuer",
     "registry_url": "https://registry.tokyo.example.com",
+    "registry_kind": "omnibus",
     "primary": {
         "site": "london",
         "external_url": "https://gitlab.london.example.com",
         "registry_url": "https://registry.london.example.com",
+        "registry_kind": "omnibus",
     },
     "secrets": {"registry_key": KEY, "registry_certificate": CERTIFICATE, "notification_secret": "s3cr3t-value"},
     "files": {},
