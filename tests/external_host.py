@@ -23,7 +23,9 @@ here = pathlib.Path(__file__).parent
 with (here / "restarts").open("a") as log:
     log.write("x")
 if (here / "fails").exists() and (here / "fails").read_text() in (here / "config.yml").read_text():
-    print("setting up; password-of-the-database\\nthe registry panicked")
+    print("setting up; password-of-the-database")
+    print([line for line in (here / "config.yml").read_text().splitlines() if "Authorization" in line])
+    print("the registry panicked")
     sys.exit(3)
 shutil.copy(here / "config.yml", here / "running.yml")
 """

@@ -195,6 +195,14 @@ def test_others_endpoints_stay_where_they_are(old: list[dict[str, str]], now: li
     assert [e for e in back["notifications"]["endpoints"] if e["name"] == "geo_event"] == mine
 
 
+def test_what_cannot_be_taken_out_in_its_place_is_written_anew() -> None:
+    """A key in YAML's long form, after another change beside it."""
+    text = "x: # mine\n  a: 1\n  keep: 2\n  ? b\n  : 3\ny: 1 # mine\n"
+    said = {"x": {"keep": tree(2)}, "y": tree(1)}
+    assert rewrite(text, said) == "x: # mine\n  keep: 2\ny: 1 # mine\n"
+    assert rewrite("\ufeffa: 1\n", {"b": tree(2)}) == "\ufeffb: 2\n"
+
+
 def test_an_administrators_file_keeps_its_looks() -> None:
     """The lab's: comments, quotes, columns and another endpoint stay; only lines with our values differ."""
     made = rewrite(TEMPLATE, applied(read(TEMPLATE), EDITS))
@@ -260,6 +268,7 @@ def test_what_cannot_be_edited_safely_is_refused(text: str, why: str) -> None:
         ("auth:\n- just\n- wrong\nb: 1\n", 'auth:\n  token:\n    realm: "new"\nb: 1\n'),
         ("? auth\n: token:\n    realm: |\n      a\n      b\n\n# end\n", '? auth\n: token:\n    realm: "new"\n\n# end\n'),
         ("auth:\n  token:\n    realm: >+\n      a\n\n\nhttp: {}\n", 'auth:\n  token:\n    realm: "new"\n\n\nhttp: {}\n'),
+        ("auth:\n  token:\n    other: |+\n      a\n\n# end\n", 'auth:\n  token:\n    other: |+\n      a\n\n    realm: "new"\n# end\n'),
         ("auth: !!map {token: !!map {realm: !!str a}}\n", 'auth: !!map {token: !!map {realm: "new"}}\n'),
         ("version: 0.1\n...\n", 'version: 0.1\nauth:\n  token:\n    realm: "new"\n...\n'),
     ],

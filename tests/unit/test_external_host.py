@@ -165,6 +165,7 @@ def test_a_restart_that_fails_leaves_the_former_files_at_work(
     said = told(capsys, host)
     assert "london-images (site london): the restart failed" in said
     assert f"cause: {host.order['restart']} ended with status 3\n         setting up; [secret]\n" in said
+    assert "Authorization: [" in said and "[secret]" in said and SECRET not in said
     assert "         the registry panicked\n" in said
     assert "state: the former files are back, and the registry answers with them" in said
     assert f"do:    run `{host.order['restart']}` on this host" in said
@@ -395,6 +396,13 @@ def test_a_registry_with_images_is_not_moved_to_another_storage(
     assert "storage.data_moved true" in said and "nothing was changed" in said
     repositories.rmdir()
     assert host.apply(**order)["restarted"] is True
+    # A directory that is not there may be a container's own.
+    host.undo()
+    elsewhere = host.original.replace(b"/images}", b"/no-such-place}")
+    host.config.write_bytes(elsewhere)
+    assert "whether the registry holds images cannot be seen here" in told(capsys, host, **order)
+    host.config.write_bytes(host.original)
+    host.apply(**order)
     # And back: what is in a bucket cannot be seen without its key.
     said = told(capsys, host)
     assert "from s3 acme to what its configuration said before" in said
