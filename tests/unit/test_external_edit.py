@@ -201,6 +201,7 @@ def test_what_cannot_be_taken_out_in_its_place_is_written_anew() -> None:
     said = {"x": {"keep": tree(2)}, "y": tree(1)}
     assert rewrite(text, said) == "x: # mine\n  keep: 2\ny: 1 # mine\n"
     assert rewrite("\ufeffa: 1\n", {"b": tree(2)}) == "\ufeffb: 2\n"
+    assert rewrite("a: 1\n", {"a": tree(1), "on": "x"}) == 'a: 1\n"on": "x"\n'
 
 
 def test_an_administrators_file_keeps_its_looks() -> None:
@@ -237,6 +238,7 @@ REALM = [{"path": ["auth", "token", "realm"], "value": "new"}]
         ("auth:\n  token: {realm: &r a}\nother: *r\n", "referred to from elsewhere in it (&r)"),
         ("auth: {token: {realm: a}}\n---\nauth: {}\n", "several documents"),
         ("auth: {token: *none}\n", "line 1 refers to what is not there"),
+        ("a: &t 1\nauth: &t {token: *t}\n", "line 2 refers to what is not there"),
         ("? [a]\n: b\nauth: {token: {realm: a}}\n", "line 1 has a mapping or a list as a key"),
         ("", "it is empty"),
         ("- a\n", "no mapping"),
