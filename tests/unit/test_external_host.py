@@ -22,6 +22,12 @@ from tests.external_host import REALM, SECRET, Host, running
 pytestmark = pytest.mark.unit
 
 
+@pytest.fixture(autouse=True)
+def _unknowing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins with no secret known."""
+    monkeypatch.setattr(report, "_secrets", set())
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Host, Any]]:
     with running(tmp_path) as found:
