@@ -27,6 +27,8 @@ class Meant:
         self.application = {"rails", "sidekiq"} & {*self.roles} != set()
         self.registry = "registry" in self.roles
         self.first = raw["sites"][raw["primary"]]
+        # Distribution has the drivers and keys that GitLab's registry had at first.
+        self.version = "16.0" if "external_registry" in self.site else raw["gitlab_version"]
 
     def settings(self) -> Raw:
         """Every table and call of gitlab.rb, with its value."""
@@ -60,7 +62,7 @@ class Meant:
         registry["database"] = self._database()
         others = [e for e in registry.get("notifications", []) if e["name"] != "geo_event"]
         registry["notifications"] = others + ([self._geo_event()] if self.primary else [])
-        driver = self._driver()
+        driver = self.storage()
         if driver:
             theirs = {key: value for key, value in registry.get("storage", {}).items() if key in KEPT}
             registry |= {"http_secret": self.secrets["http_secret"], "storage": theirs | driver}
@@ -112,7 +114,7 @@ class Meant:
             found["letsencrypt"] = {"enable": True} | ({"contact_emails": [who]} if who else {})
         return found | {"nginx": found.get("nginx", {}) | {"redirect_http_to_https": True}}
 
-    def _driver(self) -> Raw:
+    def storage(self) -> Raw:
         """The driver under its name, and what goes with a registry that only reads; {} where storage is kept."""
         shared = self.raw["storage"]["mode"] == "shared"
         given = self.raw["storage"] if shared else self.site["storage"]
@@ -127,7 +129,7 @@ class Meant:
         return storage
 
     def _s3(self, place: Raw) -> Raw:
-        newest = at_least(self.raw["gitlab_version"], 19)
+        newest = at_least(self.version, 19)
         found = {"bucket": place["bucket"], "region": place["region"]}
         keys = self.site.get("s3_keys")
         if keys or "aws" not in self.site:
@@ -160,9 +162,11 @@ class Meant:
 
     def _newer_azure(self, place: Raw) -> bool:
         """Also where another site on the same storage has a role: all on one storage have one driver."""
+        if "external_registry" in self.site:
+            return False
         on_it = [*self.raw["sites"].values()] if self.raw["storage"]["mode"] == "shared" else [self.site]
         roles = {site["credentials"]["azure"].get("credentials_type", "shared_key") for site in on_it}
-        return at_least(self.raw["gitlab_version"], 19) or "serviceurl" in place or roles != {"shared_key"}
+        return at_least(self.version, 19) or "serviceurl" in place or roles != {"shared_key"}
 
 
 def plain(url: str) -> str:

@@ -119,7 +119,7 @@ def _tls(tape: Tape, site: Raw, *, alone: bool) -> Raw:
     # Let's Encrypt makes one for the two names that people see.
     if not alone or names != hosts_of(site, "external_url", "registry_url") or tape.flag():
         return {"tls": {**pair(*sorted(names))}}
-    who = tape.some(letsencrypt_email=("ops@example.com", "é'@[x]"))
+    who = tape.some(letsencrypt_email=("ops@example.com", "é'#{x}\\@[x]"))
     return {"client_cidrs": [WORLD]} | ({"tls": who} if who or tape.flag() else {})
 
 

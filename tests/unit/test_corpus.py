@@ -9,18 +9,25 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import config
+from components.scripts.registry.document import read
+from components.scripts.registry.edits import applied
+from components.scripts.registry.rewrite import rewrite
 from config import parse
+from omnibus import external
 from omnibus import settings as node_settings
 from omnibus.problems import Problem, report
 from tests.configurations import deployment
+from tests.corpus import meant_external
 from tests.corpus.anything import JSON, TOP, wild
 from tests.corpus.broken import ANYHOW, SURELY, Broken, broken
 from tests.corpus.contradictions import Contradiction, contradictions
 from tests.corpus.meant import Meant, everything
+from tests.corpus.meant_external import CONFIGS
 from tests.corpus.node import Omnibus
 from tests.corpus.secrets import MADE, secrets_of
 from tests.corpus.valid import configurations
@@ -151,6 +158,30 @@ def test_no_secret_is_in_a_settings_file_or_shown(ruby: Omnibus, raw: Raw) -> No
         assert all(value in read for value in everything(secrets))
 
 
+@examples(120)
+@given(raw=configurations(), text=st.sampled_from(CONFIGS))
+def test_an_external_registry_says_what_is_meant(raw: Raw, text: str) -> None:
+    """Its config.yml after the edits, by a YAML reader of others; no secret is shown, and none sent for nothing."""
+    d = deployment(raw)
+    for site in [name for name, its in raw["sites"].items() if "external_registry" in its]:
+        has, at = secrets_of(raw, site), "/etc/registry.crt"
+        edits = external.edits(d, site, at)
+        secrets = {name: has[name] for name in external.secret_names(edits)}
+        after = rewrite(text, applied(read(text), external.resolved(edits, secrets)))
+        meant = meant_external.config(raw, site, has, yaml.safe_load(text), at)
+        assert sorted_endpoints(yaml.safe_load(after)) == sorted_endpoints(meant)
+        assert SECRET not in json.dumps(external.preview(d, site, at))
+        said = everything(meant)
+        assert all(value in said for value in everything(secrets))
+        assert MADE["notification_secret"] not in said or site == raw["primary"]
+
+
+def sorted_endpoints(config: Raw) -> Raw:
+    """Their order says nothing."""
+    endpoints = config.get("notifications", {}).get("endpoints", [])
+    return {**config, "notifications": sorted(endpoints, key=lambda its: str(its["name"]))}
+
+
 def told(raw: Raw) -> list[Problem]:
     """What is refused of a configuration: each with a value, a consequence and an example, and with no secret."""
     parsed, problems = parse(raw)
@@ -174,7 +205,7 @@ def test_what_is_wrong_in_one_place_is_told_of_that_place_alone(wrong: Broken) -
     assert keys and all(related(key, wrong.key) for key in keys)
 
 
-@examples(130)
+@examples(250)
 @given(wrong=contradictions())
 def test_what_contradicts_is_told_by_its_key(wrong: Contradiction) -> None:
     """Each kind of contradiction, in any configuration in which it can be made."""
