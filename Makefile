@@ -46,7 +46,7 @@ static: setup
 	@$(BIN)/mypy --no-error-summary
 
 unit: setup ## unit tests
-	@$(PYTEST) tests/unit
+	@$(PYTEST) --numprocesses 2 --dist loadfile tests/unit
 
 components: setup ## component tests: the program's resources, recorded
 	@$(PYTEST) tests/components
