@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.request
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ from lab.api import Lab
 from lab.by_hand import follow
 from lab.host import Host
 from lab.registry import SkopeoError
-from lab.services import AWS_ENDPOINT
 from tests.e2e.audit import findings
+from tests.e2e.faults import refused
 from tests.e2e.stack import Stack, measured
 
 pytestmark = pytest.mark.e2e
@@ -33,15 +32,6 @@ def created(dev: Stack, fresh: Lab) -> dict[str, Host]:
     assert fresh.instances() == {}
     dev.up()
     return dict(fresh.instances())
-
-
-def refuse(action: str, code: str, status: int, times: int, region: str = "") -> None:
-    """Order AWS to refuse the next calls."""
-    fault = {"action": action, "code": code, "status": status, "times": times, "region": region}
-    request = urllib.request.Request(
-        f"{AWS_ENDPOINT}/moto-api/lab/faults", json.dumps(fault).encode(), method="POST"
-    )
-    urllib.request.urlopen(request).close()
 
 
 def seen(hosts: dict[str, Host]) -> dict[str, tuple[int, int]]:
@@ -258,9 +248,11 @@ def test_a_secondary_comes_and_goes_without_touching_the_others(
     """AWS refuses it a server at first: `up` says so, the next one finishes with no duplicate."""
     before = seen(created)
     dev.configure(lambda c: c["sites"].update(dublin=DUBLIN))
-    refuse("RunInstances", "InsufficientInstanceCapacity", 500, 6, "eu-west-1")
-    refuse("CreateSubnet", "RequestLimitExceeded", 503, 1, "eu-west-1")
-    assert "InsufficientInstanceCapacity" in dev.fails()
+    with (
+        refused("RunInstances", "InsufficientInstanceCapacity", 500, "eu-west-1"),
+        refused("CreateSubnet", "RequestLimitExceeded", 503, "eu-west-1", times=1),
+    ):
+        assert "InsufficientInstanceCapacity" in dev.fails()
     dev.up()
     ec2 = fresh.ec2("eu-west-1")
     assert len([v for v in ec2.describe_vpcs()["Vpcs"] if not v["IsDefault"]]) == 1

@@ -8,8 +8,8 @@ import pytest
 
 from lab.api import Lab
 from tests.docs import commands
+from tests.e2e.faults import refused
 from tests.e2e.stack import OURS, Stack
-from tests.e2e.test_created import refuse
 from tests.e2e.typed import Reader
 
 pytestmark = pytest.mark.e2e
@@ -28,8 +28,8 @@ def stack(reader: Reader, fresh: Lab) -> Stack:
     """The page's steps, with an account that may not have such servers at first."""
     *first, up, steps = commands(BEGIN, "Sites created on AWS")
     reader.types(first)
-    refuse("RunInstances", "VcpuLimitExceeded", 400, 2)
-    assert "VcpuLimitExceeded" in reader.types([up], fails=True)
+    with refused("RunInstances", "VcpuLimitExceeded", 400):
+        assert "VcpuLimitExceeded" in reader.types([up], fails=True)
     assert "created" in reader.types([up])
     reader.sees(BEGIN, "Sites created on AWS", reader.types([steps]))
     return Stack(fresh, "prod")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import urllib.request
 
 import boto3
 import pytest
@@ -13,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from lab.api import Lab
 from lab.host import Host
-from lab.services import AWS_ENDPOINT
+from tests.e2e.faults import refused
 from tests.e2e.team import (
     BUCKET,
     LIST_VERSIONS,
@@ -201,15 +200,10 @@ def test_an_earlier_state_comes_back(anna: Colleague, moved: dict[str, str], fre
 
 def cut_off_creating(lab: Lab, colleague: Colleague) -> None:
     """A first `up` is killed while S3 does not answer for the registry's bucket, which comes to be all the same."""
-    fault = {"action": f"PUT /{REGISTRY_BUCKET}", "code": "SlowDown", "times": 10**6, "status": 503}
-    order = json.dumps(fault).encode()
-    urllib.request.urlopen(
-        urllib.request.Request(f"{AWS_ENDPOINT}/moto-api/lab/faults", order, method="POST")
-    )
-    with colleague.starts("pulumi up") as running:
+    busy = refused(f"PUT /{REGISTRY_BUCKET}", "SlowDown", 503)
+    with busy, colleague.starts("pulumi up") as running:
         lab.wait(lambda: pending(lab) == ["creating shared-bucket"], 60, "the bucket's turn")
         running.kill()
-    urllib.request.urlopen(urllib.request.Request(f"{AWS_ENDPOINT}/moto-api/lab/faults", method="DELETE"))
     where = {"LocationConstraint": "eu-west-1"}
     lab.s3().create_bucket(Bucket=REGISTRY_BUCKET, CreateBucketConfiguration=where)  # type: ignore[arg-type]
 
