@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
-from components import external_registry, node
+from components import connection, external_registry, node
 from components.hosts import Hosts
 from omnibus import storage
 from omnibus.drivers import Filesystem
@@ -56,10 +56,11 @@ def _read(
     once = pulumi.ResourceOptions(
         depends_on=reach.ready,
         ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],
+        hooks=connection.explained(f"{site}-kept-storage", deployment, site, name),
     )
     command = remote.Command(
         f"{site}-kept-storage",
-        connection=node.connection(deployment, site, name, reach),
+        connection=connection.args(deployment, site, name, reach),
         create=line,
         stdin=stdin,
         logging=remote.Logging.STDERR,

@@ -11,6 +11,7 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
+from components import connection
 from components.hosts import Reach
 from omnibus import base, settings, storage
 from omnibus.model import Deployment, Site
@@ -19,7 +20,6 @@ from omnibus.ssh import Ssh
 SCRIPTS = Path(__file__).parent / "scripts" / "node"
 # All that the program needs is in Ruby's standard library, and it starts faster without looking for gems.
 RUBY = "/opt/gitlab/embedded/bin/ruby --disable-gems"
-_DIAL_SECONDS = 10
 
 
 @cache
@@ -90,9 +90,10 @@ def session(
     parent: pulumi.Resource,
 ) -> remote.Command:
     """The one SSH session in which a host is changed; `lines`: what is run there for `apply` and `undo`."""
+    resource = f"{name}-settings"
     return remote.Command(
-        f"{name}-settings",
-        connection=connection(deployment, site, name, reach),
+        resource,
+        connection=connection.args(deployment, site, name, reach),
         create=lines["apply"],
         delete=lines["undo"],
         stdin=stdin,
@@ -108,6 +109,7 @@ def session(
             # With a server that goes all that is on it goes as well.
             deleted_with=reach.instance,
             ignore_changes=_unread(reach, deployment.ssh_of(site, name)),
+            hooks=connection.explained(resource, deployment, site, name),
         ),
     )
 
@@ -201,43 +203,3 @@ def as_root(deployment: Deployment, site: str, name: str, command: str) -> str:
     """Through sudo for a user that is not root."""
     user = deployment.ssh_of(site, name).user or "root"
     return f"exec {'' if user == 'root' else 'sudo -n '}{command}"
-
-
-def connection(deployment: Deployment, site: str, name: str, reach: Reach) -> remote.ConnectionArgs:
-    """How the node is reached; its host key is always pinned."""
-    ssh = deployment.ssh_of(site, name)
-    bastion = ssh.bastion
-    limits: dict[str, Any] = {
-        "per_dial_timeout": _DIAL_SECONDS,
-        "dial_error_limit": attempts(ssh.wait_seconds or 120),
-    }
-    proxy = None
-    if bastion:
-        proxy = remote.ProxyConnectionArgs(
-            host=bastion.host,
-            port=bastion.port,
-            user=bastion.user or ssh.user or "root",
-            host_key=bastion.host_key,
-            private_key=reach.private_key,
-            **limits,
-        )
-    return remote.ConnectionArgs(
-        host=reach.host,
-        port=ssh.port or 22,
-        user=ssh.user or "root",
-        host_key=reach.host_key,
-        private_key=reach.private_key,
-        proxy=proxy,
-        **limits,
-    )
-
-
-def attempts(seconds: int) -> int:
-    """How often the command provider dials in so many seconds, where each refusal comes at once.
-
-    It waits 0.1 s after the first failure, then 1.5 times as long each time up to 5 s (pulumi's retry.Until).
-    """
-    count, waited, delay = 0, 0.0, 0.1
-    while waited < seconds:
-        count, waited, delay = count + 1, waited + delay, min(delay * 1.5, 5.0)
-    return count

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
-from components import node
+from components import connection, node
 from components.generated import GeneratedSecret
 from components.hosts import Hosts
 from omnibus.model import Deployment
@@ -94,10 +94,11 @@ def _once(
     once = pulumi.ResourceOptions(
         depends_on=reach.ready,
         ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],
+        hooks=connection.explained(resource, deployment, site, name),
     )
     return remote.Command(
         resource,
-        connection=node.connection(deployment, site, name, reach),
+        connection=connection.args(deployment, site, name, reach),
         create=node.command_line(deployment, site, name, order),
         stdin=node.stdin(asked),
         logging=remote.Logging.NONE,

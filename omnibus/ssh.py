@@ -45,8 +45,9 @@ class Ssh(Closed):
     """A host through which the nodes are reached."""
     wait_seconds: Annotated[
         Annotated[int, Field(ge=1, le=3600)] | None,
-        Doc("how long a booting node that refuses connections is waited for, 1 to 3600 s", "120"),
+        Doc("how long a node that does not let itself be connected to is waited for, 1 to 3600 s", "300"),
     ] = None
+    """How long refused connections are tried again: 3 s if left out, 120 s for created hosts, which boot."""
 
     def over(self, below: Ssh | None) -> Ssh:
         """These settings where given, else those of `below` (a node's over its site's over the stack's)."""

@@ -21,6 +21,9 @@ ADOPTED = {
 CALLS: list[str] = []
 """The functions that were called since the list was last emptied."""
 
+HOOKS: dict[str, pulumi.ErrorHook] = {}
+"""Every hook's name → what the engine calls where a resource fails."""
+
 KEPT: dict[str, list[str]] = {}
 """Command's name → where a kept storage is found to be."""
 
@@ -60,6 +63,13 @@ class _Monitor(mocks.MockMonitor):
         parent = request.parent.split("::")[-1]
         self.recorded[request.name] = Registration(request.type, request.name, parent, inputs, request)
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+
+
+class _Callbacks:
+    """The server of the program's hooks, which the SDK starts for a real engine only."""
+
+    def register_error_hook(self, hook: pulumi.ErrorHook) -> None:
+        HOOKS[hook.name] = hook
 
 
 def _json(struct: Any) -> str:
@@ -109,6 +119,7 @@ def record(
     config = {f"{PROJECT}:{k}": v if isinstance(v, str) else json.dumps(v) for k, v in raw.items()}
     mocks.set_mocks(monitor.mocks, project=PROJECT, stack=STACK, preview=preview, monitor=monitor)
     settings.SETTINGS.parallel = parallel
+    settings.SETTINGS.callbacks = _Callbacks()
     set_all_config({**config, "aws:region": "eu-west-1"})
 
     def program() -> None:

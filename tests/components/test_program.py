@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from components.node import program
-from tests.components.recording import ADOPTED, CALLS, KEPT, Registration, record
+from tests.components.recording import ADOPTED, CALLS, HOOKS, KEPT, Registration, record
 from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site
 
 pytestmark = pytest.mark.components
@@ -79,6 +79,14 @@ def test_program_and_secrets_go_over_stdin_as_a_secret(shared: dict[str, Registr
         "s3_access_key": "id-of-tokyo-registry-key",
         "s3_secret_key": "secret-of-tokyo-registry-key",
     }
+
+
+def test_every_session_that_fails_is_explained(shared: dict[str, Registration]) -> None:
+    """Where it was the connection; the hook has the resource's name."""
+    commands = [made for made in shared.values() if made.type == "command:remote:Command"]
+    assert len(commands) == 3
+    assert all(list(made.request.hooks.on_error) == [f"{made.name}-connection"] for made in commands)
+    assert all(f"{made.name}-connection" in HOOKS for made in commands)
 
 
 def test_a_node_at_another_address_is_another_server(shared: dict[str, Registration]) -> None:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.node import SCRIPTS, attempts, program
+from components.node import SCRIPTS, program
 from omnibus import storage
 from tests.configurations import deployment
 from tests.storages import Case, cases
@@ -457,8 +457,3 @@ def test_the_program_is_valid_ruby_without_warnings() -> None:
         env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
     )
     assert (checked.stdout.strip(), checked.stderr) == ("Syntax OK", "")
-
-
-def test_waiting_for_a_host_has_a_limit() -> None:
-    """More seconds are more attempts, and a second is at least two."""
-    assert 2 <= attempts(1) < attempts(10) < attempts(120) < 60
