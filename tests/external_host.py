@@ -165,7 +165,7 @@ def running(directory: Path) -> Iterator[tuple[Host, type[_Answers]]]:
 
     Answers.directory, Answers.accepted = directory, SECRET
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield Host(directory, server.server_port), Answers
     finally:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import config
@@ -32,26 +31,13 @@ from tests.corpus.node import Omnibus
 from tests.corpus.secrets import MADE, secrets_of
 from tests.corpus.valid import configurations
 from tests.corpus.values import SECRET, Raw
+from tests.examples import examples
 
 # What is damaged may be read still, and be refused by a later version of cryptography.
 pytestmark = [
     pytest.mark.unit,
     pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning"),
 ]
-
-DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-"""HYPOTHESIS_PROFILE=deep looks at fifty times as many, and at others each time."""
-
-
-def examples(number: int) -> Callable[[Any], Any]:
-    """So many examples, the same each time."""
-    return settings(
-        max_examples=number * (50 if DEEP else 1),
-        derandomize=not DEEP,
-        database=None,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
 
 
 @pytest.fixture(scope="module")

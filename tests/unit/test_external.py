@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from components.external_registry import SCRIPTS, program
 from components.scripts.registry import storage as on_host
@@ -22,6 +22,7 @@ from components.scripts.registry.render import block
 from config import parse
 from omnibus import external, storage
 from tests.configurations import changed, deployment, drop, per_site, put
+from tests.examples import examples
 from tests.storages import Case, cases
 from tests.unit.test_node_program import Program
 from tests.wrong.topologies import EXTERNAL, IMAGES, SNIPPET
@@ -209,7 +210,7 @@ def ruby() -> Iterator[Program]:
 IDENTITY = "->(config) { Storage.identity(config) }"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(100)
 @given(case=cases())
 def test_both_programs_tell_a_place_alike(ruby: Program, case: Case) -> None:
     """The one in Ruby on GitLab's nodes and the one in Python: else two sites on one storage would not be found out.

@@ -9,18 +9,17 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.scripts.registry.document import Scalar, Unreadable, read, tree
 from components.scripts.registry.edits import applied, reverted
 from components.scripts.registry.rewrite import Refused, rewrite
+from tests.examples import examples
 from tests.yamls import DOCUMENTS, ENDPOINTS, NAMES, VALUES, texts
 
 pytestmark = pytest.mark.unit
-MANY = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+MANY = examples(100)
 TEMPLATE = (Path(__file__).parents[2] / "lab/templates/docker-registry.yml").read_text()
 
 

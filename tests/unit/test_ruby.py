@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omnibus.ruby import Secret, literal, string
+from tests.examples import examples
 
 pytestmark = pytest.mark.unit
 
@@ -67,7 +68,7 @@ VALUE = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(value=VALUE)
 def test_ruby_reads_exactly_the_value_meant(ruby: Ruby, value: Any) -> None:
     """Quotes, backslashes, interpolation, line ends, NUL and Unicode all come back as they went in."""

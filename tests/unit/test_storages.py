@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from config import parse
@@ -18,6 +18,7 @@ from omnibus.fields import Closed
 from omnibus.problems import report
 from omnibus.s3 import S3Options
 from tests.configurations import changed, deployment
+from tests.examples import examples
 from tests.storages import Case, Node, cases, newer
 from tests.wrong.storages import RIGHT, azure, gcs, own, swift
 
@@ -39,7 +40,7 @@ def told(raw: dict[str, Any]) -> set[str]:
     return {p.key for p in problems}
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(400)
 @given(case=cases())
 def test_ruby_has_exactly_the_storage_meant(ruby: Node, case: Case) -> None:
     """One driver, its keys and no others, each secret's value, read-only where it is shared; no secret in the text."""
@@ -80,7 +81,7 @@ def test_a_driver_that_is_gone_comes_with_the_way_out() -> None:
     assert "S3" in problem.example
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(case=cases(), data=st.data())
 def test_no_value_anywhere_gives_a_traceback(case: Case, data: st.DataObject) -> None:
     """Whatever stands where a storage, a key or a value belongs is taken or told, never a Python error."""
