@@ -1,4 +1,4 @@
-"""`make reference`: writes the page and the schema of the configuration."""
+"""`make reference`: writes the configuration's page and schema, and packs the nodes' program."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from components import node
 from omnibus.model import Deployment
+from reference import packed
 from reference.page import Page
 from reference.schema import schema, text
 
@@ -25,3 +27,6 @@ def files() -> dict[str, str]:
 if __name__ == "__main__":
     for name, content in files().items():
         (ROOT / name).write_text(content, encoding="utf-8")
+    # Else it would be another at each author's, whose zlib may be another.
+    if packed.stale(node.PACKED, node.source()):
+        node.PACKED.write_text(packed.text(node.source()), encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from components.node import SCRIPTS, program
+from components.node import SCRIPTS, source
 from tests.configurations import certificate
 
 pytestmark = pytest.mark.unit
@@ -161,10 +161,10 @@ class Node:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "root"
         self.root.mkdir()
-        source = folder / "program.rb"
-        source.write_text(PATHS.sub(f"{self.root}/", program().partition(END)[0]))
+        program = folder / "program.rb"
+        program.write_text(PATHS.sub(f"{self.root}/", source().partition(END)[0]))
         self.process = subprocess.Popen(
-            ["ruby", "-e", DRIVER, str(source), str(self.root)],
+            ["ruby", "-e", DRIVER, str(program), str(self.root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -18,12 +18,14 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import SCRIPTS, program
+from components.node import PACKED, SCRIPTS, program, source
 from omnibus import storage
+from reference import packed
 from tests.configurations import deployment
+from tests.examples import examples
 from tests.storages import Case, cases
 
 pytestmark = pytest.mark.unit
@@ -38,6 +40,7 @@ RSA = (
     .decode()
 )
 
+NO_LOCALE = {"LC_ALL": "C", "PATH": os.environ["PATH"]}
 DRIVER = """
 %w[1_report 2_files 3_omnibus 4_registry 5_s3 5_storage 6_proof].each { |name| require File.join(ARGV[0], name) }
 $stdout.sync = true
@@ -101,7 +104,7 @@ ADD = "->(text, added) { bytes, new = Include.add(text.b, added); [bytes.force_e
 REMOVE = "->(text, added) { Include.remove(text.b, added).force_encoding('UTF-8') }"
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(text=GITLAB_RB)
 def test_gitlab_rb_comes_back_byte_for_byte(ruby: Program, text: str) -> None:
     """Whatever its line ends and its last line, the include can be put in, put in again, and taken out."""
@@ -112,7 +115,7 @@ def test_gitlab_rb_comes_back_byte_for_byte(ruby: Program, text: str) -> None:
     assert ruby.call(REMOVE, included, added) == text
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(text=GITLAB_RB, more=st.lists(LINES, min_size=1, max_size=3).map("\n".join))
 def test_lines_added_below_the_include_stay_and_it_moves_to_the_end(
     ruby: Program, text: str, more: str
@@ -220,7 +223,7 @@ CREDENTIALS = {
 def test_a_servers_own_credentials_are_fetched_with_a_token_and_hidden(ruby: Program) -> None:
     """From where the AWS SDKs look; what is fetched is blotted out of whatever is shown."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     at = f"http://127.0.0.1:{server.server_port}"
     ask = "->(at) { ENV['AWS_EC2_METADATA_SERVICE_ENDPOINT'] = at; InstanceProfile.credentials }"
     found = {
@@ -318,7 +321,7 @@ def test_where_images_are_is_told_the_same_for_one_storage(
     assert found == {"driver": driver, "place": place}
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(200)
 @given(case=cases())
 def test_the_node_finds_images_where_the_configuration_says(ruby: Program, case: Case) -> None:
     """For every driver: what is rendered and then read back on the node is the place that was meant, so the same
@@ -447,13 +450,52 @@ def test_a_forged_token_differs_from_the_right_one_in_its_signature_only(ruby: P
 
 
 def test_the_program_is_valid_ruby_without_warnings() -> None:
-    """As it is sent: all parts, in order, with the mark behind which the order is read. sshd hands over no locale."""
+    """sshd hands over no locale."""
     checked = subprocess.run(
-        ["ruby", "-wc", "-"],
-        input=program() + "{}",
+        ["ruby", "-wc", "-"], input=source(), capture_output=True, text=True, check=False, env=NO_LOCALE
+    )
+    assert (checked.stdout.strip(), checked.stderr) == ("Syntax OK", "")
+
+
+SAME = """
+ours, packed = $stdin.read.split("\\0").map { |text| RubyVM::InstructionSequence.compile(text).to_a }
+puts ours == packed
+"""
+
+
+def test_what_is_packed_is_the_same_program_to_ruby() -> None:
+    """Every instruction, and the line that it is told to be at."""
+
+    def same(one: str, other: str) -> str:
+        both = f"{one}\0{other}"
+        return subprocess.run(
+            ["ruby", "-e", SAME], input=both, capture_output=True, text=True, check=True, env=NO_LOCALE
+        ).stdout.strip()
+
+    found = packed.unpacked(PACKED.read_text())[1]
+    assert len(found) < len(source())
+    assert same(source(), found) == "true"
+    assert same(source(), found.replace("EX_LOCK", "").replace("0o600", "0o644", 1)) == "false"
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["packed", "edited"])
+def test_the_program_runs_as_it_is_sent(edited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed or, edited and not packed yet, as it is; with its order behind it, and the lines of its source."""
+    text = source() + ("\n# more" if edited else "")
+    monkeypatch.setattr("components.node.source", lambda: text)
+    program.cache_clear()
+    sent = program()
+    program.cache_clear()
+    assert ("class Failure" in sent) is edited
+    done = subprocess.run(
+        ["ruby", "--disable-gems", "-"],
+        input=f'{sent}{{"node": "london-1", "site": "london"}}',
         capture_output=True,
         text=True,
         check=False,
-        env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+        env=NO_LOCALE,
     )
-    assert (checked.stdout.strip(), checked.stderr) == ("Syntax OK", "")
+    line = text.splitlines().index("  Report.result(Main.new(order).run(ARGV.fetch(0)))") + 1
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "london-1 (site london): the program stopped" in done.stderr
+    assert f"{'-' if edited else 'program'}:{line}:" in done.stderr

@@ -10,18 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import best_match
 from pydantic import SecretStr, ValidationError
 
+from components import node
 from omnibus import versions
 from omnibus.model import Deployment
+from reference import packed
 from reference.__main__ import files
 from reference.page import Page
 from reference.schema import schema
 from tests.configurations import CREATED, SHARED, changed, drop, per_site, put
+from tests.examples import examples
 from tests.storages import Case, cases
 from tests.wrong import storages, topologies
 from tests.wrong.every import WRONG
@@ -63,6 +66,13 @@ def model_refuses(raw: dict[str, Any]) -> bool:
 def test_the_committed_reference_is_what_the_model_makes(name: str, content: str) -> None:
     """A change of the model comes with `make reference`."""
     assert (ROOT / name).read_text(encoding="utf-8") == content, "stale: run `make reference`"
+
+
+def test_the_committed_program_of_the_nodes_is_packed_from_its_source(tmp_path: Path) -> None:
+    """A change of the program comes with `make reference`; until then the whole of it is sent."""
+    assert not packed.stale(node.PACKED, node.source()), "stale: run `make reference`"
+    assert packed.stale(node.PACKED, node.source() + "exit\n")
+    assert packed.stale(tmp_path / "none", node.source())
 
 
 def test_the_schema_is_one() -> None:
@@ -108,7 +118,7 @@ ANYTHING: list[Any] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(300)
 @given(case=cases() | st.sampled_from(RIGHT), data=st.data())
 def test_schema_and_model_are_of_one_mind(case: Case | dict[str, Any], data: st.DataObject) -> None:
     """Whatever stands in place of any value or beside it."""
