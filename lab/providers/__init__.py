@@ -6,14 +6,13 @@ program and its Pulumi.yaml know nothing of it: the engine finds it where it loo
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
-_MODULES = {"command": "lab.providers.command", "aws": "lab.providers.aws.__main__"}
+_MODULES = {"command": "lab.providers.command_plugin", "aws": "lab.providers.aws.__main__"}
 """Provider name (its package is pulumi_<name>) -> the stand-in's module, which has main and servicer."""
 _MARK = b"A stand-in of the lab."
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -29,6 +28,8 @@ def install(pulumi_home: Path) -> list[str]:
 
 
 def _install(plugins: Path, name: str, module: str) -> str:
+    import importlib.metadata  # not in the stand-ins themselves, which are to start fast as well
+
     version = importlib.metadata.version(f"pulumi_{name}")
     place, executable = plugins / f"resource-{name}-v{version}", f"pulumi-resource-{name}"
     real = next((folder for folder in _folders(place) if _is_real(folder / executable)), None)

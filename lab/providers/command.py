@@ -12,7 +12,6 @@ from typing import Any
 
 from lab.providers import local
 from lab.providers.output import Output
-from lab.providers.plugin import main
 from lab.providers.protocol import PropertyMap, is_archive, is_asset, is_secret, plain, secret
 from lab.providers.resource import Call, Invalid, Resource
 from lab.providers.servicer import Servicer
@@ -86,7 +85,7 @@ class RemoteCommand(Command):
         return with_connection(inputs)
 
     def run(self, call: Call, command: str, inputs: PropertyMap, old: PropertyMap) -> dict[str, str]:
-        from lab.providers import session, ssh  # paramiko is not loaded for a preview
+        from lab.providers import session, ssh  # paramiko takes longer than the rest
 
         with ssh.connect(call, inputs["connection"]) as transport:
             return session.run(
@@ -163,7 +162,3 @@ def servicer() -> Servicer:
         "command:remote:CopyToRemote": CopyToRemote(),
     }
     return Servicer(VERSION, resources, {"command:local:run": local_run})
-
-
-if __name__ == "__main__":
-    main(servicer())

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from concurrent import futures
 
 import grpc
@@ -28,8 +29,11 @@ def start(servicer: Servicer, port: int = 0) -> tuple[grpc.Server, int]:
     return server, port
 
 
-def main(servicer: Servicer) -> None:
-    """The plugin's main loop: the engine gives its address as argument and reads our port from stdout."""
+def main(servicer: Servicer, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """The plugin's main loop: the engine gives its address as argument and reads our port from stdout.
+
+    `meanwhile` is done once the port is told.
+    """
     # The engine ends its plugins with SIGINT: Python's KeyboardInterrupt would be a traceback on the screen.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if address := next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None):
@@ -37,6 +41,7 @@ def main(servicer: Servicer) -> None:
     engine = os.getppid()
     _, port = start(servicer)
     print(port, flush=True)
+    meanwhile()
     while os.getppid() == engine:
         time.sleep(0.5)
     deadline = time.monotonic() + _LINGER

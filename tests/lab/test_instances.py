@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from pathlib import Path
 
 import botocore.exceptions
@@ -30,13 +29,11 @@ def host(account: Account, network: Network) -> Instance:
 
 
 def test_an_instance_boots_at_once(account: Account, network: Network) -> None:
-    """Its host is there within half a second, its sshd answers somewhat later, as on EC2."""
+    """Its host is there when the call returns, its sshd answers somewhat later, as on EC2."""
     group = account.group(network, "quick", SSH)
-    began = time.monotonic()
     account.launch(network, "quick", group)
     made = account.lab.instances()["quick"]
     assert made.is_up()
-    assert time.monotonic() - began < 1.5  # the host's files too: on a busy machine they take a while
     assert "Connection refused" in ssh(made, "true").stderr
     account.lab.wait(lambda: ssh(made, "true").returncode == 0, 10, "sshd")
 

@@ -449,6 +449,42 @@ def test_a_forged_token_differs_from_the_right_one_in_its_signature_only(ruby: P
         check(forged)
 
 
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        (b"external_url 'https://a'\n", True),
+        (b"# Z\xfcrich\nexternal_url 'https://a'\n", True),
+        (b"\xef\xbb\xbfexternal_url 'https://a'\n", True),
+        (b"# encoding: iso-8859-1\r\na = 'Z\xfcrich'\r\n", True),
+        (b"a = 'Z\xfcrich'\n", False),
+        (b"# encoding: none-such\na = 1\n", False),
+        (b"a = { 'x' => 1, 'x' => 2 }\nb = 1 if a == nil\n", True),
+        (b"=begin\n(\n=end\na = <<E\n(\nE\n", True),
+        (b"a = 1\nb = (\n", False),
+        (b"return\n", True),
+        (b"", True),
+    ],
+)
+def test_gitlab_rb_is_judged_as_ruby_judges_it(
+    ruby: Program, tmp_path: Path, text: bytes, valid: bool
+) -> None:
+    """Without a Ruby process for it; the lines that are shown are its lines."""
+    file = tmp_path / "gitlab.rb"
+    file.write_bytes(text)
+    checked = subprocess.run(["ruby", "-c", file], capture_output=True, check=False, env=NO_LOCALE)
+    assert (checked.returncode == 0) is valid
+    why = ruby.call("->(path) { Omnibus.syntax_error(File.binread(path)) }", str(file))
+    assert (why is None) is valid
+    assert valid or "line " in why or "none-such" in why
+
+
+def test_a_line_of_gitlab_rb_is_not_shown_with_its_error(ruby: Program) -> None:
+    text = "gitlab_rails['db_password'] = 'hunter2hunter2\na = (\n"
+    why = ruby.call("->(text) { Omnibus.syntax_error(text) }", text)
+    assert why
+    assert "hunter2" not in why
+
+
 def test_the_program_is_valid_ruby_without_warnings() -> None:
     """sshd hands over no locale."""
     checked = subprocess.run(

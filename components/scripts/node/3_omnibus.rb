@@ -68,6 +68,21 @@ module Omnibus
     Process.wait(pid) rescue nil # rubocop:disable Style/RescueModifier
   end
 
+  # Why Ruby would not read this gitlab.rb, by line, or nil. Only compiled; and only the lines that say what is wrong, since
+  # those beside them may show a password of the administrator's.
+  def self.syntax_error(bytes)
+    warnings, $VERBOSE = $VERBOSE, nil
+    RubyVM::InstructionSequence.compile(bytes.dup.force_encoding('UTF-8'), '-')
+    nil
+  rescue ArgumentError => e # of a first line with an encoding that there is not
+    e.message
+  rescue SyntaxError => e
+    lines = e.message.scrub.lines.grep(/\A-:\d+:/).map { |l| l.strip.sub(/\A-:/, 'line ') }
+    lines.empty? ? 'Ruby does not say where' : lines.first(4).join('; ')
+  ensure
+    $VERBOSE = warnings
+  end
+
   def self.now
     Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end

@@ -126,10 +126,8 @@ class Main
 
   def check_syntax(contents)
     [Include::SETTINGS, Omnibus::GITLAB_RB].each do |path|
-      out = IO.popen([RbConfig.ruby, '-Ku', '-c', '-'], 'r+b', err: %i[child out]) { |io| io.write(contents[path]); io.close_write; io.read }
-      next if $?.success?
-
-      raise Failure.new("#{path} would not be valid Ruby", cause: out.scrub.lines.grep(/\A-:\d+:/).map { |l| l.strip.sub(/\A-:/, 'line ') }.first(4).join('; '), remedy: 'mend the file, then `pulumi up` again')
+      why = Omnibus.syntax_error(contents[path])
+      raise Failure.new("#{path} would not be valid Ruby", cause: why, remedy: 'mend the file, then `pulumi up` again') if why
     end
   end
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import grpc
@@ -151,12 +150,10 @@ class TestLocal:
             commands.create(LOCAL, {"create": "x", "interpreter": ["/no/such"]})
 
     def test_ctrl_c_kills_it(self, commands: Provider) -> None:
-        begun = time.monotonic()
         timer = later(0.3, commands.cancel)
         with pytest.raises(grpc.RpcError, match="signal: killed"):
             commands.create(LOCAL, {"create": "exec sleep 30"})
         timer.join()
-        assert time.monotonic() - begun < 5
 
     def test_the_function_runs_without_a_resource(self, commands: Provider) -> None:
         result = commands.invoke("command:local:run", command="echo hello")

@@ -174,11 +174,9 @@ class TestRetry:
         assert commands.messages[0] == "Dial 1/inf failed: retrying"
 
     def test_ctrl_c_ends_the_waiting(self, commands: Provider, sshd: Sshd) -> None:
-        begun = time.monotonic()
         timer = later(0.3, commands.cancel)
         assert refusal(commands, sshd.connection(port=free_port(), dialErrorLimit=-1)) == "context canceled"
         timer.join()
-        assert time.monotonic() - begun < 5
 
     def test_a_name_that_does_not_exist(self, commands: Provider, sshd: Sshd) -> None:
         text = refusal(commands, sshd.connection(host="no-such-host.invalid"))
