@@ -62,7 +62,7 @@ reference: setup ## what is generated: docs/configuration.md, the schema for edi
 	@$(BIN)/python -m reference
 
 NODES ?=
-bench: setup ## the program beside Ansible and bare SSH, on 2 to 24 lab nodes, 20 minutes; NODES="2 6" for less
+bench: setup ## the program beside Ansible and bare SSH, on 2 to 24 lab nodes, 12 minutes; NODES="2 6" for less
 	@$(BIN)/python -m benchmarks $(NODES)
 
 # The engine that set-up chose, and .venv's Python for the program that it runs.

@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
     """Docs are written only by a run of all sizes: a partial one is shown, and changes nothing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, choices=[[], *SIZES], default=[], metavar="NODES")
-    parser.add_argument("--rounds", type=int, help="default: one to three, so that all take 20 minutes")
+    parser.add_argument("--rounds", type=int, help="default: one to three, so that all take 12 minutes")
     given = parser.parse_args(argv)
     began = time.monotonic()
     try:
