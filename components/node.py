@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -14,43 +11,13 @@ from pulumi_command import remote
 
 from components import connection
 from components.hosts import Reach
+from components.node_program import program
 from omnibus import base, settings, storage
 from omnibus.model import Deployment, Site
 from omnibus.ssh import Ssh
 
-SCRIPTS = Path(__file__).parent / "scripts" / "node"
-# Made by `make reference`: the program's digest, and below it the program, deflated and in base64.
-PACKED = SCRIPTS / "program.packed"
-UNPACK = """require 'zlib'
-eval(Zlib.inflate('
-%s'.unpack1('m')).force_encoding('UTF-8'), TOPLEVEL_BINDING, 'program')"""
 # All that the program needs is in Ruby's standard library, and it starts faster without looking for gems.
 RUBY = "/opt/gitlab/embedded/bin/ruby --disable-gems"
-
-
-def source() -> str:
-    """The Ruby program that runs on the node."""
-    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(SCRIPTS.glob("*.rb")))
-
-
-@cache
-def program() -> str:
-    """The same as it is sent, with the mark behind which its order is read.
-
-    Packed, because the engine writes it into its state and its log over and over; and beforehand, because
-    zlib's output is not the same on every machine that runs the stack. One that was edited since goes as it
-    is. omnibus' Ruby has zlib (omnibus-gitlab, config/software/ruby.rb).
-    """
-    text = source()
-    mark, _, packed = PACKED.read_text(encoding="utf-8").partition("\n")
-    if mark == digest(text):
-        text = UNPACK % packed
-    return f"{text}\n__END__\n"
-
-
-def digest(text: str) -> str:
-    """What PACKED begins with: SHA-256 of the program that is in it."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Node(pulumi.ComponentResource):

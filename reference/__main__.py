@@ -6,7 +6,6 @@ from pathlib import Path
 
 import yaml
 
-from components import node
 from omnibus.model import Deployment
 from reference import packed
 from reference.page import Page
@@ -27,6 +26,4 @@ def files() -> dict[str, str]:
 if __name__ == "__main__":
     for name, content in files().items():
         (ROOT / name).write_text(content, encoding="utf-8")
-    # Else it would be another at each author's, whose zlib may be another.
-    if packed.stale(node.PACKED, node.source()):
-        node.PACKED.write_text(packed.text(node.source()), encoding="utf-8")
+    packed.renew()

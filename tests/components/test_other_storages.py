@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.node import program
+from components.node_program import program
 from tests.components.recording import Registration, record
 from tests.configurations import per_site
 from tests.storages import SERVICE_ACCOUNT, service_account

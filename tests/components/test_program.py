@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.node import program
+from components.node_program import program
 from tests.components.recording import ADOPTED, CALLS, HOOKS, KEPT, Registration, record
 from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from components.node import SCRIPTS
+from components.node_program import SCRIPTS
 from lab.storage_servers import Swift, swift
 from omnibus import storage
 from tests.configurations import deployment, per_site

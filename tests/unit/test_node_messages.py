@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from components.node import SCRIPTS, source
+from components.node_program import SCRIPTS, source
 from tests.configurations import certificate
 
 pytestmark = pytest.mark.unit

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node import PACKED, SCRIPTS, program, source
+from components.node_program import PACKED, SCRIPTS, program, source, unpacked
 from omnibus import storage
 from reference import packed
 from tests.configurations import deployment
@@ -508,21 +508,41 @@ def test_what_is_packed_is_the_same_program_to_ruby() -> None:
             ["ruby", "-e", SAME], input=both, capture_output=True, text=True, check=True, env=NO_LOCALE
         ).stdout.strip()
 
-    found = packed.unpacked(PACKED.read_text())[1]
+    found = unpacked(PACKED.read_text())
+    assert found
     assert len(found) < len(source())
     assert same(source(), found) == "true"
     assert same(source(), found.replace("EX_LOCK", "").replace("0o600", "0o644", 1)) == "false"
 
 
-@pytest.mark.parametrize("edited", [False, True], ids=["packed", "edited"])
-def test_the_program_runs_as_it_is_sent(edited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packed or, edited and not packed yet, as it is; with its order behind it, and the lines of its source."""
-    text = source() + ("\n# more" if edited else "")
-    monkeypatch.setattr("components.node.source", lambda: text)
+PACKED_TEXT = PACKED.read_text()
+OTHER = packed.packed("exec 'sh'\n")
+
+
+@pytest.mark.parametrize(
+    ("added", "file", "whole"),
+    [
+        ("", PACKED_TEXT, False),
+        ("\n# more\nMORE = 1", PACKED_TEXT, True),
+        ("", OTHER, True),
+        ("", PACKED_TEXT[:-9], True),
+        ("", "?" + PACKED_TEXT[1:], True),
+        ("", "", True),
+    ],
+    ids=["packed", "edited", "another", "cut off", "damaged", "empty"],
+)
+def test_the_program_runs_as_it_is_sent(
+    added: str, file: str, whole: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Packed, or whole where what is packed is not this program; its order behind it, the lines those of its source."""
+    text = source() + added
+    (tmp_path / "packed").write_text(file)
+    monkeypatch.setattr("components.node_program.source", lambda: text)
+    monkeypatch.setattr("components.node_program.PACKED", tmp_path / "packed")
     program.cache_clear()
     sent = program()
     program.cache_clear()
-    assert ("class Failure" in sent) is edited
+    assert ("class Failure" in sent) is whole
     done = subprocess.run(
         ["ruby", "--disable-gems", "-"],
         input=f'{sent}{{"node": "london-1", "site": "london"}}',
@@ -534,4 +554,4 @@ def test_the_program_runs_as_it_is_sent(edited: bool, monkeypatch: pytest.Monkey
     line = text.splitlines().index("  Report.result(Main.new(order).run(ARGV.fetch(0)))") + 1
     assert (done.returncode, done.stdout) == (1, "")
     assert "london-1 (site london): the program stopped" in done.stderr
-    assert f"{'-' if edited else 'program'}:{line}:" in done.stderr
+    assert f"{'-' if whole else 'program'}:{line}:" in done.stderr
