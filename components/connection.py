@@ -103,6 +103,9 @@ def _remedy(deployment: Deployment, site: str, name: str, cause: str) -> str:
             f"/etc/ssh/ssh_host_ed25519_key.pub` there with {' and '.join(keys)}"
         )
     if any(text in cause for text in _NO_LOGIN):
+        if bastion and ssh.bastion and ssh.bastion.user not in (None, ssh.user):
+            at_both = f"`ssh.bastion.user` ({ssh.bastion.user}) there and `ssh.user` ({ssh.user}) at the node"
+            return f"let {at_both} log in with `ssh.private_key` or the SSH agent's key"
         return f"let `ssh.user` ({ssh.user}) log in there with `ssh.private_key` or the SSH agent's key"
     if bastion and "dial tcp" in cause:
         return "see that the bastion is up, and that `ssh.bastion.host` and `ssh.bastion.port` are right"

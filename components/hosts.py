@@ -15,7 +15,7 @@ from components.generated import GeneratedSshKey, public_key
 from components.network import SiteNetwork
 from omnibus.model import Deployment, Node
 from omnibus.registries import ExternalHost
-from omnibus.ssh import Ssh
+from omnibus.ssh import Ssh, key_problem
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,14 @@ def private_key(ssh: Ssh) -> str | None:
             f"ssh.private_key_file: {ssh.private_key_file} cannot be read ({why}); "
             "no node could be reached. Name a file that exists, or leave it out to use the SSH agent."
         )
-    return Path(ssh.private_key_file).expanduser().read_text(encoding="utf-8")
+    text = Path(ssh.private_key_file).expanduser().read_text(encoding="utf-8")
+    wrong = key_problem(text)
+    if wrong:
+        raise pulumi.RunError(
+            f"ssh.private_key_file: {ssh.private_key_file} {wrong}; no node could be reached. "
+            "Name a private key without passphrase, or leave it out to use the SSH agent."
+        )
+    return text
 
 
 def _unreadable(ssh: Ssh) -> str | None:

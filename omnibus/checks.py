@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from omnibus import machine_checks, spelling, storage_checks, topology_checks, versions
 from omnibus.model import Deployment, Ssh
 from omnibus.problems import Problem
+from omnibus.ssh import key_problem
 from omnibus.together import groups, untouched
 
 
@@ -90,4 +91,12 @@ def _ssh(d: Deployment) -> Iterator[Problem]:
                 "given beside private_key",
                 "only one of them can be used",
                 "remove one",
+            )
+        why = key_problem(ssh.private_key.get_secret_value()) if ssh.private_key else None
+        if why:
+            yield Problem(
+                f"{key}.private_key",
+                f"[secret] {why}",
+                "the SSH login would fail",
+                f"pulumi config set --secret --path {key}.private_key < ~/.ssh/id_ed25519",
             )

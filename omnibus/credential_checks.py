@@ -20,7 +20,7 @@ def access(d: Deployment) -> Iterator[Problem]:
     for name, site in d.sites.items():
         s3 = d.storage_of(name)
         if site.s3_keys:
-            holders[site.s3_keys.access_key].append(name)
+            holders[site.s3_keys.access_key.strip()].append(name)
             if s3 is None and _named(d, name):
                 yield Problem(
                     f"sites.{name}.s3_keys",
@@ -142,13 +142,18 @@ def _azure(d: Deployment, key: str, site: str, keys: AzureKeys) -> Iterator[Prob
         )
 
 
+def _plain(identity: str | None) -> str:
+    """As the clouds read it: an application's id in any case, an address with blanks around it."""
+    return (identity or "").strip().lower()
+
+
 def _own(d: Deployment) -> Iterator[Problem]:
     primary = d.keys_of(d.primary) if d.shared and d.primary in d.sites else None
     if primary is None or primary.identity() is None:
         return
     for name in d.secondaries:
         keys = d.keys_of(name)
-        if keys is not None and keys.identity() == primary.identity():
+        if keys is not None and _plain(keys.identity()) == _plain(primary.identity()):
             yield Problem(
                 f"sites.{name}.credentials.{keys.driver}.{keys.holder}",
                 f"the same as the primary's ({d.primary})",

@@ -53,12 +53,18 @@ class Keys(Closed):
         return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
+def _no_json(word: str) -> None:
+    """Python alone reads NaN and Infinity."""
+    raise ValueError(word)
+
+
 def _service_account(value: SecretStr) -> SecretStr:
     try:
-        found = json.loads(value.get_secret_value())
+        found = json.loads(value.get_secret_value(), parse_constant=_no_json)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or not {"type", "client_email", "private_key"} <= found.keys():
+    needed = ("type", "client_email", "private_key")
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in needed):
         raise ValueError("is no key file of a service account")
     return value
 

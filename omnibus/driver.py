@@ -51,8 +51,15 @@ class Driver(Closed):
         raise NotImplementedError
 
 
+def address(url: str) -> str:
+    """Where a URL leads, however it is written: `https://S3.example.com.:443/` → `s3.example.com`."""
+    host, slash, path = re.sub(r"^[a-z]+://", "", url.lower()).partition("/")
+    host = re.sub(r":(80|443)$", "", re.sub(r"\.+(?=:|$)", "", host))
+    return f"{host}{slash}{path}".rstrip("/")
+
+
 def server(endpoint: str | None) -> str | None:
     """A server's name; None for AWS and Alibaba Cloud themselves, where a bucket's name says it all."""
-    plain = (endpoint or "").lower().rstrip("/")
-    known = r"(https?://)?([a-z0-9-]+\.)?(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)"
+    plain = address(endpoint or "")
+    known = r"([a-z0-9-]+\.)*(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)"
     return None if not plain or re.fullmatch(known, plain) else plain

@@ -10,6 +10,7 @@ Distribution 2.8, registry/storage/driver/swift/swift.go and oss/oss.go. Sizes a
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from omnibus.driver import (
     HttpUrl,
     Root,
     Text,
+    address,
     server,
 )
 from omnibus.fields import LARGEST, BucketName, Closed, Doc
@@ -98,7 +100,7 @@ class Azure(Driver):
         host = urlsplit(self.serviceurl).netloc if self.serviceurl else self._host()
         legacy = self.legacyrootprefix is True or self.trimlegacyrootprefix is False
         root = (self.rootdirectory or "").strip("/")
-        return [host.lower(), self.container, f"/{root}" if legacy else root]
+        return [address(host), self.container, f"/{root}" if legacy else root]
 
     def _host(self) -> str:
         return f"{self.accountname}.blob.{self.realm or 'core.windows.net'}"
@@ -142,7 +144,8 @@ class Swift(Driver):
     """Bytes of each segment of an upload, at least 1 MiB."""
 
     def place(self) -> list[str | None]:
-        return [self.authurl.lower().rstrip("/"), self.container, (self.prefix or "").strip("/")]
+        keystone = re.sub(r"/v[0-9.]+$", "", address(self.authurl))
+        return [keystone, self.container, (self.prefix or "").strip("/")]
 
 
 class Oss(Driver):

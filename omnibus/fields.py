@@ -64,9 +64,10 @@ BucketName = Annotated[
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
     Doc("S3 would refuse it: 3 to 63 lower-case letters, digits, dots and hyphens", "acme-gitlab-registry"),
 ]
+REGION = r"^[a-z]{2}(-[a-z]+)+-[0-9]$"
 Region = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$"),
+    StringConstraints(pattern=REGION),
     Doc("the registry would look for its bucket in the wrong place", "eu-west-1"),
 ]
 KmsKey = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
@@ -32,7 +33,14 @@ def report(source: str, problems: Sequence[Problem]) -> str:
     """All problems at once, for a terminal. `source` is the file they stand in."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     listed = "\n".join(f"  {p}".replace("\n", "\n  ") for p in problems)
-    return f"{source} has {count}; nothing was touched.\n{listed}"
+    return f"{source} has {count}; nothing was touched.\n{_hidden(listed)}"
+
+
+def _hidden(text: str) -> str:
+    """URLs without what belongs into none: a name with its password, and a signature behind the `?`."""
+    return re.sub(
+        r"(://[^\s'\"?]*)\?[^\s'\"]*", r"\1?[secret]", re.sub(r"://[^/\s@]*:[^/\s@]*@", "://[secret]@", text)
+    )
 
 
 def from_validation(error: ValidationError, model: type[BaseModel] = Deployment) -> list[Problem]:
@@ -87,7 +95,10 @@ _OF_MAPPINGS = {"model_type", "model_attributes_type", "dict_type"}
 def _shown(detail: ErrorDetails) -> str:
     """The bad value, short; never one that may be secret."""
     value = detail["input"]
-    secret = any(word in str(detail["loc"][-1:]) for word in ("private_key", "secret"))
+    secret = any(word in str(detail["loc"][-1:]) for word in ("private_key", "secret")) or (
+        # One that was pasted where it does not belong.
+        isinstance(value, str) and "PRIVATE KEY" in value
+    )
     if secret or isinstance(value, SecretStr):
         return "[secret]"
     if isinstance(value, dict | list):  # may hold a secret further down

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from omnibus.driver import NO_START, Chunk, Count, Driver, Flag, Root, server
-from omnibus.fields import LARGEST, PORT_NUMBER, BucketName, Closed, Doc, KmsKey, Region
+from omnibus.driver import NO_START, WRONG_PLACE, Chunk, Count, Driver, Flag, Root, server
+from omnibus.fields import LARGEST, PORT_NUMBER, BucketName, Closed, Doc, KmsKey
 
 StorageClass = Literal[
     "NONE", "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA",
@@ -94,7 +94,11 @@ class S3(Driver):
 
     bucket: BucketName
     """The bucket's name."""
-    region: Region
+    region: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"),
+        Doc(WRONG_PLACE, "eu-west-1"),
+    ]
     """The bucket's region."""
     create: Annotated[
         bool, Doc("the bucket is made by this stack (true) or is there already (false)", "true")

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 
 from omnibus.fields import Address, Closed, Doc, HostKey, Port, User
+
+_KEY = re.compile(r"\s*-----BEGIN ([A-Z ]*)PRIVATE KEY-----\n(.+)\n-----END \1PRIVATE KEY-----\s*", re.DOTALL)
+
+
+def key_problem(text: str) -> str | None:
+    """Why nobody could log in with this private key, as far as its form tells; None of one that is well."""
+    found = _KEY.fullmatch(text.replace("\r\n", "\n"))
+    if not found:
+        return "is no private key, or has lost its line ends"
+    # OpenSSH's own format names the cipher inside (PROTOCOL.key).
+    try:
+        inside = base64.b64decode("".join(found[2].split()))[:64]
+    except ValueError:
+        inside = b""
+    if "ENCRYPTED" in f"{found[1]}{found[2]}" or b"bcrypt" in inside:
+        return "has a passphrase, for which nobody is asked"
+    return None
 
 
 class Bastion(Closed):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pydantic import BaseModel
 
 from omnibus import versions
 from omnibus.credential_checks import access, credentials
+from omnibus.driver import WRONG_PLACE
 from omnibus.drivers import S3, Azure, Driver, Drivers, Filesystem
+from omnibus.fields import REGION
 from omnibus.model import Deployment
 from omnibus.problems import Problem
 from omnibus.storage import identity
@@ -21,6 +24,7 @@ def problems(d: Deployment) -> Iterator[Problem]:
     yield from _places(d)
     yield from _writers(d)
     yield from _filesystem(d)
+    yield from _one_azure(d)
     for key, driver, sites in _given(d):
         yield from _of_these_versions(d, key, driver, sites)
         yield from _exclusive(key, driver)
@@ -90,12 +94,16 @@ def _drivers(d: Deployment) -> Iterator[Problem]:
 
 def _places(d: Deployment) -> Iterator[Problem]:
     used: dict[str, str] = {}
+    # Distribution 2.8's azure driver knows no rootdirectory: two roots in one container are one place to it.
+    rootless = any(site.external_registry for site in d.sites.values())
     for name in d.sites:
         driver = d.driver_of(name)
         # Two sites' directories are on two disks; that they are is seen to on the nodes.
         if driver is None or d.shared or isinstance(driver, Filesystem):
             continue
         place = repr(identity(driver))
+        if isinstance(driver, Azure) and rootless:
+            place = repr(driver.place()[:2])
         if place in used:
             at = "" if isinstance(d.sites[name].storage, S3) else f"{driver.driver}."
             field = "bucket" if hasattr(driver, "bucket") else "container"
@@ -161,6 +169,19 @@ def _filesystem(d: Deployment) -> Iterator[Problem]:
             )
 
 
+def _one_azure(d: Deployment) -> Iterator[Problem]:
+    """Distribution 2.8 begins its paths with `//` (seen); 3, and GitLab from 16.0 on, only if told to."""
+    azure = d.storage.azure if d.shared else None
+    kinds = {site.external_registry is None for site in d.sites.values()}
+    if azure and len(kinds) == 2 and azure.legacyrootprefix is None and azure.trimlegacyrootprefix is None:
+        yield Problem(
+            "storage.azure.legacyrootprefix",
+            "missing where GitLab's registry shares a container with another",
+            "one may begin its paths with //, the other not, and neither would see the other's images",
+            "true beside Distribution 2.8, false beside 3",
+        )
+
+
 def _of_these_versions(d: Deployment, key: str, driver: Driver, sites: list[str]) -> Iterator[Problem]:
     found = driver.options if isinstance(driver, S3) else driver
     at = f"{key}.options" if isinstance(driver, S3) else key
@@ -196,6 +217,9 @@ def _exclusive(key: str, driver: Driver) -> Iterator[Problem]:
             yield Problem(
                 f"{at}.{row.keys[0]}", f"is given beside {row.keys[1]}", row.why, f"remove {row.keys[0]}"
             )
+    # Other servers call theirs as they like.
+    if isinstance(driver, S3) and not driver.endpoint and not re.fullmatch(REGION, driver.region):
+        yield Problem(f"{key}.region", f"{driver.region!r} is no region of AWS", WRONG_PLACE, "eu-west-1")
     if isinstance(driver, S3) and driver.create and driver.options.objectacl:
         yield Problem(
             f"{at}.objectacl",

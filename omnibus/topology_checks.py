@@ -96,6 +96,7 @@ def _beside_gitlab(d: Deployment) -> Iterator[Problem]:
 
 def _one_each(d: Deployment) -> Iterator[Problem]:
     """Sites may share the URLs that people use; each needs one of its own for the other sites."""
+    yield from _behind_one_url(d)
     registries: dict[tuple[str, int | None], str] = {}
     gitlabs: dict[tuple[str, int | None], str] = {}
     for name, site in d.sites.items():
@@ -119,6 +120,36 @@ def _one_each(d: Deployment) -> Iterator[Problem]:
                 f"https://gitlab.{name}.example.com, or an internal_url for each site",
             )
         gitlabs.setdefault(gitlab, name)
+
+
+def _behind_one_url(d: Deployment) -> Iterator[Problem]:
+    """What others are to know a site by must not lead to one of them: they would come to themselves."""
+    for name, site in d.sites.items():
+        others = [other for n, other in d.sites.items() if n != name]
+        for key, own, public, why in (
+            (
+                "registry_internal_url",
+                site.own_registry_url,
+                {spelling.server(other.registry_url): other.own_registry_url for other in others},
+                "a secondary would replicate from itself and report success",
+            ),
+            (
+                "internal_url",
+                site.own_url,
+                {spelling.server(other.external_url): other.own_url for other in others},
+                "the primary's notifications could come to a secondary, which refuses them",
+            ),
+        ):
+            there = public.get(spelling.server(own))
+            # Where the other has no URL of its own either, that is told below.
+            if there and spelling.server(there) != spelling.server(own):
+                given = getattr(site, key)
+                yield Problem(
+                    f"sites.{name}.{key}",
+                    f"{given!r} is what people reach other sites by" if given else "missing behind one URL",
+                    why,
+                    f"https://{'registry' if 'registry' in key else 'gitlab'}.{name}.example.com",
+                )
 
 
 def _names_of_several(d: Deployment) -> Iterator[Problem]:
@@ -184,7 +215,7 @@ def _external(d: Deployment) -> Iterator[Problem]:
 
 def _databases(d: Deployment) -> Iterator[Problem]:
     some = [name for name, site in d.sites.items() if site.metadata_database]
-    places: dict[tuple[str, int, str], str] = {}
+    places: dict[tuple[str, int, str, str], str] = {}
     for name, site in d.sites.items():
         at, database = f"sites.{name}.metadata_database", site.metadata_database
         if database is None:
@@ -211,7 +242,9 @@ def _databases(d: Deployment) -> Iterator[Problem]:
                 "the database of a registry that is not omnibus' is set in its own config.yml",
                 "remove it",
             )
-        place = (spelling.host(database.host), database.port, database.name)
+        host = spelling.host(database.host)
+        at_home = name if host in ("localhost", "127.0.0.1", "::1") else ""
+        place = (host, database.port, database.name, at_home)
         if place in places:
             yield Problem(
                 f"{at}.name",

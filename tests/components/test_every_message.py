@@ -14,13 +14,13 @@ import pytest
 from omnibus.problems import Problem
 from tests.components import recording
 from tests.components.recording import KEPT, record
-from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site, put
+from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, per_site, put
 from tests.told import ROOT, Told, places
 from tests.wrong.every import WRONG
 
 pytestmark = pytest.mark.components
 
-NO_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\ns3cr3t-value"
+NO_KEY = certificate("x")["private_key"]  # EC2 takes no EC keys
 SIDEKIQ = {"host": "10.20.0.12", "host_key": HOST_KEY, "roles": ["sidekiq"]}
 KEPT_BOTH = per_site()
 for _site in KEPT_BOTH["sites"].values():
@@ -32,6 +32,7 @@ TOLD: list[tuple[str, dict[str, Any], str]] = [
     ("AWS does not answer", changed(CREATED, put("gitlab_version", to="18.5.9")), "check the credentials in your environment"),
     ("a key that no server takes", changed(CREATED, put("ssh", to={"private_key": NO_KEY})), "[secret] is no key for a server to be created"),
     ("a key file that is not there", changed(SHARED, put("ssh", "private_key_file", to="/nowhere/key")), "/nowhere/key cannot be read (No such file or directory)"),
+    ("a key file that holds none", changed(SHARED, put("ssh", "private_key_file", to="/etc/passwd")), "/etc/passwd is no private key"),
     ("a key file that is no text", changed(SHARED, put("ssh", "private_key_file", to="/usr/bin/env")), "/usr/bin/env cannot be read (it is no text)"),
     ("one operation at a time", {**changed(SHARED, put("sites", "tokyo", "nodes", "tokyo-2", to=SIDEKIQ)), "parallel": 1}, "--parallel 1: GitLab's nodes and the registry's prove each other"),
     ("two kept storages that are one", KEPT_BOTH, "london and tokyo keep their images in one place"),

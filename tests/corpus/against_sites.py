@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.corpus.values import SECRET, Raw, at_least
+from tests.corpus.values import SECRET, Raw, at_least, key
 from tests.corpus.whole import Told, Whole, contradiction, created, external, own, respelled, roles
 
 
@@ -126,7 +126,7 @@ def created_registry(w: Whole) -> Told:
 
 @contradiction
 def two_ssh_keys(w: Whole) -> Told:
-    w.raw["ssh"] = w.raw.get("ssh", {}) | {"private_key": f"{SECRET}.x", "private_key_file": "~/.ssh/x"}
+    w.raw["ssh"] = w.raw.get("ssh", {}) | {"private_key": key(f"{SECRET}.x"), "private_key_file": "~/.ssh/x"}
     return "ssh.private_key_file"
 
 

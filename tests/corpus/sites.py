@@ -81,7 +81,7 @@ def urls(tape: Tape, number: int, one: tuple[bool, bool], *, created: bool) -> R
         name = f"{word}.example.com" if shared else tape.pick(own[:2] if created else own)
         port, slash = tape.pick(("", ":5050", ":443", ":80", ":65535")), tape.pick(("", "/"))
         found[key] = f"{scheme}://{name}{port}{slash}"
-        if (shared and number) or tape.pick((False, False, True)):
+        if shared or tape.pick((False, False, True)):
             found[internal] = f"{scheme}://{word}.own-{number}.example.com:5050{slash}"
     return found
 

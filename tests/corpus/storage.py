@@ -77,6 +77,9 @@ def place(tape: Tape, name: str, number: int, registries: Sequence[Registry]) ->
             }
             if found.get("legacyrootprefix") and found.get("trimlegacyrootprefix"):
                 del found["legacyrootprefix"]
+            stated = {"legacyrootprefix", "trimlegacyrootprefix"} & found.keys()
+            if len({one.external for one in registries}) > 1 and not stated:
+                found["trimlegacyrootprefix"] = True
             if all(its.roles for its in registries) and tape.flag():
                 found.pop("realm", None)
                 found["serviceurl"] = f"https://acme{number}.blob.core.windows.net/"

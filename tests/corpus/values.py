@@ -102,6 +102,11 @@ def at_least(version: str, major: int, minor: int = 0) -> bool:
     return (int(parts[0]), int(parts[1])) >= (major, minor)
 
 
+def key(text: str) -> str:
+    """Something in the form of a private key."""
+    return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
 def ssh(tape: Tape, name: str, **given: Any) -> Raw:
     """How a host is reached, with at most one of the two kinds of key."""
     found = tape.some(user=("root", "ubuntu", "_svc", "a.b-c_1"), port=PORTS, wait_seconds=(1, 3600))
@@ -113,7 +118,7 @@ def ssh(tape: Tape, name: str, **given: Any) -> Raw:
         }
     match tape.pick(("", "private_key", "private_key_file")):
         case "private_key":
-            found["private_key"] = secret(tape, f"ssh.{name}")
+            found["private_key"] = key(secret(tape, f"ssh.{name}"))
         case "private_key_file":
             found["private_key_file"] = "~/.ssh/id_ed25519"
     return found | given

@@ -16,6 +16,8 @@ from tests.configurations import CREATED, SHARED, certificate, changed, deployme
 from tests.wrong.configurations import AWS, KEYS, LONDON, TOKYO, TOKYO_HOSTS, TOKYO_NODE
 from tests.wrong.storages import swift
 
+KEY = certificate("x")["private_key"]
+
 pytestmark = pytest.mark.unit
 
 
@@ -138,8 +140,8 @@ def test_text_that_is_no_value_stays_text(monkeypatch: pytest.MonkeyPatch, text:
 def test_ssh_settings_of_a_node_win_over_its_sites_and_those_over_the_stacks() -> None:
     """The nearer setting wins, field by field; a key given nearer replaces the other kind of key."""
     raw = changed(SHARED, put("ssh", to={"user": "ubuntu", "port": 22, "private_key_file": "~/.ssh/a"}))
-    raw = changed(raw, put(*TOKYO, "ssh", to={"port": 2222, "private_key": "KEY"}))
+    raw = changed(raw, put(*TOKYO, "ssh", to={"port": 2222, "private_key": KEY}))
     raw = changed(raw, put(*TOKYO_NODE, "ssh", to={"user": "root"}))
     ssh = deployment(raw).ssh_of("tokyo", "tokyo-1")
     assert (ssh.user, ssh.port, ssh.private_key_file) == ("root", 2222, None)
-    assert ssh.private_key is not None and ssh.private_key.get_secret_value() == "KEY"
+    assert ssh.private_key is not None and ssh.private_key.get_secret_value() == KEY

@@ -278,7 +278,7 @@ def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program
             "s3",
             [None, "b", "x"],
         ),
-        ({"s3": {"bucket": "b", "regionendpoint": "https://m"}, "cache": {}}, "s3", ["https://m", "b", ""]),
+        ({"s3": {"bucket": "b", "regionendpoint": "https://m"}, "cache": {}}, "s3", ["m", "b", ""]),
         (
             {"s3": {"bucket": "b", "regionendpoint": "https://S3.eu-west-1.amazonaws.com/"}},
             "s3",
@@ -303,7 +303,7 @@ def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program
         (
             {"swift": {"container": "c", "authurl": "https://K/v3/", "prefix": "p/"}},
             "swift",
-            ["https://k/v3", "c", "p"],
+            ["k", "c", "p"],
         ),
         (
             {"oss": {"bucket": "b", "endpoint": "oss-cn-a-internal.aliyuncs.com"}},
@@ -311,6 +311,13 @@ def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program
             [None, "b", ""],
         ),
         ({"oss": {"bucket": "b", "endpoint": "o.example.com"}}, "oss", ["o.example.com", "b", ""]),
+        ({"s3": {"bucket": "b", "regionendpoint": "http://M.:80/"}}, "s3", ["m", "b", ""]),
+        ({"s3": {"bucket": "b", "regionendpoint": "https://m:9000"}}, "s3", ["m:9000", "b", ""]),
+        (
+            {"s3": {"bucket": "b", "regionendpoint": "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com"}},
+            "s3",
+            [None, "b", ""],
+        ),
     ],
 )
 def test_where_images_are_is_told_the_same_for_one_storage(

@@ -195,9 +195,12 @@ def test_two_kept_storages_that_are_one_are_named() -> None:
     """Told by site and place; places that differ are fine."""
     nfs = {"driver": "filesystem", "place": ["nfs:/export", "registry"]}
     assert storage.shared_by({"london": nfs, "tokyo": {**nfs, "place": ["host", "registry"]}}) is None
-    aws = {drivers.server(e) for e in (None, "https://s3.eu-west-1.amazonaws.com/")}
+    endpoint = "https://bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com"
+    aws = {drivers.server(e) for e in (None, "https://s3.eu-west-1.amazonaws.com:443/", endpoint)}
     assert aws == {None}
-    assert drivers.server("https://MinIO.example.com/") == "https://minio.example.com"
+    spelled = ("https://MinIO.example.com/", "http://minio.example.com.:80", "https://minio.example.com:443")
+    assert {drivers.server(url) for url in spelled} == {"minio.example.com"}
+    assert drivers.server("https://minio.example.com:9000") == "minio.example.com:9000"
     told = storage.shared_by({"london": nfs, "tokyo": nfs})
     assert told and "london and tokyo" in told and "nfs:/export" in told
 

@@ -130,7 +130,7 @@ def _fields(driver: str) -> dict[str, Any]:
 
 def test_distribution_has_azures_older_driver_alone() -> None:
     """Also where the other site, on the same storage, has a role and so the newer one."""
-    raw = azure()
+    raw = azure(legacyrootprefix=True)
     raw["sites"]["london"]["nodes"]["london-1"]["roles"] = ["rails", "sidekiq"]
     raw["sites"]["london"]["external_registry"] = {}
     d = deployment(raw)

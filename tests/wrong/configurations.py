@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, drop, per_site, put
 from tests.wrong.table import Wrong, garbled, wrong
 
@@ -10,6 +13,15 @@ TOKYO_NODE = (*TOKYO, "nodes", "tokyo-1")
 AWS = (*TOKYO, "aws")
 TOKYO_HOSTS = ("gitlab.tokyo.example.com", "registry.tokyo.example.com")
 PAIR = certificate(*TOKYO_HOSTS)
+LOCKED = (
+    Ed25519PrivateKey.generate()
+    .private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.BestAvailableEncryption(b"passphrase"),
+    )
+    .decode()
+)
 PLAIN = changed(
     changed(CREATED, put(*TOKYO, "external_url", to="http://gitlab.tokyo.example.com")),
     put(*TOKYO, "registry_url", to="http://registry.tokyo.example.com"),
@@ -48,7 +60,7 @@ WRONG: list[Wrong] = [
     wrong("no roles", SHARED, put(*TOKYO_NODE, "roles", to=[]), "sites.tokyo.nodes.tokyo-1.roles", "is refused: list should have at least 1 item after validation, not 0"),
     wrong("a site name with capitals", SHARED, put("sites", "Paris", to=SHARED["sites"]["london"]), "sites.Paris", "is not of the right form"),
     wrong("a bucket name S3 refuses", SHARED, put("storage", "s3", "bucket", to="Acme_Registry"), "storage.s3.bucket", "is not of the right form"),
-    wrong("a region that is none", SHARED, put("storage", "s3", "region", to="london"), "storage.s3.region", "is not of the right form"),
+    wrong("a region that is none", SHARED, put("storage", "s3", "region", to="london"), "storage.s3.region", "'london' is no region of AWS"),
     wrong("a KMS key that no right can be given to", SHARED, put("storage", "s3", "kms_key_id", to="alias/registry"), "storage.s3.kms_key_id", "is not of the right form"),
     wrong("an unknown storage mode", SHARED, put("storage", "mode", to="both"), "storage.mode", "is refused: input should be 'shared' or 'per_site'"),
     wrong("a version that is none", SHARED, put("gitlab_version", to="latest"), "gitlab_version", "is not of the right form"),
@@ -102,7 +114,11 @@ WRONG: list[Wrong] = [
     wrong("a peer that nobody knows the address of", changed(SHARED, put("sites", "tokyo", to=CREATED["sites"]["tokyo"])), put(*LONDON, "nodes", "london-1", "host", to="london-1.example.com"), "sites.london.peer_cidrs", "missing, and london-1 has no IPv4 address in `host`"),
     wrong("a zone that does not hold the names", CREATED, put(*AWS, "hosted_zone", to="example.org"), "sites.tokyo.aws.hosted_zone", "'example.org' does not hold registry.tokyo.example.com"),
     wrong("addresses of a created site said again", CREATED, put(*TOKYO, "peer_cidrs", to=["203.0.113.1/32"]), "sites.tokyo.peer_cidrs", "given for a site whose hosts are created"),
-    wrong("two keys for SSH", SHARED, put("ssh", to={"private_key": "x", "private_key_file": "y"}), "ssh.private_key_file", "given beside private_key"),
+    wrong("two keys for SSH", SHARED, put("ssh", to={"private_key": PAIR["private_key"], "private_key_file": "y"}), "ssh.private_key_file", "given beside private_key"),
+    wrong("a key for SSH that has lost its line ends", SHARED, put("ssh", to={"private_key": PAIR["private_key"].replace("\n", "")}), "ssh.private_key", "[secret] is no private key, or has lost its line ends"),
+    wrong("a node's key for SSH with a passphrase", SHARED, put(*TOKYO_NODE, "ssh", to={"private_key": LOCKED}), "sites.tokyo.nodes.tokyo-1.ssh.private_key", "[secret] has a passphrase, for which nobody is asked"),
+    wrong("a private key where a host's public one belongs", SHARED, put(*TOKYO_NODE, "host_key", to=PAIR["private_key"]), "sites.tokyo.nodes.tokyo-1.host_key", "[secret] is not of the right form"),
+    wrong("a password in a URL", SHARED, put(*TOKYO, "external_url", to="https://root:hunter2@gitlab.tokyo.example.com"), "sites.tokyo.external_url", "is not of the right form"),
     wrong("one role twice", SHARED, put(*TOKYO_NODE, "roles", to=["rails", "sidekiq", "registry", "rails"]), "sites.tokyo.nodes.tokyo-1.roles", "repeats a role"),
     wrong("a certificate, and whom Let's Encrypt writes to", changed(CREATED, put(*AWS, "tls", to=PAIR)), put(*AWS, "tls", "letsencrypt_email", to="ops@example.com"), "sites.tokyo.aws.tls.letsencrypt_email", "given beside a certificate"),
     wrong("a bucket that would have to be made on another server", OTHER_S3, put("storage", "s3", "create", to=True), "storage.s3.create", "true with an endpoint"),

@@ -74,6 +74,42 @@ def at(raw: dict[str, Any], *path: str, to: Any) -> dict[str, Any]:
     return raw
 
 
+def own_server(one: str, other: str) -> dict[str, Any]:
+    """A bucket of the same name at each site, by these endpoints."""
+    raw = per_site()
+    for name, endpoint in (("london", one), ("tokyo", other)):
+        place = {"bucket": "acme-registry", "region": "garage", "create": False, "endpoint": endpoint}
+        raw["sites"][name] |= {
+            "storage": place,
+            "s3_keys": {"access_key": name, "secret_key": "s3cr3t-value"},
+        }
+    return raw
+
+
+def same_application() -> dict[str, Any]:
+    raw = azure()
+    role = raw["sites"]["tokyo"]["credentials"]["azure"]
+    raw["sites"]["london"]["credentials"]["azure"] = role | {"client_id": "ABC-1"}
+    role["client_id"] = "abc-1"
+    return raw
+
+
+def roots() -> dict[str, Any]:
+    """One container, a directory for each site."""
+    raw = per_site()
+    for name in ("london", "tokyo"):
+        place = {"azure": {"container": "registry", "accountname": "acme", "rootdirectory": f"/{name}"}}
+        keys = {"azure": {"accountkey": "s3cr3t-value"}}
+        raw["sites"][name] |= {"storage": place, "credentials": keys}
+    return raw
+
+
+def elsewhere(raw: dict[str, Any]) -> None:
+    """London's registry is not omnibus'."""
+    raw["sites"]["london"]["nodes"]["london-1"]["roles"] = ["rails", "sidekiq"]
+    raw["sites"]["london"]["external_registry"] = {}
+
+
 TOKYO = ("sites", "tokyo", "credentials")
 KEYS: dict[str, Any] = {"credentials": {"gcs": {"application_default": True}}}
 
@@ -121,6 +157,12 @@ WRONG: list[Wrong] = [
     Wrong("an account key without its account", at(azure(), "storage", "azure", to={"container": "registry", "serviceurl": "https://acme.blob.core.windows.net"}), "storage.azure.accountname", "missing"),
     Wrong("a realm that the URL has", azure(serviceurl="https://acme.blob.core.windows.net", realm="core.windows.net"), "storage.azure.realm", "is given beside serviceurl"),
     Wrong("two root prefixes", azure(legacyrootprefix=True, trimlegacyrootprefix=True), "storage.azure.legacyrootprefix", "is given beside trimlegacyrootprefix"),
+    Wrong("a bucket of one server, spelled otherwise", own_server("https://minio.example.com", "http://MinIO.example.com.:80"), "sites.tokyo.storage.bucket", "'acme-registry' is the storage of london too"),
+    Wrong("a bucket of AWS through an endpoint of one's network", own_server("https://s3.eu-west-1.amazonaws.com", "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com"), "sites.tokyo.storage.bucket", "is the storage of london too"),
+    Wrong("the primary's application in other letters", same_application(), "sites.tokyo.credentials.azure.client_id", "the same as the primary's (london)"),
+    Wrong("GitLab's registry beside another in one container of Azure", changed(azure(), elsewhere), "storage.azure.legacyrootprefix", "missing where GitLab's registry shares a container with another"),
+    Wrong("two roots where one registry knows no roots", changed(roots(), elsewhere), "sites.tokyo.storage.azure.container", "is the storage of london too"),
+    Wrong("a key file that only Python reads", at(gcs(), *TOKYO, "gcs", to={"credentials": service_account("tokyo").replace("}", ', "x": NaN}')}), "sites.tokyo.credentials.gcs.credentials", "is not of the right form"),
     Wrong("swift where it is gone", swift("17.0"), "storage.swift", "is not known to GitLab 17.0"),
     Wrong("oss where it is gone", oss("18.5"), "storage.oss", "is not known to GitLab 18.5"),
     Wrong("a port of Keystone that is none", swift(authurl="https://k.example.com:70000/v3"), "storage.swift.authurl", "is not of the right form"),

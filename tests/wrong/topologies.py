@@ -68,6 +68,9 @@ SNIPPET = changed(SHARED, external)
 
 LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
 WRONG: list[Wrong] = [
+    wrong("a primary behind one URL without a registry of its own to copy from", UNIFIED, drop(*LONDON, "registry_internal_url"), "sites.london.registry_internal_url", "missing behind one URL"),
+    wrong("a primary behind one URL without a GitLab of its own to notify", UNIFIED, drop(*LONDON, "internal_url"), "sites.london.internal_url", "missing behind one URL"),
+    wrong("a registry of its own that is everybody's", UNIFIED, put(*LONDON, "registry_internal_url", to="https://Registry.example.com.:5050/"), "sites.london.registry_internal_url", "is what people reach other sites by"),
     wrong("nobody signs tokens", SHARED, put(*TOKYO, "nodes", "tokyo-1", "roles", to=["registry"]), "sites.tokyo.nodes", "no node has the role rails"),
     wrong("an address for no registry", BY_ROLE, put(*LONDON, "nodes", "london-web-1", "registry_http_addr", to="0.0.0.0:5000"), "sites.london.nodes.london-web-1.registry_http_addr", "without the role registry"),
     wrong("an address without a port", BY_ROLE, put(*LONDON, "nodes", "london-registry", "registry_http_addr", to="10.10.0.14"), "sites.london.nodes.london-registry.registry_http_addr", "not of the right form"),

@@ -77,7 +77,7 @@ module Omnibus
   rescue ArgumentError => e # of a first line with an encoding that there is not
     e.message
   rescue SyntaxError => e
-    lines = e.message.scrub.lines.grep(/\A-:\d+:/).map { |l| l.strip.sub(/\A-:/, 'line ') }
+    lines = e.message.scrub.lines.grep(/\A-:\d+:/).map { |l| l.strip.sub(/\A-:/, 'line ').gsub(%r{/.*/|".*"}, '...') }
     lines.empty? ? 'Ruby does not say where' : lines.first(4).join('; ')
   ensure
     $VERBOSE = warnings

@@ -14,7 +14,7 @@ module Storage
             when /\As3/ then [server(driver['regionendpoint']), driver['bucket'], root]
             when 'filesystem' then directory("/#{root}")
             when /\Aazure/ then azure(driver, root)
-            when 'swift' then [driver['authurl'].to_s.downcase.chomp('/'), driver['container'], trimmed(driver['prefix'])]
+            when 'swift' then [address(driver['authurl']).sub(%r{/v[0-9.]+\z}, ''), driver['container'], trimmed(driver['prefix'])]
             when 'oss' then [server(driver['endpoint']), driver['bucket'], root]
             else [driver['bucket'], root]
             end
@@ -31,13 +31,20 @@ module Storage
     url = driver['serviceurl'].to_s
     host = url.empty? ? "#{driver['accountname']}.blob.#{driver['realm'] || 'core.windows.net'}" : url[%r{\A[a-z]+://([^/]+)}, 1].to_s
     legacy = driver['legacyrootprefix'] == true || driver['trimlegacyrootprefix'] == false
-    [host.downcase, driver['container'], legacy ? "/#{root}" : root]
+    [address(host), driver['container'], legacy ? "/#{root}" : root]
+  end
+
+  # Where a URL leads, however it is written.
+  def self.address(url)
+    host, slash, path = url.to_s.downcase.sub(%r{\A[a-z]+://}, '').partition('/')
+    host = host.gsub(/\.+(?=:|\z)/, '').sub(/:(80|443)\z/, '')
+    "#{host}#{slash}#{path}".sub(%r{/+\z}, '')
   end
 
   # nil for AWS and Alibaba Cloud themselves, whether or not their endpoint is written out: a bucket's name says it all.
   def self.server(endpoint)
-    plain = endpoint.to_s.downcase.chomp('/')
-    known = %r{\A(https?://)?([a-z0-9-]+\.)?(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)\z}
+    plain = address(endpoint)
+    known = %r{\A([a-z0-9-]+\.)*(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)\z}
     plain.empty? || plain.match?(known) ? nil : plain
   end
 

@@ -246,7 +246,13 @@ end
 # The engine may be killed and the connection lost at any time: the work on the node goes on to a whole state.
 # A block, not 'IGNORE': what is ignored here would be ignored by gitlab-ctl and all it starts.
 %w[HUP PIPE INT TERM].each { |name| trap(name) {} }
-order = JSON.parse(DATA.read)
+def order_behind_the_program
+  JSON.parse(DATA.read)
+rescue JSON::ParserError # its message quotes what it read
+  Report.say('the order is no JSON, so nothing was changed on this node; report this')
+  exit 1
+end
+order = order_behind_the_program
 begin
   Report.result(Main.new(order).run(ARGV.fetch(0)))
 rescue StandardError => e

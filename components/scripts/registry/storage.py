@@ -58,8 +58,8 @@ def _place(name: str, driver: dict[str, str]) -> list[str | None]:
     if name.startswith("azure"):
         return _azure(driver, root)
     if name == "swift":
-        url = driver.get("authurl", "").lower()
-        return [_without_slash(url), driver.get("container"), _trimmed(driver.get("prefix"))]
+        keystone = re.sub(r"/v[0-9.]+$", "", _address(driver.get("authurl", "")))
+        return [keystone, driver.get("container"), _trimmed(driver.get("prefix"))]
     if name == "oss":
         return [_server(driver.get("endpoint")), driver.get("bucket"), root]
     return [driver.get("bucket"), root]
@@ -69,22 +69,25 @@ def _trimmed(path: str | None) -> str:
     return (path or "").strip("/")
 
 
-def _without_slash(url: str) -> str:
-    return url[:-1] if url.endswith("/") else url
+def _address(url: str) -> str:
+    """Where a URL leads, however it is written."""
+    host, slash, path = re.sub(r"^[a-z]+://", "", url.lower()).partition("/")
+    host = re.sub(r":(80|443)$", "", re.sub(r"\.+(?=:|$)", "", host))
+    return f"{host}{slash}{path}".rstrip("/")
 
 
 def _azure(driver: dict[str, str], root: str) -> list[str | None]:
     url = re.match(r"[a-z]+://([^/]+)", driver.get("serviceurl", ""))
     account = f"{driver.get('accountname', '')}.blob.{driver.get('realm', 'core.windows.net')}"
-    host = (url.group(1) if url else account).lower()
+    host = _address(url.group(1) if url else account)
     legacy = driver.get("legacyrootprefix") == "true" or driver.get("trimlegacyrootprefix") == "false"
     return [host, driver.get("container"), f"/{root}" if legacy else root]
 
 
 def _server(endpoint: str | None) -> str | None:
     """None for AWS and Alibaba Cloud themselves, written out or not: a bucket's name says it all."""
-    plain = _without_slash((endpoint or "").lower())
-    known = r"(https?://)?([a-z0-9-]+\.)?(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)"
+    plain = _address(endpoint or "")
+    known = r"([a-z0-9-]+\.)*(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)"
     return None if not plain or re.fullmatch(known, plain) else plain
 
 
