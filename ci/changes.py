@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ci.places import EXTERNAL, Places, inputs_of, name_of, type_of
+from ci.text import masked
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes for a value that is not known yet (pulumi, sdk/go/common/resource/plugin/rpc.go)."""
@@ -92,11 +93,14 @@ class Preview:
 def parse(text: str, stack: str, stderr: str = "") -> Preview:
     """Read the engine's JSON. What is no JSON is a preview that failed, for the reason in `stderr`."""
     try:
-        document = json.loads(text)
-        steps = [step for step in document.get("steps") or [] if step["op"] not in NOTHING]
+        return _read(json.loads(text), stack)
     except (ValueError, TypeError, KeyError, AttributeError):
         said = stderr.strip() or text.strip() or "pulumi said nothing"
-        return Preview(stack, errors=(said,))
+        return Preview(stack, errors=(masked(said),))
+
+
+def _read(document: Mapping[str, Any], stack: str) -> Preview:
+    steps = [step for step in document.get("steps") or [] if step["op"] not in NOTHING]
     where = Places(document.get("config") or {}, steps)
     diagnostics = document.get("diagnostics") or []
     return Preview(
@@ -152,7 +156,7 @@ def _plain(value: object) -> str | None:
         return str(value).lower()
     if not isinstance(value, str | int | float):
         return None
-    text = "(known afterwards)" if value == UNKNOWN else str(value)
+    text = "(known afterwards)" if value == UNKNOWN else masked(str(value))
     return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
 
 
@@ -163,15 +167,25 @@ def _settings(step: Mapping[str, Any], where: Places) -> NodeSettings:
         where.nodes.get(name, ""),
         name,
         tuple((new or old).get("roles") or ()),
-        old.get("settings") or {},
-        {} if step["op"] == "delete" else new.get("settings") or {},
+        _lines(old),
+        {} if step["op"] == "delete" else _lines(new),
         FILES[type_of(step["urn"])],
     )
 
 
+def _lines(inputs: Mapping[str, Any]) -> dict[str, str]:
+    """The settings; none where they are not known yet."""
+    found = inputs.get("settings")
+    known = found if isinstance(found, dict) else {}
+    return {
+        key: "(known afterwards)" if value == UNKNOWN else masked(str(value)) for key, value in known.items()
+    }
+
+
 def _messages(diagnostics: list[dict[str, Any]], severity: str) -> Iterator[str]:
     for one in diagnostics:
-        text = re.sub(r"\x1b\[[0-9;]*m", "", one.get("message", "")).strip().removeprefix("error: ")
+        said = re.sub(r"\x1b\[[0-9;]*m", "", str(one.get("message") or ""))
+        text = masked(said).strip().removeprefix("error: ")
         # What the engine adds to every failure, and what says nothing to a person.
         said_already = text in ("preview failed", "update failed") or "program exited with non-zero" in text
         if one.get("severity") == severity and text and not said_already:

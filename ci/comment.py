@@ -41,7 +41,10 @@ def main(argv: list[str]) -> int:
     if not given.stack:
         parser.error("STACK is empty: name the stack, for example `make preview-comment STACK=prod`")
     if given.json:
-        preview = parse(given.json.read_text(encoding="utf-8"), given.stack)
+        try:
+            preview = parse(given.json.read_text(encoding="utf-8"), given.stack)
+        except (OSError, UnicodeDecodeError) as error:
+            parser.error(f"--json {given.json} cannot be read: {error}")
     else:
         preview = run(given.stack, given.project, refresh=given.refresh)
     commit = os.environ.get("PREVIEW_COMMIT", "")

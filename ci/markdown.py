@@ -16,8 +16,9 @@ from ci.text import code, fenced, inline, masked
 
 LIMIT = 65_536
 """Characters. GitHub takes 65,536 in a comment, GitLab 1,000,000 (docs.gitlab.com, "Instance limits")."""
-_ROOM = 2_000  # for the footer and the lines that say what was left out
+_ROOM = 1_500  # for the lines that say what was left out
 _LONGEST_ERROR = 4_000
+_LONGEST_WARNING = 300
 
 
 def marker(stack: str) -> str:
@@ -29,13 +30,15 @@ def marker(stack: str) -> str:
 def render(preview: Preview, limit: int = LIMIT, commit: str = "") -> str:
     """The whole comment, at most `limit` characters."""
     head = masked(f"{marker(preview.stack)}\n\n{title(preview)}")
+    foot = f"{footer(preview, commit)}\n"
     errors = [masked(line) for line in ["\n".join(_errors(preview))] if line]
-    room = limit - len(head) - sum(map(len, errors)) - _ROOM
+    limit -= len(foot) + _ROOM
+    room = limit - len(head) - sum(map(len, errors))
     text = "\n".join([head, *map(masked, _dangers(preview, room)), *errors])
     left_out: list[str] = []
     for name, section in _sections(preview):
         body = masked("\n".join(section))
-        if len(text) + len(body) + _ROOM <= limit:
+        if len(text) + len(body) <= limit:
             text += f"\n{body}"
         else:
             left_out.append(name)
@@ -45,7 +48,7 @@ def render(preview: Preview, limit: int = LIMIT, commit: str = "") -> str:
             f"\n\n**Too long for a comment; left out here:** {', '.join(left_out[:3])}{more}. "
             "Nothing of the dangerous part is. The whole is in the log of the job."
         )
-    return f"{text}\n\n{footer(preview, commit)}\n"
+    return f"{text}\n\n{foot}"
 
 
 def title(preview: Preview) -> str:
@@ -64,7 +67,10 @@ def title(preview: Preview) -> str:
 
 def footer(preview: Preview, commit: str = "") -> str:
     """What the preview did, and what it did not."""
-    warned = "".join(f"> {inline(text)}\n" for text in preview.warnings[:5])
+    cut = [
+        text if len(text) <= _LONGEST_WARNING else f"{text[:_LONGEST_WARNING]}…" for text in preview.warnings
+    ]
+    warned = "".join(f"> {inline(text)}\n" for text in cut[:5])
     of = f" Commit {inline(commit)[:10]}." if commit else ""
     return masked(
         f"{warned}<sub>No host was needed or touched. Secrets are not in here: settings name them as "
@@ -83,6 +89,11 @@ def _dangers(preview: Preview, room: int) -> list[str]:
         lines = list(_grouped(ordered, gone, with_place=with_place, with_names=with_names))
         if sum(len(line) + 1 for line in lines) <= room:
             break
+    else:
+        counted = Counter(wording.verb(change) for change in ordered)
+        lines = [
+            f"- **{verb}** {count} things (named in the log of the job)" for verb, count in counted.items()
+        ]
     return ["", "### ⛔ Deleted or replaced: read this first", "", *lines]
 
 
@@ -149,6 +160,8 @@ def _table(preview: Preview) -> list[str]:
         if node in commands:
             server = servers.get(node, "")
             action = wording.node_action(commands[node], settings.get(node), server=server, secrets=secrets)
+        if any(change.type == wording.SERVER and _stopped(change) for change in here):
+            action = "**server stopped and started**" + (f"; {action}" if action != "–" else "")
         site_cell = f"**{code(site)}**" if site else "all sites"
         rows.append(f"| {site_cell} | {code(node) if node else '–'} | {what} | {action} |")
     return rows
@@ -193,13 +206,17 @@ def _others(changes: Sequence[Change]) -> list[str]:
         pairs = [f"{inline(name)} {_pair(*pair)}" for name, pair in change.values.items()]
         named = [inline(name) for name in change.inputs if name not in change.values]
         detail = ", ".join([*pairs, *named])
-        stopped = change.op == "update" and "instanceType" in change.inputs
+        stopped = _stopped(change)
         lines.append(
             f"- {wording.verb(change)} {wording.noun(change)} {code(change.name)}{_place(change)}"
             + (f": {detail}" if detail else "")
             + (". **The server is stopped and started for it**" if stopped else "")
         )
     return ["", "<details><summary>Everything else</summary>", "", *lines, "", "</details>"]
+
+
+def _stopped(change: Change) -> bool:
+    return change.op == "update" and "instanceType" in change.inputs
 
 
 def _pair(old: str | None, new: str | None) -> str:

@@ -7,9 +7,13 @@ from collections.abc import Iterable
 
 SECRET = "[secret]"  # noqa: S105 (what the engine writes in place of one)
 
+# Whole, or without its end: then the rest of its line, and the lines below that are of a key.
 _PRIVATE = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"(?:(?:(?!-----BEGIN)[\s\S]){0,20000}?-----END [A-Z ]*PRIVATE KEY-----"
+    r"|[^\n]*(?:\n[A-Za-z0-9+/=]{20,}[^\n]*)*)"
 )
+_LOGIN = re.compile(r"(://)[^/\s@`]*:[^/\s@`]*@")
 _TOKENS = re.compile(r"\b(?:gl[a-z]{2,6}-[\w-]{20,}|gh[a-z]_\w{30,}|github_pat_\w{30,})")
 
 
@@ -34,4 +38,6 @@ def fenced(lines: Iterable[str], language: str) -> list[str]:
 
 def masked(text: str) -> str:
     """Once more over all of it: private keys and tokens, should a message of someone else's quote one."""
-    return _TOKENS.sub("(secret)", _PRIVATE.sub("(secret)", text)).replace(SECRET, "(secret)")
+    for secret, instead in ((_PRIVATE, "(secret)"), (_LOGIN, r"\1(secret)@"), (_TOKENS, "(secret)")):
+        text = secret.sub(instead, text)
+    return text.replace(SECRET, "(secret)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ci.changes import Change, NodeSettings
+from ci.text import inline
 
 NODE_COMMAND = "command:remote:Command"
 
@@ -67,7 +68,7 @@ def noun(change: Change) -> str:
         return "setting of a bucket"
     if change.type == NODE_COMMAND and change.external:
         return "configuration of a registry"
-    return NAMES.get(change.type) or change.type.rpartition(":")[2]
+    return NAMES.get(change.type) or inline(change.type.rpartition(":")[2])
 
 
 def verb(change: Change) -> str:

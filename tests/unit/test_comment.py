@@ -89,6 +89,22 @@ def test_no_number_of_deletions_is_too_long_for_github(count: int) -> None:
         assert f"**DELETED** {count + 1} × access key (named in the log of the job): whatever" in made
 
 
+def test_neither_warnings_nor_kinds_are_too_long_for_github() -> None:
+    """What is deleted is there whatever else the engine says, and counted where it is of too many kinds."""
+    warned = [{"severity": "warning", "message": "w " * 50_000}] * 5
+    document = json.loads(said("replaced-server")) | {"diagnostics": warned}
+    made = render(parse(json.dumps(document), "prod"))
+    assert len(made) <= LIMIT
+    assert "**REPLACED**" in made
+    kinds = [
+        {"op": "delete", "urn": f"urn:pulumi:prod::x::aws:svc{n}/t:Type{n}{'x' * 40}::r{n}"}
+        for n in range(3000)
+    ]
+    made = render(parse(json.dumps({"steps": kinds}), "prod"))
+    assert len(made) <= LIMIT
+    assert "**DELETED** 3000 things" in made
+
+
 def test_the_first_line_is_hidden_and_the_same_for_every_kind() -> None:
     """By it the comment is found again; another stack's has another."""
     lines = {render(parse(said(name), "prod")).splitlines()[0] for name in STATUS}
@@ -151,6 +167,20 @@ def test_keys_and_tokens_in_a_message_are_masked() -> None:
     assert "refused: (secret) with (secret) and (secret)" in made
 
 
+def test_a_key_without_its_end_takes_nothing_else_with_it() -> None:
+    """A value in a message is cut; what stands behind it is what the reader needs."""
+    words = f"host_key: '-----BEGIN OPENSSH PRIVATE KEY-----\\n{'b' * 30}…'\n{'c' * 70}\n    why: the key is wrong"
+    said = [
+        {"severity": "error", "message": text} for text in (words, "second: https://u:hunter2@x.example.com")
+    ]
+    made = render(parse(json.dumps({"steps": [], "diagnostics": said}), "prod"))
+    assert "host_key: '(secret)\n    why: the key is wrong" in made
+    assert "second: https://(secret)@x.example.com" in made
+    assert "bbb" not in made and "ccc" not in made and "hunter2" not in made
+    assert made.count("```") == 4
+    assert made.rstrip().endswith("</sub>")
+
+
 def test_foreign_text_stays_text() -> None:
     """Neither a fence nor a table is left, nobody is called, nothing is hidden."""
     assert text.code("a`|b\n@all") == "`a’\\|b @all`"
@@ -170,7 +200,25 @@ def test_an_engine_that_says_nothing_useful_is_a_failed_preview() -> None:
     assert "invalid YAML file" in render(preview)
     assert comment.status(preview) == comment.ERROR
     assert comment.status(parse("[]", "prod")) == comment.ERROR
-    assert comment.status(parse('{"steps": [{}]}', "prod")) == comment.ERROR
+    for odd in ('{"steps": [{}]}', '{"steps": [{"op": "create"}]}', '{"diagnostics": [3]}'):
+        assert comment.status(parse(odd, "prod")) == comment.ERROR
+    nothing = {"steps": [], "diagnostics": [{"severity": "error", "message": None}]}
+    assert comment.status(parse(json.dumps(nothing), "prod")) == comment.SAME
+    with pytest.raises(SystemExit) as ended:
+        comment.main(["--stack", "prod", "--json", "/nowhere"])
+    assert ended.value.code == comment.ERROR
+
+
+def test_what_is_not_known_yet_is_said_so() -> None:
+    """Settings as a whole, or one of them."""
+    for settings in (UNKNOWN, {"x": UNKNOWN}):
+        document = json.loads(said("one-node"))
+        for step in document["steps"]:
+            if "Node::" in step["urn"]:
+                step["newState"]["inputs"]["settings"] = settings
+        made = render(parse(json.dumps(document), "prod"))
+        assert UNKNOWN not in made
+        assert settings == UNKNOWN or "+x = (known afterwards)" in made
 
 
 def test_sites_that_are_one_secret_are_found_by_the_changed_nodes() -> None:
