@@ -26,7 +26,9 @@ SCRIPT = """
     def restart():
         before = pid()
         images.run(["sudo", "-n", RESTART], user="ubuntu")
-        return pid() not in ("", before)
+        # runsv starts nothing twice within a second, so sv may be back before the new one is there.
+        lab.wait(lambda: pid() not in ("", before), what="the restarted registry")
+        return True
     def answers():
         images.wait_ready(10)
         return lab.http_status("https://registry.london.example.com/v2/")
