@@ -63,7 +63,7 @@ reference: setup ## what is generated: docs/configuration.md, the schema for edi
 
 NODES ?=
 bench: setup ## the program beside Ansible and bare SSH, on 2 to 24 lab nodes, 12 minutes; NODES="2 6" for less
-	@$(BIN)/python -m benchmarks $(NODES)
+	@$(BIN)/python -m lab.interruptible benchmarks.__main__ $(NODES)
 
 # The engine that set-up chose, and .venv's Python for the program that it runs.
 WITH_ENGINE = PATH="$(CURDIR)/$(BIN):$$($(BIN)/python -c 'from lab.engine import bin_dir; print(bin_dir())'):$$PATH"

@@ -143,10 +143,13 @@ def main(argv: list[str]) -> int:
     world = World(Lab.current())
     contenders: list[Contender] = [Pulumi(world), Ansible(world, given.venv), BareSsh(world)]
     bench = Bench(world, note)
-    for _ in range(given.rounds):
-        for contender in contenders:
-            if not given.only or contender.name in given.only:
-                bench.round(contender)
+    try:
+        for _ in range(given.rounds):
+            for contender in contenders:
+                if not given.only or contender.name in given.only:
+                    bench.round(contender)
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -154,9 +154,18 @@ def ensure_namespaces(*, root: bool) -> None:
     if error is None:
         return
     if root:
-        raise SetupError(f"The lab needs network namespaces, which this machine forbids: {error}")
+        raise SetupError(
+            f"The lab needs network namespaces, which this machine forbids: {error}\n"
+            "Run it on a machine of its own, or in a container that may have them (--privileged)."
+        )
     user = pwd.getpwuid(os.getuid()).pw_name
     remedy = namespace_remedy(user, os.getuid())
+    if not remedy:
+        raise SetupError(
+            f"The lab makes its hosts in user namespaces, which are refused here ({error}) though the\n"
+            "kernel allows them: by a container's runtime, most likely. Run it on a machine of its own, or "
+            "as root in a container that may have them (--privileged)."
+        )
     raise SetupError(
         "The lab makes its hosts in user namespaces, which this user cannot have yet "
         f"({error}). Nothing has been changed. Run this, then try again:\n  {remedy}"
@@ -180,7 +189,7 @@ def _try_namespaces(mapping: list[str]) -> str | None:
 
 
 def namespace_remedy(user: str, uid: int, etc: Path = Path("/etc"), proc: Path = Path("/proc/sys")) -> str:
-    """The command that lets `user` have user namespaces with subordinate ids."""
+    """The command that lets `user` have user namespaces with subordinate ids, "" where none would help."""
     if not all(_has_subordinate_ids(etc / name, user, uid) for name in ("subuid", "subgid")):
         first = next_subordinate_id(etc / "subuid", etc / "subgid")
         ids = f"{first}-{first + SUBORDINATE_IDS - 1}"
@@ -189,7 +198,8 @@ def namespace_remedy(user: str, uid: int, etc: Path = Path("/etc"), proc: Path =
         return "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
     if _value(proc / "kernel/unprivileged_userns_clone") == "0":
         return "sudo sysctl kernel.unprivileged_userns_clone=1"
-    return "sudo sysctl user.max_user_namespaces=10000"
+    many = _value(proc / "user/max_user_namespaces")
+    return "" if many and many != "0" else "sudo sysctl user.max_user_namespaces=10000"
 
 
 def next_subordinate_id(*files: Path) -> int:

@@ -6,6 +6,7 @@ Standard library only: all of this runs before `.venv` exists.
 from __future__ import annotations
 
 import fcntl
+import re
 import subprocess
 import sys
 import time
@@ -83,8 +84,22 @@ def run(
         tail = log.read_bytes()[begin:].decode(errors="replace").splitlines()[-TAIL_LINES:]
         shown = "\n".join(f"    | {line}" for line in tail)
         raise SetupError(
-            f"{words[0]} failed with status {process.returncode}; all of it is in {log}\n{shown}"
+            f"{words[0]} failed with status {process.returncode}; all of it is in {log}\n"
+            f"{shown}{_remedy(shown)}"
         )
+
+
+_REMEDIES = {
+    "No space left on device": "The disk is full: the checkout takes 0.5 GB, ~/.cache 0.2 GB.",
+    "Temporary failure in name resolution|Network is unreachable|NewConnectionError|Could not resolve|"
+    "No matching distribution found": "The package registry cannot be reached: look at the network, and at "
+    "pip's settings (`pip config list`) where yours is another. Then run it again.",
+}
+
+
+def _remedy(output: str) -> str:
+    """What to do about it, where the program's own words lead elsewhere."""
+    return next((f"\n{text}" for said, text in _REMEDIES.items() if re.search(said, output)), "")
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:

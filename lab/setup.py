@@ -39,6 +39,11 @@ def main() -> int:
         _set_up(Path(__file__).resolve().parent.parent)
     except SetupError as error:
         return fail(str(error))
+    except OSError as error:
+        return fail(
+            f"{error.filename or 'A file'}: {error.strerror or error}. This checkout (0.5 GB) and the cache "
+            "($XDG_CACHE_HOME or ~/.cache, 0.2 GB) must be yours to write."
+        )
     except KeyboardInterrupt:
         fail("Interrupted. Run it again and it goes on from here.")
         return 130

@@ -173,6 +173,31 @@ def test_the_package_that_breaks_the_language_host_stays_out() -> None:
 # Running programs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("OSError: [Errno 28] No space left on device", "The disk is full"),
+        ("'NewConnectionError(...)': /simple/pulumi/", "The package registry cannot be reached"),
+        ("something else", ""),
+    ],
+)
+def test_what_to_do_stands_below_a_programs_own_words(tmp_path: Path, said: str, told: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        run(["sh", "-c", f'echo "{said}"; exit 1'], log=tmp_path / "log")
+    last = str(caught.value).splitlines()[-1]
+    assert last.startswith(told) if told else last == f"    | {said}"
+
+
+def test_a_place_that_is_not_ours_is_told() -> None:
+    """Without a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from lab import setup; setup._set_up = lambda _: open('/proc/x', 'w'); print(setup.main())"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "must be yours to write" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_failing_program_shows_the_end_of_its_output(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("of an earlier run\n")

@@ -180,3 +180,13 @@ def test_a_kernel_that_forbids_user_namespaces_has_its_own_remedy(
     (tmp_path / "kernel").mkdir()
     (tmp_path / "kernel" / setting).write_text(f"{value}\n")
     assert debian.namespace_remedy("ann", 1000, tmp_path, tmp_path) == f"sudo sysctl {remedy}"
+
+
+@pytest.mark.parametrize(("many", "helps"), [("0", True), ("96364", False)])
+def test_a_limit_that_is_not_reached_is_not_raised(tmp_path: Path, many: str, helps: bool) -> None:
+    """A container's runtime refuses them then, which no setting of the kernel changes."""
+    for name in ("subuid", "subgid"):
+        (tmp_path / name).write_text("1000:100000:65536\n")
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user/max_user_namespaces").write_text(f"{many}\n")
+    assert bool(debian.namespace_remedy("ann", 1000, tmp_path, tmp_path)) is helps
