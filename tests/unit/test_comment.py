@@ -237,10 +237,11 @@ def test_the_program_prints_and_its_status_is_the_kind_of_change(capsys: pytest.
     """A wrong command line is an error too, not argparse's 2, which would say that something changes."""
     assert comment.main(["--stack", "prod", "--json", str(GOLDEN / "one-node.json")]) == 2
     assert capsys.readouterr().out == (GOLDEN / "one-node.md").read_text()
-    for wrong in (["--stack", ""], []):
+    for wrong, told in ((["--stack", ""], "STACK is empty: name the stack"), ([], "--stack")):
         with pytest.raises(SystemExit) as ended:
             comment.main(wrong)
         assert ended.value.code == comment.ERROR
+        assert told in capsys.readouterr().err
 
 
 def test_the_engine_is_not_given_the_tokens_of_the_job(
@@ -256,3 +257,16 @@ def test_the_engine_is_not_given_the_tokens_of_the_job(
     (seen,) = comment.run("prod", tmp_path, refresh=True).errors
     assert [line for line in seen.splitlines() if line.endswith("=given")] == ["AWS_ROLE_ARN=given"]
     assert "preview --json --non-interactive --stack prod --refresh" in seen
+
+
+def test_an_engine_that_is_not_there_or_dies_without_a_word_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert comment.run("prod", tmp_path).errors == ("no pulumi on PATH: run this through make",)
+    engine = tmp_path / "pulumi"
+    engine.write_text("#!/bin/sh\n")
+    engine.chmod(0o755)
+    assert comment.run("prod", tmp_path).errors == ("pulumi said nothing",)
+    engine.write_text("#!/bin/sh\necho '{}'; exit 7\n")
+    assert comment.run("prod", tmp_path).errors == ("pulumi preview ended with status 7",)

@@ -238,9 +238,28 @@ def test_the_identity_token_is_put_where_the_sdks_look(forge: Forge, tmp_path: P
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("without", ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ID_TOKEN"])
+NO_ROLE = "AWS_ROLE_ARN or AWS_WEB_IDENTITY_TOKEN_FILE is not set: see docs/ci.md"
+
+
+@pytest.mark.parametrize(
+    ("without", "given", "told"),
+    [
+        ("AWS_ROLE_ARN", {}, NO_ROLE),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", {}, NO_ROLE),
+        (
+            "AWS_ID_TOKEN",
+            {},
+            "no identity token: `id_tokens` (GitLab) or `id-token: write` (GitHub) is missing",
+        ),
+        (
+            "AWS_ID_TOKEN",
+            {"ACTIONS_ID_TOKEN_REQUEST_URL": "http://127.0.0.1:1/?"},
+            "no identity token from GitHub",
+        ),
+    ],
+)
 def test_a_job_without_identity_is_told_what_is_missing(
-    without: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    without: str, given: dict[str, str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rather than that AWS finds no credentials, minutes later."""
     environ = {
@@ -249,5 +268,5 @@ def test_a_job_without_identity_is_told_what_is_missing(
         "AWS_ID_TOKEN": "t",
     }
     del environ[without]
-    assert credentials.main(environ) == 1
-    assert capsys.readouterr().err
+    assert credentials.main({**environ, **given}) == 1
+    assert told in capsys.readouterr().err

@@ -190,3 +190,31 @@ def test_a_limit_that_is_not_reached_is_not_raised(tmp_path: Path, many: str, he
     (tmp_path / "user").mkdir()
     (tmp_path / "user/max_user_namespaces").write_text(f"{many}\n")
     assert bool(debian.namespace_remedy("ann", 1000, tmp_path, tmp_path)) is helps
+
+
+def test_what_is_missing_is_told_with_the_line_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where there is no apt-get, on what it runs."""
+    monkeypatch.setattr(debian, "missing_packages", lambda: ["runit", "skopeo"])
+    monkeypatch.setattr(debian, "_remove_own_policy", lambda: None)
+    with pytest.raises(SetupError, match=r"\(2 missing\)[\s\S]*apt-get install .*runit skopeo"):
+        debian.ensure_packages(tmp_path / "log", root=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SetupError, match="needs Debian or Ubuntu: no apt-get here to install runit skopeo"):
+        debian.ensure_packages(tmp_path / "log", root=True)
+
+
+def test_a_machine_that_forbids_namespaces_is_told_of_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As root and as an ordinary user, with a line that helps or where none would."""
+    monkeypatch.setattr(debian, "_try_namespaces", lambda _: "Operation not permitted")
+    with pytest.raises(SetupError, match=r"needs network namespaces[\s\S]*--privileged"):
+        debian.ensure_namespaces(root=True)
+    monkeypatch.setattr(debian, "namespace_remedy", lambda *_: "")
+    with pytest.raises(SetupError, match=r"by a container's runtime[\s\S]*--privileged"):
+        debian.ensure_namespaces(root=False)
+    monkeypatch.setattr(debian, "namespace_remedy", lambda *_: "sudo sysctl x=1")
+    with pytest.raises(SetupError, match=r"Run this, then try again:\n  sudo sysctl x=1"):
+        debian.ensure_namespaces(root=False)

@@ -274,3 +274,13 @@ def test_a_full_disk_is_noticed_before_the_build(monkeypatch: pytest.MonkeyPatch
         golang.build(
             "3.259.0", tmp_path / "bin", work=tmp_path / "go", python=Path("python"), log=tmp_path / "log"
         )
+
+
+def test_an_engine_that_is_not_there_yet_or_no_longer_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="There is no Pulumi engine yet: run `make setup`"):
+        engine.bin_dir(tmp_path)
+    record = tmp_path / engine.RECORD
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"bin_dir": str(tmp_path / "gone"), "version": "1", "origin": "x"}))
+    with pytest.raises(SetupError, match=r"is no longer in .*gone: run `make setup`"):
+        engine.bin_dir(tmp_path)
