@@ -26,6 +26,9 @@ FILES = {"gitlabgeo:index:Node": "gitlab.rb", EXTERNAL: "config.yml"}
 
 _HIDDEN = re.compile(r"(?i)secret|password|passphrase|private|token|stdin|user_?data|credential|certificate")
 _LONGEST_VALUE = 200
+_NOT_ENDED = re.compile(
+    r"Detected that (?:\S*/)?(\S+) exited prematurely(?:.*?streams of the plugin:)?(.*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def _read(document: Mapping[str, Any], stack: str) -> Preview:
         tuple(_change(step, where) for step in steps),
         tuple(_settings(step, where) for step in steps if type_of(step["urn"]) in FILES),
         tuple(_messages(diagnostics, "error")),
-        tuple(_messages(diagnostics, "warning")),
+        (*_messages(diagnostics, "warning"), *_not_ended(diagnostics)),
     )
 
 
@@ -188,5 +191,21 @@ def _messages(diagnostics: list[dict[str, Any]], severity: str) -> Iterator[str]
         text = masked(said).strip().removeprefix("error: ")
         # What the engine adds to every failure, and what says nothing to a person.
         said_already = text in ("preview failed", "update failed") or "program exited with non-zero" in text
-        if one.get("severity") == severity and text and not said_already:
+        if one.get("severity") == severity and text and not said_already and not _NOT_ENDED.match(text):
             yield text
+
+
+def _not_ended(diagnostics: list[dict[str, Any]]) -> Iterator[str]:
+    """The plug-ins that the engine calls "exited prematurely", as one warning.
+
+    It says so, as an error and with exit status 0, of all that it has not ended within five seconds after
+    its work, however complete that is (pulumi, pkg/host/host.go, `ReleaseContext`). Where one fails in the
+    middle of the work, that has an error of its own.
+    """
+    said: dict[str, str] = {}
+    for one in diagnostics:
+        if found := _NOT_ENDED.search(str(one.get("message") or "")):
+            said[found[1]] = masked(found[2]).strip() or said.get(found[1], "")
+    if said:
+        named = ", ".join(f"{name}: {words}" if words else name for name, words in said.items())
+        yield f"plug-ins that the engine could not end in an orderly way: {named}"

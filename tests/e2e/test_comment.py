@@ -88,6 +88,20 @@ def test_what_was_applied_is_no_change_also_when_all_of_it_is_read(
     assert "**DELETED** settings of a node `tokyo-1-settings` (`tokyo`, `tokyo-1`)" in shown
 
 
+def test_a_plugin_that_is_slow_to_end_is_no_failure(
+    existing: Stack, fresh: Lab, role: dict[str, str]
+) -> None:
+    """The engine then says of the others that they `exited prematurely`: an error, after all its work."""
+    (plugin,) = (fresh.dir / "pulumi/plugins").glob("resource-aws-*/pulumi-resource-aws")
+    former = plugin.read_text()
+    plugin.write_text(former.replace("exec ", "trap '' INT\n") + "\nsleep 30\n")
+    shown, status = make(fresh, "preview-comment", role, "REFRESH=1")
+    plugin.write_text(former)
+    assert "status 0 " in status
+    assert "nothing would change" in shown
+    assert "plug-ins that the engine could not end in an orderly way: pulumi-resource-" in shown
+
+
 def test_the_role_can_change_nothing(existing: Stack, role: dict[str, str]) -> None:
     """Neither can it read an image."""
     session = boto3.Session(role["AWS_ACCESS_KEY_ID"], role["AWS_SECRET_ACCESS_KEY"], region_name="eu-west-1")

@@ -105,6 +105,32 @@ def test_neither_warnings_nor_kinds_are_too_long_for_github() -> None:
     assert "**DELETED** 3000 things" in made
 
 
+def test_a_plugin_that_does_not_end_in_time_is_no_failure() -> None:
+    """The engine calls it an error when its work is done, and ends with 0 (seen in tests/e2e/test_comment.py)."""
+    ended = (
+        "error: Detected that /home/x/resource-{0}-v1/pulumi-resource-{0} exited prematurely. \n"
+        "       This is *always* a bug in the provider. Please report the issue to the provider author.\n"
+        "       To assist with debugging we have dumped the STDOUT and STDERR streams of the plugin:{1}\n\n"
+    )
+    said_of = [("aws", ""), ("command", ""), ("aws", "")]
+    diagnostics = [{"severity": "error", "message": ended.format(*one)} for one in said_of]
+    document = json.loads(said("no-change"))
+    preview = parse(json.dumps(document | {"diagnostics": diagnostics}), "prod")
+    assert comment.status(preview) == 0
+    shown = render(preview)
+    assert "nothing would change" in shown
+    assert "not end in an orderly way: pulumi-resource-aws, pulumi-resource-command\n" in shown
+    token = "glpat-" + "x" * 20
+    crashed = [
+        {"severity": "error", "message": "error: rpc error: code = Unavailable desc = error reading"},
+        {"severity": "error", "message": ended.format("aws", f"panic: {token}")},
+    ]
+    preview = parse(json.dumps(document | {"diagnostics": crashed}), "prod")
+    assert comment.status(preview) == 1
+    assert preview.errors == ("rpc error: code = Unavailable desc = error reading",)
+    assert "pulumi-resource-aws: panic: (secret)" in render(preview)
+
+
 def test_the_first_line_is_hidden_and_the_same_for_every_kind() -> None:
     """By it the comment is found again; another stack's has another."""
     lines = {render(parse(said(name), "prod")).splitlines()[0] for name in STATUS}

@@ -26,6 +26,7 @@ SEEN: dict[str, str] = {
     "no SSH connection to": "tests/e2e/test_unreachable.py",
     "sudo: a password is required": "tests/e2e/test_docs_troubles.py",
     "the stack is currently locked": "tests/e2e/team.py",
+    "exited prematurely": "tests/e2e/test_comment.py",
     "failed to register": "tests/e2e/test_docs.py",
     "has no image of GitLab EE": "tests/components/test_every_message.py",
     "InsufficientInstanceCapacity": "tests/e2e/test_created.py",
