@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, SecretStr, StringConstraints
 
 from omnibus.driver import Text
-from omnibus.fields import Closed, Doc
+from omnibus.fields import Closed, Doc, Hidden
 from omnibus.ruby import Secret, Value
 
 _REFUSED = "the storage would refuse the registry"
@@ -117,13 +117,13 @@ class AzureKeys(Keys):
         Doc("the registry would not know how to sign", "client_secret"),
     ] = "shared_key"
     """By the account's key, as an application in the directory, or as what the server itself is."""
-    accountkey: Annotated[SecretStr, _doc("azure.accountkey")] | None = None
+    accountkey: Annotated[Hidden, _doc("azure.accountkey")] | None = None
     """The storage account's key, for shared_key."""
-    tenant_id: Text | None = None
+    tenant_id: Annotated[Text, Doc(_REFUSED, "11111111-2222-3333-4444-555555555555")] | None = None
     """The application's directory, for client_secret."""
-    client_id: Text | None = None
+    client_id: Annotated[Text, Doc(_REFUSED, "66666666-7777-8888-9999-000000000000")] | None = None
     """The application's id, for client_secret."""
-    secret: Annotated[SecretStr, _doc("azure.secret")] | None = None
+    secret: Annotated[Hidden, _doc("azure.secret")] | None = None
     """The application's secret, for client_secret."""
 
     def settings(self) -> dict[str, Value]:
@@ -144,11 +144,11 @@ class SwiftKeys(Keys):
 
     username: Annotated[Text, Doc(_REFUSED, "registry")]
     """The user's name."""
-    password: Annotated[SecretStr, _doc("swift.password")]
+    password: Annotated[Hidden, _doc("swift.password")]
     """The user's password."""
-    secretkey: Annotated[SecretStr, _doc("swift.secretkey")] | None = None
+    secretkey: Annotated[Hidden, _doc("swift.secretkey")] | None = None
     """The key that temporary URLs are signed with."""
-    accesskey: Annotated[SecretStr, _doc("swift.accesskey")] | None = None
+    accesskey: Annotated[Hidden, _doc("swift.accesskey")] | None = None
     """The access key for temporary URLs, where the service wants one beside secretkey."""
 
 
@@ -158,9 +158,9 @@ class OssKeys(Keys):
     driver = "oss"
     holder = "accesskeyid"
 
-    accesskeyid: Annotated[SecretStr, _doc("oss.accesskeyid")]
+    accesskeyid: Annotated[Hidden, _doc("oss.accesskeyid")]
     """The access key's id."""
-    accesskeysecret: Annotated[SecretStr, _doc("oss.accesskeysecret")]
+    accesskeysecret: Annotated[Hidden, _doc("oss.accesskeysecret")]
     """The access key's secret."""
 
 

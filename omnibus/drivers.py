@@ -33,6 +33,8 @@ from omnibus.driver import (
 from omnibus.fields import LARGEST, BucketName, Closed, Doc
 from omnibus.s3 import S3
 
+_SIGN_IN = "Keystone would refuse the registry"
+
 __all__ = ["NAMES", "S3", "Azure", "Driver", "Drivers", "Filesystem", "Gcs", "Oss", "Swift"]
 
 
@@ -85,7 +87,9 @@ class Azure(Driver):
         | None
     ) = None
     """The storage account's name."""
-    serviceurl: HttpUrl | None = None
+    serviceurl: Annotated[HttpUrl, Doc(WRONG_PLACE, "https://acmeregistry.blob.core.windows.net")] | None = (
+        None
+    )
     """The URL of the account's blob service, instead of accountname and realm."""
     realm: Host | None = None
     """The domain of the blob service, where it is not the public cloud's."""
@@ -113,23 +117,23 @@ class Swift(Driver):
 
     authurl: HttpUrl
     """Where the registry signs in: Keystone's URL, or TempAuth's."""
-    container: Text
+    container: Annotated[Text, Doc(WRONG_PLACE, "registry")]
     """The container's name."""
-    region: Text | None = None
+    region: Annotated[Text, Doc(WRONG_PLACE, "RegionOne")] | None = None
     """The container's region."""
-    tenant: Text | None = None
+    tenant: Annotated[Text, Doc(_SIGN_IN, "acme")] | None = None
     """The project, by name."""
-    tenantid: Text | None = None
+    tenantid: Annotated[Text, Doc(_SIGN_IN, "5f2c1d7e8a9b4c3d")] | None = None
     """The project, by id."""
-    tenantdomain: Text | None = None
+    tenantdomain: Annotated[Text, Doc(_SIGN_IN, "Default")] | None = None
     """The project's domain, by name."""
-    tenantdomainid: Text | None = None
+    tenantdomainid: Annotated[Text, Doc(_SIGN_IN, "default")] | None = None
     """The project's domain, by id."""
-    domain: Text | None = None
+    domain: Annotated[Text, Doc(_SIGN_IN, "Default")] | None = None
     """The user's domain, by name."""
-    domainid: Text | None = None
+    domainid: Annotated[Text, Doc(_SIGN_IN, "default")] | None = None
     """The user's domain, by id."""
-    trustid: Text | None = None
+    trustid: Annotated[Text, Doc(_SIGN_IN, "7c0b3f4e2d1a4b5c")] | None = None
     """The Keystone trust under which the user acts."""
     authversion: Annotated[Literal[1, 2, 3], Doc("Keystone's version, or 1 for TempAuth", "3")] | None = None
     endpointtype: Annotated[Literal["public", "internal", "admin"], Doc(WRONG_PLACE, "internal")] | None = (
@@ -159,13 +163,15 @@ class Oss(Driver):
         str, StringConstraints(pattern=r"^oss-[a-z0-9-]+$"), Doc(WRONG_PLACE, "oss-eu-central-1")
     ]
     """The bucket's region."""
-    endpoint: Host | None = None
+    endpoint: Annotated[Host, Doc(WRONG_PLACE, "oss-eu-central-1.aliyuncs.com")] | None = None
     """The host of the storage, where it is not the region's own."""
     internal: Flag | None = None
     """The way through Alibaba Cloud's internal network."""
     encrypt: Flag | None = None
     """The storage is asked to encrypt what is written."""
-    encryptionkeyid: Text | None = None
+    encryptionkeyid: (
+        Annotated[Text, Doc("nothing could be written", "9468da86-3509-4f8d-a61e-6eab1eac1234")] | None
+    ) = None
     """The key that images are encrypted with."""
     secure: Flag | None = None
     """TLS on the way to the storage."""

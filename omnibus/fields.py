@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    SecretStr,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,15 @@ class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _not_empty(value: SecretStr) -> SecretStr:
+    """A variable of a CI job that was not set is an empty text."""
+    if not value.get_secret_value().strip():
+        raise PydanticCustomError("empty", "is empty")
+    return value
+
+
+Hidden = Annotated[SecretStr, AfterValidator(_not_empty), Field(json_schema_extra={"pattern": r"\S"})]
+"""A secret that a user gives."""
 _Name = StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")
 Name = Annotated[str, _Name, Doc("names become part of resource names and of files on the node", "london-1")]
 Address = Annotated[

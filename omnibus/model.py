@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, SecretStr, StringConstraints, Tag
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from omnibus import versions
 from omnibus.credentials import Credentials, Keys
@@ -19,6 +19,7 @@ from omnibus.fields import (
     Cidr,
     Closed,
     Doc,
+    Hidden,
     HostKey,
     HttpAddress,
     Name,
@@ -74,10 +75,12 @@ class Node(Closed):
 class S3Keys(Closed):
     """A key pair that exists, for storage that is not ours to make users in."""
 
-    access_key: Annotated[str, Doc("the registry could not sign its requests", "AKIA…")]
+    access_key: Annotated[
+        str, StringConstraints(pattern=r"^[!-~]+$"), Doc("the registry could not sign its requests", "AKIA…")
+    ]
     """The access key's id."""
     secret_key: Annotated[
-        SecretStr,
+        Hidden,
         Doc(
             "the registry could not sign its requests",
             "pulumi config set --secret --path 'sites.london.s3_keys.secret_key'",
@@ -85,7 +88,7 @@ class S3Keys(Closed):
     ]
     """The access key's secret."""
     session_token: Annotated[
-        SecretStr | None,
+        Hidden | None,
         Doc("temporary keys are refused without their token", "the token that came with them"),
     ] = None
     """What belongs to a temporary key."""
@@ -362,9 +365,9 @@ class Deployment(Closed):
         return (self.shared and site != self.primary) if given is None else given
 
     def registry_version(self, site: str) -> versions.Version:
-        """The GitLab whose registry's settings the site's has; Distribution still has those of 16.0."""
+        """The GitLab whose registry the site has, or what stands for Distribution there."""
         external = self.sites[site].external_registry is not None
-        return versions.OLDEST if external else versions.parse(self.gitlab_version)
+        return versions.DISTRIBUTION if external else versions.parse(self.gitlab_version)
 
     def registry_name(self, site: str) -> str:
         """Whose registry the site has: `GitLab 18.5`, `Distribution`."""

@@ -49,7 +49,16 @@ def from_validation(error: ValidationError, model: type[BaseModel] = Deployment)
     for detail in error.errors(include_url=False):
         problem = _problem(detail, model)
         found.setdefault(problem.key, problem)
-    return list(found.values())
+    # A key that is needed and misspelt is one mistake.
+    meant = {
+        ".".join([*p.key.split(".")[:-1], p.example.split()[0]])
+        for p in found.values()
+        if p.example.endswith(_MEANT)
+    }
+    return [p for p in found.values() if p.value != "missing" or p.key not in meant]
+
+
+_MEANT = "(did you mean this?)"
 
 
 def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
@@ -67,12 +76,14 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
                 key,
                 "unknown key",
                 "it would be ignored without a word",
-                f"{near[0]} (did you mean this?)" if near else "known here: " + ", ".join(known),
+                f"{near[0]} {_MEANT}" if near else "known here: " + ", ".join(known),
             )
         case "missing":
             return Problem(key, "missing", consequence, example)
         case kind:
             value = "[secret]" if _secret(owner, where) else _shown(detail)
+            if kind == "empty":
+                return Problem(key, detail["msg"], consequence, example)
             return Problem(key, f"{value} {_complaint(kind, detail['msg'])}", consequence, example)
 
 
@@ -123,6 +134,11 @@ def place(detail: ErrorDetails) -> list[int | str]:
     return where
 
 
+def document(model: type[BaseModel], key: str) -> Doc | None:
+    """What a refusal of that key says, whatever is wrong with its value."""
+    return _find(model, [key], set())[0]
+
+
 def _find(
     model: type[BaseModel], where: Sequence[int | str], forms: set[int | str]
 ) -> tuple[Doc | None, type[BaseModel] | None]:
@@ -136,11 +152,7 @@ def _find(
         owner = next((m for m in models if part in m.model_fields), models[0] if models else None)
         if owner is not None and part in owner.model_fields:
             field = owner.model_fields[str(part)]
-            doc = (
-                next((m for m in field.metadata if isinstance(m, Doc)), None)
-                or _doc_of(field.annotation)
-                or doc
-            )
+            doc = _nearest(field.metadata) or _doc_of(field.annotation) or doc
             at = field.annotation
         elif owner is None:
             at = _inside(at)
@@ -165,4 +177,9 @@ def _inside(annotation: Any) -> Any:
 def _doc_of(annotation: Any) -> Doc | None:
     if get_origin(annotation) in (Union, UnionType):  # `X | None` is documented where X is
         return next((doc for arg in get_args(annotation) if (doc := _doc_of(arg))), None)
-    return next((a for a in getattr(annotation, "__metadata__", ()) if isinstance(a, Doc)), None)
+    return _nearest(getattr(annotation, "__metadata__", ()))
+
+
+def _nearest(metadata: Sequence[Any]) -> Doc | None:
+    """The field's own stands after that of the kind of value it is."""
+    return next((one for one in reversed(metadata) if isinstance(one, Doc)), None)

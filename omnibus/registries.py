@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import Field, StringConstraints
 
-from omnibus.fields import Address, Closed, Doc, HostKey, Name, Path, Port
+from omnibus.fields import Address, Closed, Doc, Hidden, HostKey, Name, Path, Port
 from omnibus.ssh import Ssh
 
 
@@ -71,7 +71,7 @@ class MetadataDatabase(Closed):
     ] = "registry"
     """Who logs in to it."""
     password: Annotated[
-        SecretStr,
+        Hidden,
         Doc(
             "the registry could not log in to its database",
             "pulumi config set --secret --path 'sites.london.metadata_database.password'",

@@ -204,7 +204,9 @@ def _limited(registry: str, limit: versions.Limit, found: BaseModel, at: str) ->
     yield Problem(
         f"{at}.{limit.key}" if limit.key else at,
         f"{'is' if value is None else f'{value!r} is'} not known to {registry}",
-        f"the registry of that version has it {limit.range}",
+        "it would be ignored without a word: GitLab's own registry alone reads it"
+        if limit.since == versions.OLDEST
+        else f"the registry of that version has it {limit.range}",
         limit.way_out,
     )
 

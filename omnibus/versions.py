@@ -8,6 +8,8 @@ from typing import TypeAlias
 Version: TypeAlias = tuple[int, int]
 
 OLDEST: Version = (16, 0)
+DISTRIBUTION: Version = (0, 0)
+"""Stands for a registry that is not GitLab's: before all that GitLab has added or dropped."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Limit:
     source: str
     way_out: str
     values: tuple[str, ...] = ()
-    since: Version = OLDEST
+    since: Version = DISTRIBUTION
     until: Version | None = None
 
     def allows(self, version: Version) -> bool:
@@ -67,6 +69,8 @@ class Limit:
 
     @property
     def range(self) -> str:
+        if self.since == OLDEST:
+            return "in GitLab's own registry only"
         if self.until:
             return f"before GitLab {self.until[0]}.{self.until[1]} only"
         return f"from GitLab {self.since[0]}.{self.since[1]} on only"
@@ -79,7 +83,21 @@ _S3_WAY_OUT = (
 _V2_KEYS = "container registry commit 4d4d3390: a key of s3_v2, which this program uses from GitLab 19.0 on"
 _AZURE_V2 = "container registry 4.15 (azure_v2) and GitLab issue 525855 (a beta from 17.10 on)"
 
+_NOT_DISTRIBUTIONS = (
+    "Distribution 2.8 and 3, s3-aws/s3.go and 2.8 oss/oss.go: FromParameters does not read it"
+)
+
 LIMITS: tuple[Limit, ...] = (
+    *(
+        Limit(driver, key, _NOT_DISTRIBUTIONS, "remove it", since=OLDEST)
+        for driver, key in (
+            ("s3", "maxrequestspersecond"),
+            ("s3", "maxretries"),
+            ("s3", "parallelwalk"),
+            ("s3", "loglevel"),
+            ("oss", "encryptionkeyid"),
+        )
+    ),
     Limit("swift", "", _SWIFT_AND_OSS, _S3_WAY_OUT, until=(17, 0)),
     Limit("oss", "", _SWIFT_AND_OSS, _S3_WAY_OUT, until=(17, 0)),
     Limit(

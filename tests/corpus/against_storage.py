@@ -153,3 +153,24 @@ def s3_too_new(w: Whole) -> Told:
         w.raw["gitlab_version"] = "18.0"
     key, value = w.tape.pick((("checksum_disabled", False), ("storageclass", "OUTPOSTS")))
     return _s3(w, {key: value}, f"options.{key}")
+
+
+@contradiction
+def key_of_gitlabs_own_registry(w: Whole) -> Told:
+    key, its, sites = w.place("s3", "oss")
+    w.need(any(external(w.sites[site]) for site in sites))
+    if "region" in its and its["region"].startswith("oss-"):
+        its["encryptionkeyid"] = "k"
+        return f"{key}.encryptionkeyid"
+    name, value = w.tape.pick(
+        (("maxrequestspersecond", 350), ("maxretries", 0), ("parallelwalk", False), ("loglevel", "logoff"))
+    )
+    its["options"] = {name: value}
+    return f"{key}.options.{name}"
+
+
+@contradiction
+def token_that_is_not_sent(w: Whole) -> Told:
+    site = w.site(lambda its: external(its) and "s3_keys" in its)
+    w.sites[site]["s3_keys"]["session_token"] = "t"
+    return f"sites.{site}.s3_keys.session_token"

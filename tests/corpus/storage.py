@@ -18,6 +18,8 @@ OPTIONS: dict[str, Sequence[Any]] = {
     "skipverify": FLAGS, "pathstyle": FLAGS, "objectacl": ("private",), "objectownership": FLAGS,
     "loglevel": ("logoff", "logrequest,logretries"),
 }  # fmt: skip
+GITLABS_OWN = ("maxrequestspersecond", "maxretries", "parallelwalk", "loglevel", "encryptionkeyid")
+"""Keys that Distribution does not read."""
 PLACES: dict[str, dict[str, Sequence[Any]]] = {
     "s3": {"root_directory": ROOTS, "kms_key_id": (KMS_KEY,), "create": FLAGS},
     "gcs": {"rootdirectory": ROOTS, "chunksize": (256 << 10, 5 * MIB), "maxconcurrency": (1,)},
@@ -41,7 +43,7 @@ PLACES: dict[str, dict[str, Sequence[Any]]] = {
 
 @dataclass(frozen=True)
 class Registry:
-    """Whose registry a site has: GitLab's of a version, or Distribution, which knows what 16.0's knew."""
+    """Whose registry a site has: GitLab's of a version, or Distribution, which knows less than 16.0's."""
 
     version: str
     external: bool
@@ -87,9 +89,16 @@ def place(tape: Tape, name: str, number: int, registries: Sequence[Registry]) ->
             found |= {"container": f"it's {number}", "authurl": "https://keystone.example.com:5000/v3"}
         case "oss":
             found |= {"bucket": f"acme-{number}", "region": "oss-eu-central-1"}
+            _without_gitlabs_own(found, registries)
         case "filesystem":
             found["rootdirectory"] = "/srv/registry.d/1"
     return found
+
+
+def _without_gitlabs_own(found: Raw, registries: Sequence[Registry]) -> None:
+    if any(its.external for its in registries):
+        for key in GITLABS_OWN:
+            found.pop(key, None)
 
 
 def _s3(tape: Tape, found: Raw, registries: Sequence[Registry]) -> None:
@@ -104,6 +113,7 @@ def _s3(tape: Tape, found: Raw, registries: Sequence[Registry]) -> None:
             "create": False,
         }
     options = tape.some(**known)
+    _without_gitlabs_own(options, registries)
     if found.get("create", True):
         # A bucket that is made here refuses every ACL.
         options.pop("objectacl", None)
@@ -125,7 +135,9 @@ def credentials(tape: Tape, name: str, site: str, place: Raw, registry: Registry
         if "endpoint" not in place and tape.flag():
             return {}
         keys = {"access_key": f"AKIA{site}", "secret_key": secret(tape, f"{site}.secret_key")}
-        return {"s3_keys": keys | ({"session_token": secret(tape, f"{site}.token")} if tape.flag() else {})}
+        if tape.flag() and not registry.external:
+            keys["session_token"] = secret(tape, f"{site}.token")
+        return {"s3_keys": keys}
     found = _others(tape, name, site, roles=registry.roles, reader=reader)
     return {"credentials": {name: found}} if found else {}
 

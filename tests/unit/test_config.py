@@ -73,6 +73,16 @@ def test_the_nearest_known_key_is_told_of_the_form_that_is_meant() -> None:
     assert problem.example == "options (did you mean this?)"
 
 
+def test_a_key_that_is_needed_and_misspelt_is_one_mistake() -> None:
+    """One that is missing beside a word that is meant otherwise is told all the same."""
+    for path, key, typo in (((), "primary", "primry"), (TOKYO, "external_url", "external-url")):
+        raw = changed(changed(SHARED, drop(*path, key)), put(*path, typo, to="london"))
+        [problem] = parse(raw)[1]
+        assert (problem.key, problem.example) == (".".join([*path, typo]), f"{key} (did you mean this?)")
+    raw = changed(changed(SHARED, drop(*TOKYO, "external_url")), put(*TOKYO, "colour", to="red"))
+    assert {p.key for p in parse(raw)[1]} == {"sites.tokyo.external_url", "sites.tokyo.colour"}
+
+
 def test_a_certificate_with_a_wildcard_fits() -> None:
     """And so does one that names both hosts."""
     for hosts in (TOKYO_HOSTS, ("*.tokyo.example.com",)):

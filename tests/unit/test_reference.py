@@ -19,6 +19,7 @@ from pydantic import SecretStr, ValidationError
 from components.node_program import source
 from omnibus import versions
 from omnibus.model import Deployment
+from omnibus.problems import document
 from reference import packed
 from reference.__main__ import files
 from reference.page import Page
@@ -260,6 +261,16 @@ def test_the_page_says_something_of_every_key() -> None:
         for f in kind.model_fields.values()
     )
     assert text.count("text, *secret*") == secrets > 10
+
+
+def test_a_refusal_has_the_example_of_the_page() -> None:
+    """Of the field itself, not of the kind of value that others have too."""
+    page = Page(Deployment, NAMESPACE)
+    for kind in {Deployment, *_models(Deployment, set())}:
+        for key, shape in page.known[kind.__name__]["properties"].items():
+            doc = document(kind, key)
+            assert doc == shape.get("x-doc"), (kind, key)
+            assert doc is None or doc.example != "text"
 
 
 def _models(kind: Any, found: set[Any]) -> set[Any]:

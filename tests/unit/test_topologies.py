@@ -84,7 +84,7 @@ def test_an_external_registry_is_given_what_its_own_version_knows() -> None:
     raw["sites"]["london"]["storage"] = {"oss": {"bucket": "acme", "region": "oss-eu-central-1"}}
     raw["sites"]["london"]["credentials"] = {"oss": {"accesskeyid": "a", "accesskeysecret": "b"}}
     raw["sites"]["tokyo"]["storage"] = {"bucket": "acme-tokyo", "region": "eu-west-1"}
-    assert deployment(raw).registry_version("london") == (16, 0)
+    assert deployment(raw).registry_version("london") < (16, 0)
     shown = settings.preview(deployment(EXTERNAL), "london", "london-1")
     assert shown["registry['enable']"] == "false"
     assert shown["gitlab_rails['registry_notification_secret']"] == "secrets['notification_secret']"

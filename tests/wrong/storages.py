@@ -110,6 +110,12 @@ def elsewhere(raw: dict[str, Any]) -> None:
     raw["sites"]["london"]["external_registry"] = {}
 
 
+def others_options(**options: Any) -> dict[str, Any]:
+    """London's registry is Distribution, on a bucket of its own."""
+    return at(changed(per_site(), elsewhere), "sites", "london", "storage", "options", to=options)
+
+
+TEMPORARY = {"access_key": "ASIAX", "secret_key": "s3cr3t-value", "session_token": "s3cr3t-value"}
 TOKYO = ("sites", "tokyo", "credentials")
 KEYS: dict[str, Any] = {"credentials": {"gcs": {"application_default": True}}}
 
@@ -178,4 +184,11 @@ WRONG: list[Wrong] = [
     Wrong("a part that S3 refuses", s3(chunksize=1024), "sites.tokyo.storage.options.chunksize", "is refused: input should be greater than or equal to 5242880"),
     Wrong("an option with a typo", s3(chunksiz=26214400), "sites.tokyo.storage.options.chunksiz", "unknown key"),
     Wrong("encryption off, with a key for it", at(s3(encrypt=False), "sites", "tokyo", "storage", "kms_key_id", to="arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab"), "sites.tokyo.storage.options.encrypt", "false beside kms_key_id"),
+    Wrong("an option that Distribution ignores", others_options(parallelwalk=True), "sites.london.storage.options.parallelwalk", "True is not known to Distribution", others_options(chunksize=26214400)),
+    Wrong("a temporary key that Distribution cannot use", at(others_options(), "sites", "london", "s3_keys", to=TEMPORARY), "sites.london.s3_keys.session_token", "is not known to Distribution", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY)),
+    Wrong("an access key with a blank", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY | {"access_key": "ASIAX "}), "sites.london.s3_keys.access_key", "is not of the right form"),
+    Wrong("a variable that was not set, as S3's key", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY | {"secret_key": ""}), "sites.london.s3_keys.secret_key", "is empty"),
+    Wrong("a variable that was not set, as a token", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY | {"session_token": " \n"}), "sites.london.s3_keys.session_token", "is empty"),
+    Wrong("a variable that was not set, as a password", at(swift(), *TOKYO, "swift", "password", to=""), "sites.tokyo.credentials.swift.password", "is empty"),
+    Wrong("a variable that was not set, as a key file", at(gcs(), *TOKYO, "gcs", "credentials", to=""), "sites.tokyo.credentials.gcs.credentials", "is not of the right form"),
 ]  # fmt: skip
