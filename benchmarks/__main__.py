@@ -23,7 +23,7 @@ from lab.progress import SetupError, fail
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 SIZES = {2: 3, 6: 1, 12: 2, 24: 1}
-"""Nodes → rounds: as many as the time of a `make bench` allows, more where the issue has its aims."""
+"""Nodes → rounds: as many as the time of a `make bench` allows, more where there is an aim."""
 BEGIN, END = "<!-- measured: written by `make bench` -->\n", "<!-- end of what was measured -->\n"
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
-from benchmarks import plot, results
+from benchmarks import __main__ as command
+from benchmarks import plot, results, venv
 from benchmarks.results import Run
 from lab.layouts import LAYOUTS
+from lab.progress import SetupError
 
 
 def run(
@@ -25,6 +29,16 @@ RUNS = [
     run(12, "ansible", "noop", 8.0),
     run(24, "pulumi", "first", 14.0),
 ]
+
+
+def test_a_size_that_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With where to look; there is no table of half the sizes."""
+    (tmp_path / ".lab").mkdir()
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(venv, "ensure", lambda _: tmp_path)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1))
+    with pytest.raises(SetupError, match=r"benchmark with 6 nodes failed; see above, and \.lab/bench/logs"):
+        command.measure([6], 1)
 
 
 def test_a_row_has_the_medians_their_ratio_and_the_aim() -> None:

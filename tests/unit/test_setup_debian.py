@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from ci import setup as ci_setup
 from lab import debian
 from lab.progress import SetupError
 
@@ -218,3 +220,15 @@ def test_a_machine_that_forbids_namespaces_is_told_of_with_the_way_out(
     monkeypatch.setattr(debian, "namespace_remedy", lambda *_: "sudo sysctl x=1")
     with pytest.raises(SetupError, match=r"Run this, then try again:\n  sudo sysctl x=1"):
         debian.ensure_namespaces(root=False)
+
+
+def test_a_job_that_is_not_root_is_told_the_line_for_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the lab's packages those alone that the CI's own set-up needs."""
+    monkeypatch.setattr(debian, "missing_packages", lambda: [*ci_setup.NEEDED, "skopeo"])
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert ci_setup.main(tmp_path) == 1
+    told = capsys.readouterr().err
+    assert "Debian packages are missing. Run this, then try again:" in told
+    assert told.rstrip().endswith(" ".join(ci_setup.NEEDED)) and "skopeo" not in told

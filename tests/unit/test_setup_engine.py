@@ -197,6 +197,29 @@ def test_an_installer_that_fails_is_named_and_leaves_no_engine(
     assert "the installer did not succeed" in capsys.readouterr().out
 
 
+def test_an_engine_of_another_version_than_was_asked_for_is_not_kept(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A build that went wrong in silence, or an installer that knows better."""
+    unfinished, home = tmp_path / "unfinished", tmp_path / "v1"
+    fake(unfinished / "bin", "pulumi", "v3.1.0")
+    with pytest.raises(
+        SetupError, match=rf"says that it is v3\.1\.0 instead of v{engine.VERSION}: .*unfinished"
+    ):
+        engine._finish(unfinished, home, "from a test")
+    assert engine.cached(home) is None
+
+
+def test_a_go_that_cannot_download_is_told_in_its_own_words(environ: dict[str, str], tmp_path: Path) -> None:
+    """On the screen, not in the log."""
+    fake(tmp_path / "bin", "go", "; echo 'dial tcp: lookup proxy.example.com: no such host' >&2; exit 1")
+    go = golang.Go(str(tmp_path / "bin/go"), {}, tmp_path / "log")
+    with pytest.raises(
+        SetupError, match=r"go mod download -json x@v1 failed: dial tcp: lookup .* no such host"
+    ):
+        go.source("x@v1")
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"unknown": 1}'])
 def test_without_set_up_the_message_names_the_command(tmp_path: Path, content: str | None) -> None:
     (tmp_path / ".venv").mkdir()

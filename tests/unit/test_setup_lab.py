@@ -10,7 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from lab import __main__ as command
-from lab import demo, interruptible, launch
+from lab import demo, interruptible, launch, setup
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +22,24 @@ def test_without_the_named_python_make_says_what_is_needed() -> None:
     assert done.returncode != 0
     assert "Python 3.11 or newer is needed" in done.stderr.splitlines()[0]
     assert "make PYTHON=python3.12" in done.stderr.splitlines()[0]
+
+
+def test_a_machine_without_namespaces_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert setup.main() == 1
+    assert "from Linux namespaces: run it on a Linux machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["apply", "preview-comment"])
+def test_a_target_without_its_stack_says_how_to_name_it(target: str) -> None:
+    done = subprocess.run(
+        ["make", "-o", "setup", target], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert f"make {target} STACK=prod" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_stack_with_a_typo_is_told_before_the_lab_starts(
