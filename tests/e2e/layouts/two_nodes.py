@@ -7,9 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lab.api import Lab
 from lab.sites import host_key
+from tests.docs import commands
 from tests.e2e.stack import GITLAB_RB, OURS, Stack
+from tests.e2e.typed import Reader, example
 
 
 def configure(config: dict[str, Any]) -> None:
@@ -51,6 +55,22 @@ def preview_without_the_key(stack: Stack) -> None:
         away.rename(key)
 
 
+def add_and_remove(lab: Lab, stack: Stack) -> None:
+    """As docs/operations.md says; no other node is even connected to."""
+    given = yaml.safe_load(example("operations.md", "Add or remove a node"))
+    given["tokyo-2"] |= {"host_key": host_key("tokyo-sidekiq"), "ssh": {"port": 2222, "user": "ubuntu"}}
+    stack.configure(lambda config: config["sites"]["tokyo"]["nodes"].update(given))
+    reader, node = Reader(lab, stack.name), lab.host("tokyo-sidekiq")
+    others = [lab.host(name) for name in ("london-1", "tokyo-web")]
+    sessions = [host.ssh_sessions() for host in others]
+    *add, remove, do = commands("operations.md", "Add or remove a node")
+    reader.types(add)
+    assert node.exists(OURS) and b"geo-registry" in node.read(GITLAB_RB)
+    reader.types([remove, do])
+    assert not node.exists(OURS) and b"geo-registry" not in node.read(GITLAB_RB)
+    assert [host.ssh_sessions() for host in others] == sessions
+
+
 def main() -> None:
     """Storage per site; the worker runs on a node without a registry; one host is still booting when `up` begins."""
     lab = Lab.current()
@@ -78,6 +98,7 @@ def main() -> None:
     assert not left.exists(OURS), "the former server was not given back"
     assert b"geo-registry" not in left.read(GITLAB_RB)
     assert kept.exists(OURS), "the new server was given back with the node that it was before"
+    add_and_remove(lab, stack)
     time.sleep(0.5)
     stack.destroy()
     assert len({lab.host(name).read(key) for name in ("london-1", "tokyo-web")}) == 2
