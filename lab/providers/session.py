@@ -138,7 +138,7 @@ def run(
 
 def _feed(channel: paramiko.Channel, stdin: str) -> None:
     # A command that does not read it to the end may well succeed: that is its own affair.
-    with contextlib.suppress(OSError, paramiko.SSHException):
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         channel.sendall(stdin.encode())
         channel.shutdown_write()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import grpc
+import paramiko
 import pytest
 
+from lab.providers import session
 from lab.providers.output import Output, quoted
 from lab.providers.protocol import secret
 from tests.lab.providers.harness import LOCAL, REMOTE, Provider, Sshd, error, later, stored
@@ -34,6 +37,13 @@ class TestFailure:
             commands.create(REMOTE, stored(sshd, create="kill -9 $PPID; sleep 5"))
         expected = "wait: remote command exited without exit status or exit signal: running"
         assert error(refused.value).startswith(expected)
+
+    def test_a_connection_that_is_over_before_stdin_is_no_failure(self) -> None:
+        """paramiko tells it by EOFError, which is no OSError; a thread that dies of it would be a traceback."""
+        channel = create_autospec(paramiko.Channel, instance=True)
+        channel.shutdown_write.side_effect = EOFError
+        session._feed(channel, "in")
+        channel.sendall.assert_called_once_with(b"in")
 
     def test_a_failed_update_or_delete_is_an_error_too(self, commands: Provider, sshd: Sshd) -> None:
         inputs = stored(sshd, create="true", update="exit 4", delete="exit 5")
