@@ -151,6 +151,17 @@ class Swift(Driver):
         keystone = re.sub(r"/v[0-9.]+$", "", address(self.authurl))
         return [keystone, self.container, (self.prefix or "").strip("/")]
 
+    def other_project(self, other: Swift) -> bool:
+        """Whether a container of this name is another one there. (Two regions may be one cluster's.)"""
+        pairs = ((self.tenant, other.tenant), (self.tenantid, other.tenantid))
+        differ = any(one and its and one != its for one, its in pairs)
+        return differ and self._in_its_tenant() and other._in_its_tenant()
+
+    def _in_its_tenant(self) -> bool:
+        """TempAuth knows no projects, and a trust has its own (Distribution 2.8, github.com/ncw/swift)."""
+        keystone = self.authversion in (2, 3) or re.search(r"/v[23](\.0)?/?$", self.authurl)
+        return self.authversion != 1 and bool(keystone) and not self.trustid
+
 
 class Oss(Driver):
     """A bucket of Alibaba Cloud's Object Storage Service, which exists."""

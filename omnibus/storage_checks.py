@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from omnibus import versions
 from omnibus.credential_checks import access, credentials
 from omnibus.driver import WRONG_PLACE
-from omnibus.drivers import S3, Azure, Driver, Drivers, Filesystem
+from omnibus.drivers import S3, Azure, Driver, Drivers, Filesystem, Swift
 from omnibus.fields import REGION
 from omnibus.model import Deployment
 from omnibus.problems import Problem
@@ -93,7 +93,7 @@ def _drivers(d: Deployment) -> Iterator[Problem]:
 
 
 def _places(d: Deployment) -> Iterator[Problem]:
-    used: dict[str, str] = {}
+    used: dict[str, Driver] = {}
     # Distribution 2.8's azure driver knows no rootdirectory: two roots in one container are one place to it.
     rootless = any(site.external_registry for site in d.sites.values())
     for name in d.sites:
@@ -101,20 +101,26 @@ def _places(d: Deployment) -> Iterator[Problem]:
         # Two sites' directories are on two disks; that they are is seen to on the nodes.
         if driver is None or d.shared or isinstance(driver, Filesystem):
             continue
-        place = repr(identity(driver))
-        if isinstance(driver, Azure) and rootless:
-            place = repr(driver.place()[:2])
-        if place in used:
+        other = next((site for site, its in used.items() if _one_place(driver, its, rootless=rootless)), None)
+        if other:
             at = "" if isinstance(d.sites[name].storage, S3) else f"{driver.driver}."
             field = "bucket" if hasattr(driver, "bucket") else "container"
             value = getattr(driver, field)
             yield Problem(
                 f"sites.{name}.storage.{at}{field}",
-                f"{value!r} is the storage of {used[place]} too",
+                f"{value!r} is the storage of {other} too",
                 f"Geo's worker would delete live images there: one {field} under two sites is mode shared",
                 f"acme-registry-{name}, or storage.mode: shared",
             )
-        used.setdefault(place, name)
+        used[name] = driver
+
+
+def _one_place(one: Driver, other: Driver, *, rootless: bool) -> bool:
+    if isinstance(one, Azure) and isinstance(other, Azure) and rootless:
+        return one.place()[:2] == other.place()[:2]
+    if isinstance(one, Swift) and isinstance(other, Swift) and one.other_project(other):
+        return False
+    return identity(one) == identity(other)
 
 
 def _writers(d: Deployment) -> Iterator[Problem]:

@@ -138,6 +138,11 @@ def test_distribution_has_azures_older_driver_alone() -> None:
     assert names == {"london": "azure", "tokyo": "azure_v2"}
 
 
+SWIFT = {
+    "swift": {"container": "c", "authurl": "https://k.example.com/v3", "tenant": "acme", "region": "One"}
+}
+
+
 @pytest.mark.parametrize(
     ("first", "second", "one"),
     [
@@ -146,6 +151,11 @@ def test_distribution_has_azures_older_driver_alone() -> None:
         ({"azure": {"container": "reg", "accountname": "acme"}}, {"azure": {"container": "reg", "accountname": "acme", "legacyrootprefix": True}}, False),
         ({"gcs": {"bucket": "abc"}}, {"gcs": {"bucket": "abc", "rootdirectory": "x"}}, False),
         ({"swift": {"container": "c", "authurl": "https://K.example.com/v3/"}}, {"swift": {"container": "c", "authurl": "https://k.example.com/v3"}}, True),
+        (SWIFT, {"swift": {**SWIFT["swift"], "tenant": "other"}}, False),
+        (SWIFT, {"swift": {**SWIFT["swift"], "region": "Two"}}, True),
+        (SWIFT, {"swift": {**SWIFT["swift"], "tenantid": "1"}}, True),
+        (SWIFT, {"swift": {**SWIFT["swift"], "tenant": "other", "trustid": "1"}}, True),
+        (SWIFT, {"swift": {**SWIFT["swift"], "tenant": "other", "authversion": 1}}, True),
         ({"oss": {"bucket": "abc", "region": "oss-a"}}, {"oss": {"bucket": "abc", "region": "oss-a", "internal": True, "endpoint": "oss-a-internal.aliyuncs.com"}}, True),
         ({"filesystem": {"rootdirectory": "/srv"}}, {"filesystem": {"rootdirectory": "/srv"}}, False),
     ],
