@@ -86,7 +86,7 @@ cloud-credentials: setup
 
 apply: setup ## `pulumi up` as the apply job runs it, without a question; STACK=prod
 	@[ -n '$(STACK)' ] || { echo "Name the stack: make apply STACK=prod" >&2; exit 1; }
-	@$(WITH_ENGINE) pulumi up --cwd '$(PROJECT)' --yes --skip-preview --non-interactive --stack '$(STACK)'
+	@$(WITH_ENGINE) pulumi up --cwd '$(PROJECT)' --yes --non-interactive --stack '$(STACK)'
 
 format: setup ## formats the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

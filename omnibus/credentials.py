@@ -75,7 +75,17 @@ class GcsKeys(Keys):
     driver = "gcs"
     holder = "credentials"
 
-    credentials: Annotated[SecretStr, AfterValidator(_service_account), _doc("gcs.credentials")] | None = None
+    credentials: (
+        Annotated[
+            SecretStr,
+            AfterValidator(_service_account),
+            Doc(
+                _REFUSED,
+                "pulumi config set --secret --path 'sites.london.credentials.gcs.credentials' < key.json",
+            ),
+        ]
+        | None
+    ) = None
     """The text of a service account's key file."""
     keyfile: (
         Annotated[

@@ -169,8 +169,8 @@ def snippet(d: Deployment, site: str, secrets: Mapping[str, Any]) -> str:
             lines.setdefault(first, None)
             notes[first] = f"{notes.get(first, '#')} No {_at(edit['path'])}."
     text = [
-        f"# For the config.yml of {site}'s registry: each of these keys in the place of what it says now;",
-        "# all else stays. Write `certificate` of this output to rootcertbundle and restart the registry.",
+        f"# For the config.yml of {site}'s registry: merge these keys into it, one by one; what else it says",
+        "# stays. Write `certificate` of this output to rootcertbundle and restart the registry.",
     ]
     for key, value in lines.items():
         text += [notes[key]] if key in notes else []

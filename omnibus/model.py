@@ -89,7 +89,10 @@ class S3Keys(Closed):
     """The access key's secret."""
     session_token: Annotated[
         Hidden | None,
-        Doc("temporary keys are refused without their token", "the token that came with them"),
+        Doc(
+            "temporary keys are refused without their token",
+            "pulumi config set --secret --path 'sites.london.s3_keys.session_token'",
+        ),
     ] = None
     """What belongs to a temporary key."""
 
@@ -114,7 +117,8 @@ class Storage(Drivers):
     data_moved: Annotated[
         bool,
         Doc(
-            "true says: the images of every registry whose storage changes have been copied to the new place",
+            "true says: the images of every registry whose storage changes have been copied to the new "
+            "place, and no metadata database holds anything about them",
             "true",
         ),
     ] = False
@@ -135,7 +139,10 @@ def _spelling(value: Any) -> str:
 class Site(Closed):
     """A whole GitLab, named for its place."""
 
-    external_url: Url
+    external_url: Annotated[
+        Url,
+        Doc("tokens would be asked for where this GitLab is not", "https://gitlab.london.example.com"),
+    ]
     """The URL of the site's GitLab, without a path."""
     registry_url: Url
     """The URL of the site's registry, without a path."""
@@ -222,13 +229,15 @@ class Site(Closed):
         Doc(
             "the site's registry is not omnibus': its config.yml is edited on its hosts, or its lines come "
             "as an output",
-            "{hosts: {london-images: {host: 10.10.0.15, host_key: …, config: …, restart: …}}}, or {}",
+            "{hosts: {london-images: {host: 10.10.0.15, host_key: …, config: …, certificate: …, "
+            "restart: …}}}, or {}",
         ),
     ] = None
     read_only: Annotated[
         bool | None,
         Doc(
-            "whether the site's registry refuses pushes and deletes; where storage is shared it must",
+            "whether the site's registry refuses pushes and deletes: a secondary's of shared storage must, "
+            "the primary's must not",
             "true",
         ),
     ] = None
@@ -327,7 +336,7 @@ class Deployment(Closed):
     ] = 1800
     rotate: Annotated[Rotate, Doc("which secrets are to be made anew", "{notification_secret: 1}")] = Rotate()
     proof: Annotated[
-        str, Doc("change it to any other text to have every node proven again", "2026-11-23")
+        str, Doc("change it to any other text to have every node proven again", '"2026-11-23"')
     ] = ""
 
     @property

@@ -48,8 +48,10 @@ def next_steps(d: Deployment, places: Mapping[str, Place], *, key_made: bool) ->
 
 def _yours(d: Deployment, places: Mapping[str, Place], *, key_made: bool) -> Iterator[Step]:
     yield _step(
-        "Only for the first set-up. After a promotion (`sudo gitlab-ctl geo promote` on each node of the new "
-        "primary, then `primary` in the configuration, then `pulumi up`) nothing of this is wanted",
+        "For the first set-up. After a promotion (`sudo gitlab-ctl geo promote` on each node of the new "
+        "primary, then `primary` in the configuration, then `pulumi up`) the new primary only has to let the "
+        "others' databases in, and each secondary, the former primary too, needs its own steps; the lines "
+        "for gitlab.rb then take the place of the former ones",
         "",
     )
     if key_made:

@@ -13,9 +13,15 @@ from omnibus.ssh import Ssh
 class ExternalHost(Closed):
     """A host with a registry that is not omnibus'. Needs Python 3.8 or later, and sudo unless as root."""
 
-    host: Address
+    host: Annotated[Address, Doc("the host could not be reached", "10.10.0.15")]
     """The host's name or address."""
-    host_key: HostKey
+    host_key: Annotated[
+        HostKey,
+        Doc(
+            "without the host's own key anybody at this address would be given the registry's secrets",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA… (from /etc/ssh/ssh_host_ed25519_key.pub on that host)",
+        ),
+    ]
     """The host's own public key, which is pinned."""
     ssh: Annotated[Ssh | None, Doc("the host could not be reached", "{user: debian}")] = None
     """What differs for this host from the site's and the stack's `ssh`."""

@@ -31,9 +31,15 @@ def key_problem(text: str) -> str | None:
 class Bastion(Closed):
     """The host through which nodes are reached."""
 
-    host: Address
+    host: Annotated[Address, Doc("the nodes behind it could not be reached", "192.0.2.10")]
     """The bastion's name or address."""
-    host_key: HostKey
+    host_key: Annotated[
+        HostKey,
+        Doc(
+            "without its own key anybody at this address would stand between you and the nodes",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA… (from /etc/ssh/ssh_host_ed25519_key.pub on the bastion)",
+        ),
+    ]
     """The bastion's own public key."""
     user: User | None = None
     """Who logs in there; the nodes' user if left out."""

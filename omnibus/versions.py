@@ -72,8 +72,8 @@ class Limit:
         if self.since == OLDEST:
             return "in GitLab's own registry only"
         if self.until:
-            return f"before GitLab {self.until[0]}.{self.until[1]} only"
-        return f"from GitLab {self.since[0]}.{self.since[1]} on only"
+            return f"before GitLab {self.until[0]}.{self.until[1]}, or at an external registry"
+        return f"from GitLab {self.since[0]}.{self.since[1]} on, in GitLab's own registry only"
 
 
 _SWIFT_AND_OSS = "container registry 4.0.0 (omnibus-gitlab MR 7580, GitLab 17.0) removed both; issue 1141"

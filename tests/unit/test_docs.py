@@ -116,6 +116,8 @@ INLINE = {
     "pulumi up --skip-preview": "tests/e2e/stack.py: --skip-preview",
     "pulumi config set --secret --path ssh.private_key": "",
     "git checkout Pulumi.prod.yaml": "",
+    "skopeo list-tags": "lab/registry.py: list-tags",
+    "skopeo copy": "lab/registry.py: copy",
     ".venv/bin/python -m ci.comment --stack prod": "tests/e2e/test_comment.py: preview-comment",
     ".venv/bin/python -m lab.distribution": "tests/lab/test_clouds.py: distribution",
 }

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import best_match
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from components.node_program import source
 from omnibus import versions
@@ -271,6 +271,25 @@ def test_a_refusal_has_the_example_of_the_page() -> None:
             doc = document(kind, key)
             assert doc == shape.get("x-doc"), (kind, key)
             assert doc is None or doc.example != "text"
+
+
+def test_every_example_is_one_for_its_key() -> None:
+    """As YAML. Where something is left out (…), what is there is known and nothing that is needed is missing."""
+    words = r"^pulumi config set|\} or |\} for |^the PEM|\{…\}"
+    tried = 0
+    for kind in {Deployment, *_models(Deployment, set())}:
+        for key, field in kind.model_fields.items():
+            doc = document(kind, key)
+            if doc is None or re.search(words, doc.example):
+                continue
+            shape: Any = Annotated[field.annotation, "", *field.metadata]
+            try:
+                TypeAdapter(shape).validate_python(yaml.safe_load(doc.example.split(", or ")[0]))
+            except ValidationError as error:
+                found = {one["type"] for one in error.errors()}
+                assert "…" in doc.example and not found & {"missing", "extra_forbidden"}, (kind, key)
+            tried += 1
+    assert tried > 130
 
 
 def _models(kind: Any, found: set[Any]) -> set[Any]:
