@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.e2e.faults import refused
 from tests.e2e.stack import Stack, measured
 
 pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "acme-gitlab-registry"
 LONDON, TOKYO = "eu-west-2", "ap-northeast-1"
 
@@ -301,8 +304,27 @@ def test_a_protected_server_is_not_destroyed(created: dict[str, Host], dev: Stac
     with pytest.raises(ec2.exceptions.ClientError, match="OperationNotPermitted"):
         ec2.terminate_instances(InstanceIds=[server_id(fresh)])
     assert set(fresh.instances()) == {"london-1", "tokyo-1"}
+    former, around = dev.file.read_text(), beside(fresh)
+    dev.configure(lambda c: c["sites"].pop("tokyo"))
+    apply = ["make", "-o", "setup", "apply", "STACK=dev", f"PROJECT={fresh.dir / 'project'}"]
+    done = subprocess.run(apply, cwd=ROOT, capture_output=True, text=True, check=False)
+    dev.file.write_text(former)
+    assert done.returncode != 0
+    assert "protect" in done.stdout + done.stderr
+    assert beside(fresh) == around, "make apply took what stands beside a protected server"
     dev.configure(lambda c: c["sites"]["tokyo"]["aws"].update(termination_protection=False))
     dev.up()
+
+
+def beside(lab: Lab) -> list[Any]:
+    """The names and firewall rules of both sites' servers."""
+    route53 = lab.route53()
+    zone = route53.list_hosted_zones()["HostedZones"][0]["Id"]
+    found: list[Any] = [route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]]
+    for region in (LONDON, TOKYO):
+        rules = lab.ec2(region).describe_security_group_rules()["SecurityGroupRules"]
+        found.append(sorted(rule["SecurityGroupRuleId"] for rule in rules))
+    return found
 
 
 def test_destroy_leaves_nothing_but_the_bucket(created: dict[str, Host], dev: Stack, fresh: Lab) -> None:
