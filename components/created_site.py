@@ -62,7 +62,7 @@ class CreatedSite(pulumi.ComponentResource):
         role = aws.iam.Role(f"{site}-servers", assume_role_policy=json.dumps(_ASSUMED_BY_SERVERS), opts=here)
         write = not deployment.read_only(site)
         rights = aws.iam.RolePolicy(
-            f"{site}-servers-rights",
+            f"{site}-servers-rights-{storage.rights_name(s3)}",
             role=role.name,
             policy=json.dumps(storage.rights(s3, write=write)),
             opts=here,

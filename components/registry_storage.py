@@ -17,9 +17,13 @@ ABANDONED_AFTER_DAYS = 7
 
 
 class RegistryBucket(pulumi.ComponentResource):
-    """A bucket made by this stack. It and all that protects it stay when the stack goes: it holds images."""
+    """A bucket made by this stack. It and all that protects it stay when the stack goes: it holds images.
 
-    def __init__(self, name: str, s3: S3, opts: pulumi.ResourceOptions | None = None) -> None:
+    Named for itself, whichever sites use it: a change that the nodes refuse can be taken back.
+    """
+
+    def __init__(self, s3: S3, opts: pulumi.ResourceOptions | None = None) -> None:
+        name = s3.bucket
         super().__init__(
             "gitlabgeo:index:RegistryBucket", name, {"bucket": s3.bucket, "region": s3.region}, opts
         )
@@ -77,7 +81,7 @@ class RegistryBucket(pulumi.ComponentResource):
         aws.s3.BucketPolicy(
             f"{name}-tls-only",
             bucket=bucket.bucket,
-            policy=json.dumps(storage.tls_only(s3.bucket)),
+            policy=json.dumps(storage.tls_only(s3)),
             opts=rest,
         )
         self.register_outputs({"bucket": s3.bucket})
@@ -92,7 +96,10 @@ class StorageAccess(pulumi.ComponentResource):
         here = pulumi.ResourceOptions(parent=self)
         user = aws.iam.User(f"{name}-user", opts=here)
         policy = aws.iam.UserPolicy(
-            f"{name}-rights", user=user.name, policy=json.dumps(storage.rights(s3, write=write)), opts=here
+            f"{name}-rights-{storage.rights_name(s3)}",
+            user=user.name,
+            policy=json.dumps(storage.rights(s3, write=write)),
+            opts=here,
         )
         key = aws.iam.AccessKey(
             f"{name}-key", user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[policy])
@@ -134,7 +141,7 @@ class RegistryStorage(pulumi.ComponentResource):
             if (new or user) and not s3.endpoint:
                 here.providers = [providers.of_storage(s3.region)]
             if new:
-                made[s3.bucket] = RegistryBucket("shared" if deployment.shared else site_name, s3, here)
+                made[s3.bucket] = RegistryBucket(s3, here)
             if site.s3_keys:
                 self._secrets[site_name] = {
                     name: pulumi.Output.secret(value) for name, value in site.s3_keys.secrets().items()

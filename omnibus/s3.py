@@ -122,9 +122,10 @@ class S3(Driver):
             found["rootdirectory"] = "/" + self.root_directory.strip("/")
         if self.kms_key_id:
             found |= {"encrypt": True, "keyid": self.kms_key_id}
-        if self.create and self.options.objectacl is None:
-            # Our buckets own all that is in them and refuse ACLs, which GitLab's registry sends unless it is
-            # told not to (container-registry, merge request 1246 and issue 909).
+        if not self.endpoint and self.options.objectacl is None:
+            # Buckets own all that is in them, ours and on AWS all since April 2023, and refuse ACLs, which
+            # GitLab's registry sends unless it is told not to (container-registry, merge request 1246 and
+            # issue 909).
             found["objectownership"] = True
         if self.endpoint:
             found |= {"regionendpoint": self.endpoint, "pathstyle": True}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any
 
 from omnibus import versions
@@ -71,9 +73,11 @@ def _s3_keys(d: Deployment, site_name: str) -> dict[str, Value]:
 def rights(s3: S3, *, write: bool) -> dict[str, Any]:
     """The IAM policy document of one site's registry: its bucket only, and no change where it only reads.
 
-    The actions are those of Distribution's S3 driver (storage-drivers/s3, "S3 permission scopes").
+    The actions are those of Distribution's S3 driver (storage-drivers/s3, "S3 permission scopes"). What is in
+    the bucket stays encrypted with the key of its time: so it may be decrypted whichever that was, by the
+    context that S3 hands to KMS (AWS, "Reducing the cost of SSE-KMS with S3 Bucket Keys").
     """
-    bucket = f"arn:aws:s3:::{s3.bucket}"
+    bucket = f"arn:{partition(s3.region)}:s3:::{s3.bucket}"
     prefix = f"{s3.root_directory.strip('/')}/" if s3.root_directory else ""
     on_objects = ["s3:GetObject"]
     on_bucket = ["s3:GetBucketLocation", "s3:ListBucket"]
@@ -89,15 +93,31 @@ def rights(s3: S3, *, write: bool) -> dict[str, Any]:
         {"Effect": "Allow", "Action": on_bucket, "Resource": bucket},
         {"Effect": "Allow", "Action": on_objects, "Resource": f"{bucket}/{prefix}*"},
     ]
-    if s3.kms_key_id:
-        actions = ["kms:Decrypt"] + (["kms:GenerateDataKey"] if write else [])
-        statements.append({"Effect": "Allow", "Action": actions, "Resource": s3.kms_key_id})
+    context = {"StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket, f"{bucket}/*"]}}
+    statements.append({"Effect": "Allow", "Action": ["kms:Decrypt"], "Resource": "*", "Condition": context})
+    if s3.kms_key_id and write:
+        statements.append({"Effect": "Allow", "Action": ["kms:GenerateDataKey"], "Resource": s3.kms_key_id})
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def tls_only(bucket: str) -> dict[str, Any]:
+def rights_name(s3: S3) -> str:
+    """What the rights to this place are called in the stack: another place's have another name.
+
+    So where the storage moves the new rights come first and the former go last, and a registry that must not
+    move keeps its own.
+    """
+    root = (s3.root_directory or "").strip("/")
+    return f"{s3.bucket}-{hashlib.sha256(root.encode()).hexdigest()[:8]}" if root else s3.bucket
+
+
+def partition(region: str) -> str:
+    """The part of AWS that a region's names (ARNs) begin with."""
+    return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(re.sub(r"-(?!gov).*", "", region), "aws")
+
+
+def tls_only(s3: S3) -> dict[str, Any]:
     """The bucket policy that refuses every request not made over TLS."""
-    arn = f"arn:aws:s3:::{bucket}"
+    arn = f"arn:{partition(s3.region)}:s3:::{s3.bucket}"
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -256,6 +256,8 @@ def _meant(name: str, version: str, place: Raw, keys: Raw) -> Raw:
             if newer(version, 19) and "checksum_algorithm" not in place["options"]:
                 found["checksum_disabled"] = True
         options: Raw = place["options"]
+        if "endpoint" not in place and "objectacl" not in options:
+            found["objectownership"] = True
         return found | options
     given = {k: v for k, v in keys.items() if k != "application_default" and v != "shared_key"}
     if "credentials" in given:

@@ -124,7 +124,7 @@ def test_the_registry_gets_its_storage_from_the_server(created: dict[str, Regist
     """No key anywhere: the role of a secondary can only read, that of the primary may write."""
     assert not any(r.type.endswith("AccessKey") for r in created.values())
     for site, write in (("london", True), ("tokyo", False)):
-        policy = created[f"{site}-servers-rights"].plain("policy")
+        policy = created[f"{site}-servers-rights-acme-registry"].plain("policy")
         assert ("s3:PutObject" in policy) is write
         told = order(created[f"{site}-1-settings"])
         assert told["storage"]["access_key"] is None

@@ -139,7 +139,7 @@ def test_the_bucket_and_all_that_protects_it_stay_when_the_stack_goes(
     shared: dict[str, Registration],
 ) -> None:
     """Encrypted, versioned, private, owned, over TLS only, cleaned of abandoned uploads; kept on destroy."""
-    parts = [r for r in shared.values() if r.parent == "shared"]
+    parts = [r for r in shared.values() if r.parent == "acme-registry"]
     assert {r.type.split(":")[-1] for r in parts} == {
         "Bucket",
         "BucketPublicAccessBlock",
@@ -150,8 +150,8 @@ def test_the_bucket_and_all_that_protects_it_stay_when_the_stack_goes(
         "BucketPolicy",
     }
     assert all(r.request.retainOnDelete for r in parts)
-    assert shared["shared-bucket"].plain("forceDestroy") is False
-    policy = json.loads(shared["shared-tls-only"].plain("policy"))
+    assert shared["acme-registry-bucket"].plain("forceDestroy") is False
+    policy = json.loads(shared["acme-registry-tls-only"].plain("policy"))
     assert policy["Statement"][0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
@@ -159,7 +159,7 @@ def test_a_secondary_can_only_read_the_shared_bucket(shared: dict[str, Registrat
     """The primary's policy is the positive control: it may write."""
 
     def policies(site: str) -> str:
-        return str(shared[f"{site}-registry-rights"].plain("policy"))
+        return str(shared[f"{site}-registry-rights-acme-registry"].plain("policy"))
 
     assert "s3:PutObject" in policies("london")
     assert "s3:PutObject" not in policies("tokyo")
@@ -171,7 +171,7 @@ def test_a_secondary_can_only_read_the_shared_bucket(shared: dict[str, Registrat
 def test_storage_per_site_is_a_bucket_in_each_region(replicated: dict[str, Registration]) -> None:
     """Each site writes its own, in its own region, with its own http_secret."""
     for site, region in (("london", "eu-west-1"), ("tokyo", "ap-northeast-1")):
-        assert replicated[f"{site}-bucket"].provider == f"storage-{region}"
+        assert replicated[f"acme-{site}-bucket"].provider == f"storage-{region}"
         assert replicated[f"storage-{region}"].plain("region") == region
     told = {site: order(replicated[f"{site}-1-settings"]) for site in ("london", "tokyo")}
     assert told["tokyo"]["storage"]["write"] is True
@@ -183,7 +183,7 @@ def test_a_kept_storage_is_read_and_nothing_is_made_for_it() -> None:
     raw = per_site()
     raw["sites"]["tokyo"]["storage"] = "keep"
     recorded = record(raw)
-    assert "tokyo-bucket" not in recorded
+    assert "acme-tokyo-bucket" not in recorded
     assert "tokyo-registry" not in recorded
     assert recorded["tokyo-kept-storage"].plain("create").endswith("ruby --disable-gems - inspect_storage")
     assert order(recorded["tokyo-1-settings"])["storage"] is None
@@ -235,7 +235,7 @@ def test_a_bucket_that_exists_is_used_and_left_alone() -> None:
     """`create: false`: users and rights, no bucket."""
     raw = changed(SHARED, lambda r: r["storage"]["s3"].update(create=False))
     recorded = record(raw)
-    assert "shared-bucket" not in recorded
+    assert "acme-registry-bucket" not in recorded
     assert any(r.type.endswith("AccessKey") for r in recorded.values())
 
 

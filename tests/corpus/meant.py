@@ -141,7 +141,7 @@ class Meant:
         if "kms_key_id" in place:
             found |= {"encrypt": True, "keyid": place["kms_key_id"]}
         options = place.get("options", {})
-        if place.get("create", True):
+        if "endpoint" not in place and "objectacl" not in options:
             found["objectownership"] = True
         if "endpoint" in place:
             found |= {"regionendpoint": place["endpoint"], "pathstyle": True}

@@ -192,7 +192,7 @@ def checkpoint(lab: Lab) -> dict[str, Any]:
 
 
 def pending(lab: Lab) -> list[str]:
-    """What the state says was cut off: "creating shared-bucket"."""
+    """What the state says was cut off: "creating acme-gitlab-registry-bucket"."""
     found = checkpoint(lab).get("pending_operations") or []
     return sorted(f"{one['type']} {one['resource']['urn'].rpartition('::')[2]}" for one in found)
 

@@ -65,3 +65,22 @@ def test_data_that_has_been_moved_is_found(digest: str, existing: Stack, fresh: 
     assert "data_moved" not in existing.file.read_text()
     assert fresh.push("london", "new/image:1", seed=b"new") == fresh.pull("tokyo", "new/image:1")
     assert fresh.pull("london", "old/image:1") == fresh.pull("tokyo", "old/image:1") == digest
+
+
+def test_a_move_that_is_refused_leaves_every_registry_its_rights(
+    digest: str, existing: Stack, fresh: Lab
+) -> None:
+    """The new bucket's rights come first and the former ones go last; then the change is simply taken back."""
+    former = existing.file.read_text()
+    existing.configure(lambda c: c["storage"]["s3"].update(bucket="acme-other-registry"))
+    assert (
+        "its registry would move from s3 acme-gitlab-registry to s3://acme-other-registry" in existing.fails()
+    )
+    assert fresh.pull("london", "old/image:1") == fresh.pull("tokyo", "old/image:1") == digest
+    assert fresh.push("london", "newer/image:1", seed=b"newer") == fresh.pull("tokyo", "newer/image:1")
+    existing.file.write_text(former)
+    existing.up()
+    assert fresh.pull("tokyo", "newer/image:1") == fresh.pull("london", "newer/image:1")
+    (user,) = [u["UserName"] for u in fresh.iam().list_users()["Users"] if "tokyo" in u["UserName"]]
+    policies = fresh.iam().list_user_policies(UserName=user)["PolicyNames"]
+    assert len(policies) == 1, "the refused bucket's rights are gone again"

@@ -202,7 +202,7 @@ def cut_off_creating(lab: Lab, colleague: Colleague) -> None:
     """A first `up` is killed while S3 does not answer for the registry's bucket, which comes to be all the same."""
     busy = refused(f"PUT /{REGISTRY_BUCKET}", "SlowDown", 503)
     with busy, colleague.starts("pulumi up") as running:
-        lab.wait(lambda: pending(lab) == ["creating shared-bucket"], 60, "the bucket's turn")
+        lab.wait(lambda: pending(lab) == ["creating acme-gitlab-registry-bucket"], 60, "the bucket's turn")
         running.kill()
     where = {"LocationConstraint": "eu-west-1"}
     lab.s3().create_bucket(Bucket=REGISTRY_BUCKET, CreateBucketConfiguration=where)  # type: ignore[arg-type]
@@ -220,7 +220,10 @@ def test_a_first_up_killed_while_it_creates(fresh: Lab, london: Host, tokyo: Hos
     cut_off_creating(fresh, dora)
     dora.types("pulumi cancel prod")
     said = dora.is_refused("pulumi up")
-    assert "shared-bucket, interrupted while creating" in said and "BucketAlreadyOwnedByYou" in said
+    assert (
+        "acme-gitlab-registry-bucket, interrupted while creating" in said
+        and "BucketAlreadyOwnedByYou" in said
+    )
     fresh.s3().delete_bucket(Bucket=REGISTRY_BUCKET)
     dora.types("pulumi refresh --clear-pending-creates")
     assert pending(fresh) == []

@@ -160,10 +160,12 @@ def test_the_secrets_file_holds_what_the_settings_read_and_no_more() -> None:
 
 
 def test_no_acl_is_sent_to_a_bucket_that_refuses_them() -> None:
-    """Our buckets do (BucketOwnerEnforced), and every upload would fail; of one that exists nothing is known."""
+    """Ours do (BucketOwnerEnforced), and so does every one of AWS since April 2023: all uploads would fail."""
     at = "registry['storage']['s3']['objectownership']"
-    assert settings.preview(deployment(SHARED), "london", "london-1")[at] == "true"
-    given = changed(SHARED, lambda raw: raw["storage"]["s3"].update(create=False))
+    for create in (True, False):
+        given = changed(SHARED, put("storage", "s3", "create", to=create))
+        assert settings.preview(deployment(given), "london", "london-1")[at] == "true"
+    given = changed(given, put("storage", "s3", "options", to={"objectacl": "private"}))
     assert at not in settings.preview(deployment(given), "london", "london-1")
 
 
@@ -176,19 +178,48 @@ def test_a_reader_can_change_nothing_in_its_bucket() -> None:
         for write in (True, False)
     }
     assert {"s3:PutObject", "s3:DeleteObject"} <= actions[True]
-    assert all(re.match(r"s3:(Get|List)", action) for action in actions[False])
-    resources = {s["Resource"] for s in storage.rights(s3, write=True)["Statement"]}
-    assert resources == {"arn:aws:s3:::acme-registry", "arn:aws:s3:::acme-registry/*"}
+    assert all(re.match(r"s3:(Get|List)|kms:Decrypt", action) for action in actions[False])
+    found = [s for s in storage.rights(s3, write=True)["Statement"] if "Condition" not in s]
+    assert {s["Resource"] for s in found} == {"arn:aws:s3:::acme-registry", "arn:aws:s3:::acme-registry/*"}
 
 
-def test_a_key_of_ones_own_comes_with_the_right_to_use_it() -> None:
-    """A writer encrypts and decrypts, a reader only decrypts, both with that key and no other."""
+def test_a_writer_encrypts_with_its_key_and_all_decrypt_what_is_in_the_bucket() -> None:
+    """Whichever key that was: objects stay under the key of their time, also where there is none any more."""
     arn = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    s3 = deployment(changed(SHARED, lambda raw: raw["storage"]["s3"].update(kms_key_id=arn))).storage.s3
+    bucket = "arn:aws:s3:::acme-registry"
+    for key, write in ((arn, True), (arn, False), (None, True)):
+        s3 = deployment(changed(SHARED, put("storage", "s3", "kms_key_id", to=key))).storage.s3
+        assert s3
+        found = [s for s in storage.rights(s3, write=write)["Statement"] if "kms:" in str(s["Action"])]
+        decrypts, *encrypts = found
+        assert (decrypts["Action"], decrypts["Resource"]) == (["kms:Decrypt"], "*")
+        context = {"kms:EncryptionContext:aws:s3:arn": [bucket, f"{bucket}/*"]}
+        assert decrypts["Condition"] == {"StringLike": context}
+        assert [(s["Action"], s["Resource"]) for s in encrypts] == (
+            [(["kms:GenerateDataKey"], arn)] if key and write else []
+        )
+
+
+@pytest.mark.parametrize(
+    ("region", "arn"),
+    [("eu-west-1", "arn:aws:"), ("us-gov-west-1", "arn:aws-us-gov:"), ("cn-north-1", "arn:aws-cn:")],
+)
+def test_names_are_those_of_the_regions_part_of_aws(region: str, arn: str) -> None:
+    """AWS refuses a policy that names another."""
+    s3 = deployment(changed(SHARED, put("storage", "s3", "region", to=region))).storage.s3
     assert s3
-    for write, actions in ((True, ["kms:Decrypt", "kms:GenerateDataKey"]), (False, ["kms:Decrypt"])):
-        found = [s for s in storage.rights(s3, write=write)["Statement"] if s["Resource"] == arn]
-        assert [s["Action"] for s in found] == [actions]
+    text = str([storage.rights(s3, write=True), storage.tls_only(s3)])
+    assert set(re.findall(r"arn:[a-z-]+:", text)) == {arn}
+
+
+def test_rights_to_another_place_have_another_name() -> None:
+    """So that the former ones go last; a site that may only read from now on has its own made narrower."""
+    s3 = deployment(SHARED).storage.s3
+    assert s3
+    others = [{"bucket": "acme-other"}, {"root_directory": "a/b"}, {"root_directory": "a-b"}]
+    names = [storage.rights_name(s3.model_copy(update=other)) for other in ({}, *others)]
+    assert names[0] == "acme-registry" and len(set(names)) == 4
+    assert storage.rights_name(s3.model_copy(update={"root_directory": "/a/b/"})) == names[2]
 
 
 def test_two_kept_storages_that_are_one_are_named() -> None:
