@@ -87,12 +87,13 @@ def _between(d: Deployment, site: str, other: str) -> Iterator[Rule]:
 
 
 def peers(d: Deployment, site: str) -> dict[str, str | Node]:
-    """name → where a site's requests come from and go to."""
+    """name, which tells the address alone → where a site's requests come from and go to."""
     if site in d.created:
         return {node: Node(node) for node in d.sites[site].nodes}
     hosts = [node.host for node in d.sites[site].nodes.values()]
     given = d.sites[site].peer_cidrs or [f"{host}/32" for host in hosts if is_v4(host)]
-    return {f"{site}-{_plain(cidr)}": cidr for cidr in given}
+    # Not by the site: a rule that two sites need must stay the same when one of them goes.
+    return {_plain(cidr): cidr for cidr in given}
 
 
 def ports(d: Deployment, site: str) -> set[int]:

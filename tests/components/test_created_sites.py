@@ -8,9 +8,10 @@ from typing import Any
 import pulumi
 import pytest
 
+from omnibus import firewall
 from tests.components.recording import Registration, record
 from tests.components.test_program import depends_on, order
-from tests.configurations import CREATED, SHARED, certificate, changed
+from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, deployment
 
 pytestmark = pytest.mark.components
 
@@ -118,6 +119,24 @@ def test_only_users_that_are_named_reach_the_web_ports() -> None:
     assert {r.plain("cidrIpv4") for r in inward} == {
         "198.51.100.7/32", "address-of-london-1-address/32", "address-of-tokyo-1-address/32",
     }  # fmt: skip
+
+
+def test_a_rule_that_two_sites_need_stays_when_one_of_them_goes() -> None:
+    """Two sites behind one address: AWS would refuse the same rule a second time, under another name."""
+
+    def beside(*sites: str) -> set[str]:
+        raw = changed(CREATED, lambda r: r["sites"].pop("tokyo"))
+        for number, site in enumerate(sites):
+            raw["sites"][site] = {
+                "external_url": f"https://gitlab.{site}.example.com",
+                "registry_url": f"https://registry.{site}.example.com",
+                "nodes": {f"{site}-1": {"host": f"10.3{number}.0.11", "host_key": HOST_KEY}},
+                "peer_cidrs": ["203.0.113.20/32"],
+            }
+        return {rule.name for rule in firewall.rules(deployment(raw), "london")}
+
+    assert beside("paris", "rome") == beside("rome")
+    assert "5432-from-203.0.113.20_32" in beside("rome") - beside()
 
 
 def test_the_registry_gets_its_storage_from_the_server(created: dict[str, Registration]) -> None:

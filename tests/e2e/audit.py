@@ -105,7 +105,7 @@ def _policies(lab: Lab, bucket: str) -> Iterator[str]:
         for policy in iam.list_user_policies(UserName=user["UserName"])["PolicyNames"]
     }
     for holder, given in documents.items():
-        document = json.loads(given) if isinstance(given, str) else given
+        document: Any = json.loads(given) if isinstance(given, str) else given
         for statement in document["Statement"]:
             actions, places = (
                 [value] if isinstance(value, str) else value
@@ -113,6 +113,9 @@ def _policies(lab: Lab, bucket: str) -> Iterator[str]:
             )
             if any("*" in action for action in actions):
                 yield f"{holder} may do {actions}"
+            if actions == ["kms:Decrypt"]:
+                # Under whichever key, of this bucket alone.
+                places = statement["Condition"]["StringLike"]["kms:EncryptionContext:aws:s3:arn"]
             if statement["Effect"] == "Allow" and not all(
                 p.startswith(f"arn:aws:s3:::{bucket}") for p in places
             ):
