@@ -115,7 +115,8 @@ def _policies(lab: Lab, bucket: str) -> Iterator[str]:
                 yield f"{holder} may do {actions}"
             if actions == ["kms:Decrypt"]:
                 # Under whichever key, of this bucket alone.
-                places = statement["Condition"]["StringLike"]["kms:EncryptionContext:aws:s3:arn"]
+                told = statement.get("Condition", {}).get("StringLike", {})
+                places = told.get("kms:EncryptionContext:aws:s3:arn", places)
             if statement["Effect"] == "Allow" and not all(
                 p.startswith(f"arn:aws:s3:::{bucket}") for p in places
             ):

@@ -69,7 +69,8 @@ def test_the_review_finds_what_is_wide(created: dict[str, Host], fresh: Lab) -> 
     rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
     iam.create_user(UserName="wide")
-    wide = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    allowed = [{"Effect": "Allow", "Action": what, "Resource": "*"} for what in ("s3:*", "kms:Decrypt")]
+    wide = {"Version": "2012-10-17", "Statement": allowed}
     iam.put_user_policy(UserName="wide", PolicyName="wide", PolicyDocument=json.dumps(wide))
     s3.create_bucket(Bucket="wide-bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     image = ec2.describe_images(Owners=["782774275127"])["Images"][0]["ImageId"]
@@ -90,6 +91,7 @@ def test_the_review_finds_what_is_wide(created: dict[str, Host], fresh: Lab) -> 
         f"{server} has no tag gitlab-geo-role", f"{server} tells its metadata without a token", f"{server} has a disk that is not encrypted",
     ):  # fmt: skip
         assert said in text
+    assert text.count("user wide may reach") == 2, "also whoever may decrypt all that there is"
     assert findings(fresh, (LONDON, TOKYO), bucket=BUCKET) == []
 
 

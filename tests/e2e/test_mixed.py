@@ -54,7 +54,7 @@ def test_both_kinds_of_sites_are_proven_with_one_key(up: Stack, fresh: Lab, lond
 
 
 def test_disks_and_images_are_encrypted_with_keys_of_ones_own(up: Stack, fresh: Lab) -> None:
-    """The servers' disks, the bucket and what the registry writes; both sites' rights name the bucket's key."""
+    """The servers' disks, the bucket and what the registry writes; who writes may use the key, all may decrypt."""
     (key,) = [k["KeyArn"] for k in fresh.kms(REGION).list_keys()["Keys"]]
     volumes = fresh.ec2(REGION).describe_volumes()["Volumes"]
     assert volumes and {v["KmsKeyId"] for v in volumes} == {key}
@@ -68,10 +68,12 @@ def test_disks_and_images_are_encrypted_with_keys_of_ones_own(up: Stack, fresh: 
     iam = fresh.iam()
     (user,) = [u["UserName"] for u in iam.list_users()["Users"] if u["UserName"] != "admin"]
     (policy,) = iam.list_user_policies(UserName=user)["PolicyNames"]
-    assert key in str(iam.get_user_policy(UserName=user, PolicyName=policy)["PolicyDocument"])
+    writes = str(iam.get_user_policy(UserName=user, PolicyName=policy)["PolicyDocument"])
     (role,) = [r["RoleName"] for r in iam.list_roles()["Roles"]]
     (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    assert key in str(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
+    reads = str(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
+    assert key in writes and "kms:Decrypt" in writes
+    assert key not in reads and "kms:Decrypt" in reads
 
 
 def test_nothing_is_done_twice_and_a_change_reaches_who_it_is_for(
