@@ -49,8 +49,10 @@ class Change:
 
     @property
     def component(self) -> bool:
-        """One of the program's own groupings, or a look at a storage: nothing is behind it."""
-        return self.type.startswith("gitlabgeo:") or self.name.endswith("-kept-storage")
+        """One of the program's own groupings, a provider, or a look at a storage: nothing is behind it."""
+        return self.type.startswith(("gitlabgeo:", "pulumi:providers:")) or self.name.endswith(
+            "-kept-storage"
+        )
 
     @property
     def dangerous(self) -> bool:

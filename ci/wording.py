@@ -38,6 +38,8 @@ LOST = {
     NODE_COMMAND: "they are taken out of the node, and it is reconfigured without them",
     "aws:iam/accessKey:AccessKey": "whatever still signs with the key is refused",
     "aws:iam/user:User": "whatever still signs as this user is refused",
+    "aws:iam/userPolicy:UserPolicy": "who had them is refused where they led",
+    "aws:iam/rolePolicy:RolePolicy": "who had them is refused where they led",
     "pulumi-python:dynamic/gitlabgeo:GeneratedSecret": "the value is forgotten",
     "aws:route53/record:Record": "the name no longer resolves",
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "what it let in is shut out",
@@ -54,7 +56,9 @@ REPLACED = {
     "pulumi-python:dynamic/gitlabgeo:GeneratedSecret": "a new value, which every node that uses it gets",
 }
 STAYS = "stays as it is at AWS, but this stack no longer looks after it"
-IMAGES_STAY = "bucket and images stay at AWS, but this stack no longer looks after them"
+IMAGES_STAY = (
+    "bucket and images stay at AWS, **and no image is copied**; this stack no longer looks after them"
+)
 BUCKET = "aws:s3/bucket:Bucket"
 SERVER = "aws:ec2/instance:Instance"
 MADE_HERE = "pulumi-python:dynamic/gitlabgeo:"

@@ -27,6 +27,7 @@ STATUS = {
     "larger-server": 2,
     "protected-server": 1,
     "bucket-let-go": 3,
+    "bucket-changed": 3,
     "bucket-replaced": 3,
     "moved-node": 3,
     "promoted": 2,
