@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ci.places import EXTERNAL, Places, inputs_of, name_of, type_of
-from ci.text import masked
+from ci.text import cut, masked
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes for a value that is not known yet (pulumi, sdk/go/common/resource/plugin/rpc.go)."""
@@ -161,8 +161,11 @@ def _plain(value: object) -> str | None:
         return str(value).lower()
     if not isinstance(value, str | int | float):
         return None
-    text = "(known afterwards)" if value == UNKNOWN else masked(str(value))
-    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…"
+    return cut(_known(value), _LONGEST_VALUE)
+
+
+def _known(value: object) -> str:
+    return "(known afterwards)" if value == UNKNOWN else masked(str(value))
 
 
 def _settings(step: Mapping[str, Any], where: Places) -> NodeSettings:
@@ -182,15 +185,18 @@ def _lines(inputs: Mapping[str, Any]) -> dict[str, str]:
     """The settings; none where they are not known yet."""
     found = inputs.get("settings")
     known = found if isinstance(found, dict) else {}
-    return {
-        key: "(known afterwards)" if value == UNKNOWN else masked(str(value)) for key, value in known.items()
-    }
+    return {key: _known(value) for key, value in known.items()}
+
+
+def _words(diagnostic: Mapping[str, Any]) -> str:
+    """What the engine says, without colours."""
+    said = re.sub(r"\x1b\[[0-9;]*m", "", str(diagnostic.get("message") or ""))
+    return masked(said).strip().removeprefix("error: ")
 
 
 def _messages(diagnostics: list[dict[str, Any]], severity: str) -> Iterator[str]:
     for one in diagnostics:
-        said = re.sub(r"\x1b\[[0-9;]*m", "", str(one.get("message") or ""))
-        text = masked(said).strip().removeprefix("error: ")
+        text = _words(one)
         # What the engine adds to every failure, and what says nothing to a person.
         said_already = text in ("preview failed", "update failed") or "program exited with non-zero" in text
         if one.get("severity") == severity and text and not said_already and not _NOT_ENDED.match(text):
@@ -206,8 +212,8 @@ def _not_ended(diagnostics: list[dict[str, Any]]) -> Iterator[str]:
     """
     said: dict[str, str] = {}
     for one in diagnostics:
-        if found := _NOT_ENDED.search(str(one.get("message") or "")):
-            said[found[1]] = masked(found[2]).strip() or said.get(found[1], "")
+        if found := _NOT_ENDED.match(_words(one)):
+            said[found[1]] = found[2].strip() or said.get(found[1], "")
     if said:
         named = ", ".join(f"{name}: {words}" if words else name for name, words in said.items())
         yield f"plug-ins that the engine could not end in an orderly way: {named}"

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ci import wording
 from ci.changes import Change, NodeSettings, Preview
-from ci.text import code, fenced, inline, masked
+from ci.text import code, cut, fenced, inline, masked
 
 LIMIT = 65_536
 """Characters. GitHub takes 65,536 in a comment, GitLab 1,000,000 (docs.gitlab.com, "Instance limits")."""
@@ -67,10 +67,7 @@ def title(preview: Preview) -> str:
 
 def footer(preview: Preview, commit: str = "") -> str:
     """What the preview did, and what it did not."""
-    cut = [
-        text if len(text) <= _LONGEST_WARNING else f"{text[:_LONGEST_WARNING]}…" for text in preview.warnings
-    ]
-    warned = "".join(f"> {inline(text)}\n" for text in cut[:5])
+    warned = "".join(f"> {inline(cut(text, _LONGEST_WARNING))}\n" for text in preview.warnings[:5])
     of = f" Commit {inline(commit)[:10]}." if commit else ""
     return masked(
         f"{warned}<sub>No host was needed or touched. Secrets are not in here: settings name them as "

@@ -28,6 +28,11 @@ def inline(text: str) -> str:
     return re.sub(r"[<>@`|*\[\]\\]", "", " ".join(text.split()))
 
 
+def cut(text: str, longest: int) -> str:
+    """At most that much of it, and a sign where more was."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
 def fenced(lines: Iterable[str], language: str) -> list[str]:
     """A code block whose fence no line of it can close."""
     body = [" ⏎ ".join(line.splitlines()) for line in lines]

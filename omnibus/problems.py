@@ -80,10 +80,10 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
             )
         case "missing":
             return Problem(key, "missing", consequence, example)
+        case "empty":
+            return Problem(key, "is empty", consequence, example)
         case kind:
             value = "[secret]" if _secret(owner, where) else _shown(detail)
-            if kind == "empty":
-                return Problem(key, detail["msg"], consequence, example)
             return Problem(key, f"{value} {_complaint(kind, detail['msg'])}", consequence, example)
 
 

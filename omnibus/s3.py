@@ -116,10 +116,15 @@ class S3(Driver):
         S3Options, Doc("further keys of the registry's S3 driver", "{chunksize: 26214400}")
     ] = S3Options()
 
+    @property
+    def root(self) -> str:
+        """The directory in the bucket, without slashes around it."""
+        return (self.root_directory or "").strip("/")
+
     def settings(self) -> dict[str, Any]:
         found: dict[str, Any] = {"bucket": self.bucket, "region": self.region}
-        if self.root_directory:
-            found["rootdirectory"] = "/" + self.root_directory.strip("/")
+        if self.root:
+            found["rootdirectory"] = f"/{self.root}"
         if self.kms_key_id:
             found |= {"encrypt": True, "keyid": self.kms_key_id}
         if not self.endpoint and self.options.objectacl is None:
@@ -132,4 +137,4 @@ class S3(Driver):
         return found | self.options.model_dump(exclude_none=True)
 
     def place(self) -> list[str | None]:
-        return [server(self.endpoint), self.bucket, (self.root_directory or "").strip("/")]
+        return [server(self.endpoint), self.bucket, self.root]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
 from omnibus import versions
@@ -78,7 +77,7 @@ def rights(s3: S3, *, write: bool) -> dict[str, Any]:
     context that S3 hands to KMS (AWS, "Reducing the cost of SSE-KMS with S3 Bucket Keys").
     """
     bucket = f"arn:{partition(s3.region)}:s3:::{s3.bucket}"
-    prefix = f"{s3.root_directory.strip('/')}/" if s3.root_directory else ""
+    prefix = f"{s3.root}/" if s3.root else ""
     on_objects = ["s3:GetObject"]
     on_bucket = ["s3:GetBucketLocation", "s3:ListBucket"]
     if write:
@@ -106,13 +105,14 @@ def rights_name(s3: S3) -> str:
     So where the storage moves the new rights come first and the former go last, and a registry that must not
     move keeps its own.
     """
-    root = (s3.root_directory or "").strip("/")
-    return f"{s3.bucket}-{hashlib.sha256(root.encode()).hexdigest()[:8]}" if root else s3.bucket
+    return f"{s3.bucket}-{hashlib.sha256(s3.root.encode()).hexdigest()[:8]}" if s3.root else s3.bucket
 
 
 def partition(region: str) -> str:
     """The part of AWS that a region's names (ARNs) begin with."""
-    return {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(re.sub(r"-(?!gov).*", "", region), "aws")
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
 
 
 def tls_only(s3: S3) -> dict[str, Any]:

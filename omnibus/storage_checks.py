@@ -211,7 +211,7 @@ def _limited(registry: str, limit: versions.Limit, found: BaseModel, at: str) ->
         f"{at}.{limit.key}" if limit.key else at,
         f"{'is' if value is None else f'{value!r} is'} not known to {registry}",
         "it would be ignored without a word: GitLab's own registry alone reads it"
-        if limit.since == versions.OLDEST
+        if limit.gitlabs_own
         else f"the registry of that version has it {limit.range}",
         limit.way_out,
     )

@@ -68,8 +68,13 @@ class Limit:
         return self.since <= version and (self.until is None or version < self.until)
 
     @property
+    def gitlabs_own(self) -> bool:
+        """Whether every GitLab has it, and Distribution has not."""
+        return self.since == OLDEST
+
+    @property
     def range(self) -> str:
-        if self.since == OLDEST:
+        if self.gitlabs_own:
             return "in GitLab's own registry only"
         if self.until:
             return f"before GitLab {self.until[0]}.{self.until[1]}, or at an external registry"

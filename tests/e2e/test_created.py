@@ -318,11 +318,16 @@ def test_a_protected_server_is_not_destroyed(created: dict[str, Host], dev: Stac
     dev.up()
 
 
-def beside(lab: Lab) -> list[Any]:
-    """The names and firewall rules of both sites' servers."""
+def records(lab: Lab) -> Any:
+    """All that the zone has."""
     route53 = lab.route53()
     zone = route53.list_hosted_zones()["HostedZones"][0]["Id"]
-    found: list[Any] = [route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]]
+    return route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+
+
+def beside(lab: Lab) -> list[Any]:
+    """The names and firewall rules of both sites' servers."""
+    found: list[Any] = [records(lab)]
     for region in (LONDON, TOKYO):
         rules = lab.ec2(region).describe_security_group_rules()["SecurityGroupRules"]
         found.append(sorted(rule["SecurityGroupRuleId"] for rule in rules))
@@ -342,8 +347,6 @@ def test_destroy_leaves_nothing_but_the_bucket(created: dict[str, Host], dev: St
         assert ec2.describe_volumes()["Volumes"] == []
     iam = fresh.iam()
     assert (iam.list_roles()["Roles"], iam.list_instance_profiles()["InstanceProfiles"]) == ([], [])
-    zone = fresh.route53().list_hosted_zones()["HostedZones"][0]["Id"]
-    records = fresh.route53().list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
-    assert [r for r in records if r["Type"] == "A"] == []
+    assert [r for r in records(fresh) if r["Type"] == "A"] == []
     assert [b["Name"] for b in fresh.s3().list_buckets()["Buckets"]] == [BUCKET]
     assert fresh.s3().list_objects_v2(Bucket=BUCKET)["KeyCount"] > 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 import subprocess
-import time
 
 import pytest
 from cryptography import x509
@@ -12,11 +11,10 @@ from cryptography import x509
 from lab.authority import Authority
 from lab.aws_server import AUTHORITY
 from lab.cloud.instance import Instance
+from lab.services import listening, wait_for
 from tests.lab.account import EVERYBODY, SSH, Account, Network, allow
 
 GITLAB, REGISTRY = "gitlab.london.example.com", "registry.london.example.com"
-PATIENCE = 100
-"""Tries, a tenth of a second apart, that a server which was restarted is given."""
 PORTS = [allow("tcp", port, EVERYBODY) for port in (443, 5050)]
 HTTP = allow("tcp", 80, EVERYBODY)
 
@@ -81,14 +79,8 @@ def reconfigure(host: Instance, text: str) -> subprocess.CompletedProcess[str]:
 
 def shown(name: str, port: int = 443) -> x509.Certificate:
     """The certificate that a server shows, whether it is trusted or not."""
-    for _ in range(PATIENCE):
-        try:
-            found = ssl.get_server_certificate((name, port), timeout=3)
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-        else:
-            return x509.load_pem_x509_certificate(found.encode())
-    raise TimeoutError(f"{name}:{port} refuses connections")
+    wait_for(lambda: listening(name, port), f"{name}:{port}", 10)
+    return x509.load_pem_x509_certificate(ssl.get_server_certificate((name, port), timeout=3).encode())
 
 
 def answers(account: Account, url: str, status: int) -> None:
