@@ -25,6 +25,8 @@ RUNIT_SERVICES = {
     "registry": ("registry", "nginx"),
     "distribution": ("docker-registry", "image-audit"),
 }
+LINES_OF_A_FAILURE = 60
+"""Of a reconfigure's output the reason is at the end, behind every file that it changed."""
 SERVICE_DIRECTORIES = ("opt/gitlab/sv", "etc/sv")
 """Where runit's services are: GitLab's, and those that an administrator has made himself."""
 
@@ -270,10 +272,11 @@ class Host:
 
 
 class CommandFailed(subprocess.CalledProcessError):
-    """A CalledProcessError that shows what the command said, so that a failed test tells why."""
+    """A CalledProcessError that shows what the command said last, so that a failed test tells why."""
 
     def __str__(self) -> str:
-        return f"{super().__str__()}\n{self.stdout}\n{self.stderr}"
+        said = [*self.stdout.splitlines(), *self.stderr.splitlines()]
+        return "\n".join([super().__str__(), *said[-LINES_OF_A_FAILURE:]])
 
 
 def replace_tree(source: Path, target: Path) -> None:

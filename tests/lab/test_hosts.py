@@ -74,6 +74,11 @@ def test_files_and_commands(london: Host) -> None:
     assert london.run("id -un", user="git").stdout == "git\n"
     with pytest.raises(CommandFailed, match="no such luck"):
         london.run("echo no such luck >&2; exit 3")
+    with pytest.raises(CommandFailed) as long:
+        london.run("seq 500; exit 3")
+    assert str(long.value).endswith("\n499\n500")
+    assert "\n300\n" not in str(long.value)
+    assert long.value.stdout.startswith("1\n2\n")
 
 
 def test_a_command_that_takes_too_long_is_ended(london: Host) -> None:

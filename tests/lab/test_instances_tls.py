@@ -160,6 +160,18 @@ def test_lets_encrypt_brings_a_registry(
     answers(account, f"https://{GITLAB}:5050/v2/", 401)
 
 
+def test_a_certificate_in_the_second_in_which_nginx_started(
+    image: Instance, names: None, port_80: None
+) -> None:
+    """As right after a boot. sv tells seconds only: it takes the nginx that is to end for the new one."""
+    assert reconfigure(image, f"external_url 'https://{GITLAB}'\n").returncode == 0
+    second = "sleep 1.2; while [ $(date +%1N) != 0 ]; do sleep 0.01; done"
+    started = f"{second}; sv restart /opt/gitlab/service/nginx"
+    done = image.run(f"{started} && rm /etc/gitlab/ssl/* && gitlab-ctl reconfigure", check=False)
+    assert done.returncode == 0, done.stdout
+    assert names_of(shown(GITLAB)) == [GITLAB]
+
+
 def test_given_certificates(account: Account, image: Instance, names: None, port_80: None) -> None:
     """By the default paths or others; Let's Encrypt is not asked. The registry may be on a port of its own."""
     authority = Authority.load(AUTHORITY)

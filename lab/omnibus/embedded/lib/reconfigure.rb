@@ -180,9 +180,7 @@ class Reconfigure
   def lets_encrypt
     return unless Lab::ROOT.empty?
 
-    if @resources.restarts.delete('nginx') && !@started.include?('nginx')
-      @runit.command('restart', 'nginx')
-    end
+    @runit.renew('nginx') if @resources.restarts.delete('nginx') && !@started.include?('nginx')
     @runit.listening(80)
     @runit.command('hup', 'nginx') if @lets_encrypt.request
     Secrets.remember_lets_encrypt if @settings['letsencrypt']['auto_enabled']

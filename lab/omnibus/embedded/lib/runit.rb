@@ -56,13 +56,17 @@ class Runit
     $?.success?
   end
 
+  # Restart it and wait for another process: of one that was started in this very second sv says at once that it was
+  # restarted, before it has ended.
+  def renew(name)
+    former = pid(name)
+    command('restart', name)
+    soon { !['', former].include?(pid(name)) }
+  end
+
   # Wait until something on this host accepts connections to a port; nothing happens if that takes too long.
-  def listening(port, seconds: 5)
-    (seconds * 50).to_i.times do
-      return TCPSocket.new('127.0.0.1', port).close
-    rescue SystemCallError
-      sleep 0.02
-    end
+  def listening(port)
+    soon { TCPSocket.new('127.0.0.1', port).close || true }
   end
 
   def directory(name)
@@ -70,6 +74,22 @@ class Runit
   end
 
   private
+
+  # Five seconds at most.
+  def soon
+    250.times do
+      return if yield
+    rescue SystemCallError
+      next
+    ensure
+      sleep 0.02
+    end
+  end
+
+  # Empty while it does not run.
+  def pid(name)
+    File.read("#{directory(name)}/supervise/pid")
+  end
 
   def down(name)
     "#{directory(name)}/down"
