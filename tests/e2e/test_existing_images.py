@@ -51,6 +51,7 @@ def test_kept_storage_replicates_what_is_there(
     replicated.up()
     assert tokyo.ssh_sessions() == sessions
     replicated.destroy()
+    fresh.wait_ready()
     assert fresh.pull("london", "old/image:1") == digest
 
 

@@ -195,6 +195,7 @@ def a_restart_that_fails(world: World) -> None:
     )
     assert "state: the former files are back, but a restart with them failed as well" in said
     assert world.images.read(CONFIG) == former
+    world.lab.wait_ready()
     assert world.lab.pull("london", f"{REPOSITORY}:2")
     world.images.write(RESTART, restart)
     world.stack.up()

@@ -180,7 +180,9 @@ class Reconfigure
   def lets_encrypt
     return unless Lab::ROOT.empty?
 
-    @runit.renew('nginx') if @resources.restarts.delete('nginx') && !@started.include?('nginx')
+    if @resources.restarts.delete('nginx') && !@started.include?('nginx')
+      @runit.command('restart', 'nginx')
+    end
     @runit.listening(80)
     @runit.command('hup', 'nginx') if @lets_encrypt.request
     Secrets.remember_lets_encrypt if @settings['letsencrypt']['auto_enabled']

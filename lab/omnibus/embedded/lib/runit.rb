@@ -8,6 +8,7 @@ require_relative 'lab'
 # no runit; what would have been commanded is added to sv.log there.
 class Runit
   SERVICES = %w[postgresql registry puma sidekiq nginx].freeze
+  TAI = (1 << 62) + 10 # 1970 in runit's clock
   LIB = '/opt/gitlab/embedded/lib'
   RUBY = '/opt/gitlab/embedded/bin/ruby --disable-gems'
   RUN = {
@@ -50,23 +51,20 @@ class Runit
       File.write(Lab.path('/sv.log'), names.map { |name| "#{action} #{name}\n" }.join, mode: 'a')
       return true
     end
+    past_their_second(names) if action == 'restart'
     sv = ['sv', '-w', '30', action, *names]
     output = IO.popen({ 'SVDIR' => '/opt/gitlab/service' }, sv, err: %i[child out], &:read)
     puts output.gsub('/opt/gitlab/service/', '')
     $?.success?
   end
 
-  # Restart it and wait for another process: of one that was started in this very second sv says at once that it was
-  # restarted, before it has ended.
-  def renew(name)
-    former = pid(name)
-    command('restart', name)
-    soon { !['', former].include?(pid(name)) }
-  end
-
   # Wait until something on this host accepts connections to a port; nothing happens if that takes too long.
-  def listening(port)
-    soon { TCPSocket.new('127.0.0.1', port).close || true }
+  def listening(port, seconds: 5)
+    (seconds * 50).to_i.times do
+      return TCPSocket.new('127.0.0.1', port).close
+    rescue SystemCallError
+      sleep 0.02
+    end
   end
 
   def directory(name)
@@ -75,20 +73,13 @@ class Runit
 
   private
 
-  # Five seconds at most.
-  def soon
-    250.times do
-      return if yield
-    rescue SystemCallError
-      next
-    ensure
-      sleep 0.02
-    end
-  end
-
-  # Empty while it does not run.
-  def pid(name)
-    File.read("#{directory(name)}/supervise/pid")
+  # sv compares seconds: of a service that was started in this very one it says at once that it was restarted, while
+  # the former process still answers. Only here can a restart follow a start so soon.
+  def past_their_second(names)
+    since = names.map { |name| File.binread("#{directory(name)}/supervise/status", 8).unpack1('Q>') - TAI }.max
+    sleep 1.01 - (Time.now.to_f % 1) if Time.now.to_i <= since
+  rescue Errno::ENOENT
+    nil # Not supervised yet; sv says so.
   end
 
   def down(name)
