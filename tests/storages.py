@@ -63,7 +63,7 @@ class Node:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait(5)
+        self.process.wait(30)
 
 
 @dataclass(frozen=True)

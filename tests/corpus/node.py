@@ -76,4 +76,4 @@ class Omnibus:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(5)
+        self._process.wait(30)

@@ -125,13 +125,13 @@ def policy(*statements: dict[str, Any]) -> str:
 def ssh(host: Instance | str, command: str, user: str = "ubuntu") -> subprocess.CompletedProcess[str]:
     """The machine's own ssh with the operator's key; whatever host key answers is believed."""
     address = host if isinstance(host, str) else host.address
-    options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", "-o", "StrictHostKeyChecking=no"]
+    options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=no"]
     options += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
     line = ["ssh", *options, "-l", user, address, command]
     return subprocess.run(line, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
-def fetch(host: Host, url: str, *options: str, seconds: float = 2) -> str:
+def fetch(host: Host, url: str, *options: str, seconds: float = 10) -> str:
     """What a URL answers to the host, status last; "000" when nothing does within the time."""
     command = ["curl", "--silent", "--max-time", f"{seconds:g}", "--write-out", "%{http_code}", *options, url]
     return host.run(command, check=False).stdout
@@ -147,10 +147,18 @@ def serve(host: Host, port: int) -> None:
     host.run(["ruby", "-e", script])
 
 
-def meets(host: Host | None, address: str, port: int, seconds: float = 0.3) -> str:
-    """Connect to a port of `serve` from a host (None: the workstation): with which address; "" if it cannot."""
+def meets(host: Host | None, address: str, port: int, seconds: float = 10) -> str:
+    """Connect to a port of `serve` from a host (None: the workstation): with which address; "" if it cannot.
+
+    A way that opens meanwhile is taken: TCP asks again after 1, 3 and 7 seconds.
+    """
     command = ["bash", "-c", f"exec 3<>/dev/tcp/{address}/{port} && cat <&3"]
     limited = ["timeout", f"{seconds:g}", *command]
     if host is not None:
         return host.run(limited, check=False).stdout
     return subprocess.run(limited, capture_output=True, text=True, check=False).stdout
+
+
+def shut(host: Host | None, address: str, port: int) -> bool:
+    """Whether that port does not answer; a short time will do, since it can only be too short to see a fault."""
+    return not meets(host, address, port, 0.3)

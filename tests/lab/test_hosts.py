@@ -10,7 +10,10 @@ import pytest
 
 from lab.api import Lab
 from lab.host import CommandFailed, Host
+from lab.services import wait_for
 from lab.sites import host_key
+
+CURL = ["curl", "--silent", "--insecure", "--max-time"]
 
 
 def ssh(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,9 +22,9 @@ def ssh(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
 
-def reaches(host: Host, url: str) -> bool:
+def reaches(host: Host, url: str, seconds: int = 10) -> bool:
     """Whether the host gets any answer from this URL."""
-    return host.run(["curl", "--silent", "--insecure", "--max-time", "2", url], check=False).returncode == 0
+    return host.run([*CURL, f"{seconds}", url], check=False).returncode == 0
 
 
 def test_ssh_as_ubuntu_with_sudo(london: Host) -> None:
@@ -90,10 +93,11 @@ def test_a_command_that_takes_too_long_is_ended(london: Host) -> None:
 
 def test_processes_show_arguments_and_environment(london: Host) -> None:
     """What `ps` could show of a secret is found, and only on the host it is on."""
-    with subprocess.Popen(["ssh", "london-1", "VALUE=in-the-environment sleep 3 </dev/null"]):
-        time.sleep(0.7)
-        assert any("sleep 3" in line for line in london.processes())
-        assert any("VALUE=in-the-environment" in line for line in london.processes(environ=True))
+    command = ["ssh", "london-1", "VALUE=in-the-environment cat - an-argument"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL):  # Its end ends `cat`.
+        wait_for(lambda: any("cat - an-argument" in line for line in london.processes()), "the command", 10)
+        shown = "VALUE=in-the-environment"  # By `cat`, not by the shell that is about to become it.
+        wait_for(lambda: any(shown in line for line in london.processes(environ=True)), "its environment", 10)
 
 
 def test_the_machine_itself_is_out_of_reach(london: Host) -> None:
@@ -157,13 +161,13 @@ def test_cut_links(fresh: Lab, london: Host, tokyo: Host) -> None:
     assert reaches(london, to_tokyo)
     assert reaches(london, to_s3)
     fresh.cut("london", "tokyo")
-    assert not reaches(london, to_tokyo)
+    assert not reaches(london, to_tokyo, seconds=1)
     assert reaches(london, to_s3)
     assert ssh("london-1", "true").returncode == 0
     fresh.heal()
     fresh.cut("london-1", "s3")
     assert reaches(london, to_tokyo)
-    assert not reaches(london, to_s3)
+    assert not reaches(london, to_s3, seconds=1)
     assert reaches(tokyo, to_s3)
     fresh.heal()
     assert reaches(london, to_s3)

@@ -149,7 +149,7 @@ def test_killed(directory: Path) -> None:
     alive(directory)
     lab.process.kill()
     lab.end()
-    nothing_left(directory, seconds=3)
+    nothing_left(directory)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])

@@ -148,11 +148,11 @@ postgresql['sql_replication_password'] = '{hashed.stdout.split()[-1]}'
     account.lab.instances()
     assert "Connection refused" in replicate(tokyo, london, "--no-wait", answers="")
     reconfigure(london, listening + "postgresql['md5_auth_cidr_addresses'] = ['192.0.2.0/24']\n")
-    assert "no pg_hba.conf entry for replication connection" in replicate(
-        tokyo, london, "--no-wait", answers=""
-    )
+    answer = "no pg_hba.conf entry for replication connection"
+    account.lab.wait(lambda: answer in replicate(tokyo, london, "--no-wait", answers=""), 10, "PostgreSQL")
     reconfigure(london, listening + f"postgresql['md5_auth_cidr_addresses'] = ['{tokyo.address}/32']\n")
-    assert "password authentication failed" in replicate(tokyo, london, "--no-wait", answers="wrong\n")
+    answer = "password authentication failed"
+    account.lab.wait(lambda: answer in replicate(tokyo, london, "--no-wait", answers="wrong\n"), 10, answer)
     account.ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=opened)
     account.lab.instances()
     assert "Initial replication failed!" in replicate(tokyo, london, "--no-wait", answers="")
@@ -166,13 +166,13 @@ def test_the_primarys_secrets_are_needed(account: Account, sites: dict[str, Inst
     london, tokyo = sites["london"], sites["tokyo"]
     tokyo.wait_ready()
     account.lab.push("london", "group/early:1", seed=b"early")
-    account.lab.wait(lambda: b"group/early" in tokyo.read(DATABASE), 5, "the replica")
+    account.lab.wait(lambda: b"group/early" in tokyo.read(DATABASE), 30, "the replica")
     url = "https://gitlab.tokyo.example.com/jwt/auth?service=container_registry&scope=registry:catalog:*"
     assert http_status(url) == 500
     tokyo.write(SECRETS, london.read(SECRETS))
     tokyo.run("gitlab-ctl reconfigure")
     tokyo.wait_ready()
-    account.lab.wait(lambda: http_status(url) == 200, 5, "Rails")
+    account.lab.wait(lambda: http_status(url) == 200, 30, "Rails")
 
 
 def test_the_roles_decide(account: Account, sites: dict[str, Instance]) -> None:
@@ -198,4 +198,4 @@ def test_the_replica_follows_and_is_read_only(account: Account, sites: dict[str,
     account.ec2.reboot_instances(InstanceIds=[tokyo.id])
     lab.instances()["tokyo"].wait_ready()
     lab.push("london", "group/third:1", seed=b"three")
-    lab.wait(lambda: b"group/third" in tokyo.read(DATABASE), 5, "the replica")
+    lab.wait(lambda: b"group/third" in tokyo.read(DATABASE), 30, "the replica")

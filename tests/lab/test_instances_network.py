@@ -8,16 +8,16 @@ from lab.api import Lab
 from lab.cloud.addresses import WORKSTATION
 from lab.cloud.instance import Instance
 from lab.host import Host
-from tests.lab.account import EVERYBODY, Account, Network, allow, fetch, meets, serve
+from tests.lab.account import EVERYBODY, Account, Network, allow, fetch, meets, serve, shut
 
 PORT = 7000
 S3 = "https://s3.eu-west-1.amazonaws.com/"
 
 
 def eventually(lab: Lab, what: str, wanted: object, ask: object) -> None:
-    """Within a second, as the tests of what changes want it."""
+    """At once, and within ten seconds on a machine that has other work."""
     assert callable(ask)
-    lab.wait(lambda: ask() == wanted, 1, what)
+    lab.wait(lambda: ask() == wanted, 10, what)
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def test_private_addresses_are_for_the_own_vpc(hosts: dict[str, Instance]) -> No
     assert meets(hosts["hidden"], private, PORT) == hosts["hidden"].private_address
     # tokyo-1 has this neighbour's address only if it is its own network's.
     assert hosts["tokyo-1"].private_address == hosts["london-1"].private_address
-    assert meets(hosts["tokyo-1"], private, PORT) == ""
-    assert meets(None, private, PORT) == ""
+    assert shut(hosts["tokyo-1"], private, PORT)
+    assert shut(None, private, PORT)
 
 
 def test_without_a_public_address_there_is_no_internet(hosts: dict[str, Instance]) -> None:
@@ -91,7 +91,7 @@ def test_an_elastic_ip_moves(account: Account, hosts: dict[str, Instance]) -> No
     account.associate(allocation, other.id)
     eventually(account.lab, "the address", WORKSTATION, lambda: meets(None, ip, PORT))
     assert instance(account, other)["PublicIpAddress"] == ip
-    assert meets(None, other.address, PORT) == ""
+    assert shut(None, other.address, PORT)
     other.run("touch /root/other")
     account.ec2.associate_address(AllocationId=allocation, InstanceId=one.id, AllowReassociation=True)
     assert "PublicIpAddress" not in instance(account, other)
@@ -100,7 +100,7 @@ def test_an_elastic_ip_moves(account: Account, hosts: dict[str, Instance]) -> No
     eventually(account.lab, "its new place", WORKSTATION, lambda: meets(None, ip, PORT))
     moved = account.ec2.describe_addresses(PublicIps=[ip])["Addresses"][0]
     account.ec2.disassociate_address(AssociationId=moved["AssociationId"])
-    eventually(account.lab, "its end", "", lambda: meets(None, ip, PORT))
+    eventually(account.lab, "its end", True, lambda: shut(None, ip, PORT))
     # As it was.
     account.associate(former["AllocationId"], other.id)
     kept = account.ec2.describe_addresses(PublicIps=[one.address])["Addresses"][0]
@@ -120,14 +120,14 @@ def test_the_route_to_the_gateway_is_needed(
     host = hosts["london-1"]
     assert meets(None, host.address, PORT) == WORKSTATION
     account.ec2.delete_route(RouteTableId=london.routes, DestinationCidrBlock=EVERYBODY)
-    eventually(account.lab, "no way in", "", lambda: meets(None, host.address, PORT))
+    eventually(account.lab, "no way in", True, lambda: shut(None, host.address, PORT))
     assert fetch(host, S3, seconds=0.5).endswith("000")
     account.ec2.create_route(
         RouteTableId=london.routes, DestinationCidrBlock=EVERYBODY, GatewayId=london.gateway
     )
     eventually(account.lab, "the way in", WORKSTATION, lambda: meets(None, host.address, PORT))
     account.ec2.detach_internet_gateway(InternetGatewayId=london.gateway, VpcId=london.vpc)
-    eventually(account.lab, "no gateway", "", lambda: meets(None, host.address, PORT))
+    eventually(account.lab, "no gateway", True, lambda: shut(None, host.address, PORT))
     account.ec2.attach_internet_gateway(InternetGatewayId=london.gateway, VpcId=london.vpc)
     eventually(account.lab, "the gateway", WORKSTATION, lambda: meets(None, host.address, PORT))
 
@@ -150,7 +150,7 @@ def test_links_of_created_hosts_can_be_cut(lab: Lab, hosts: dict[str, Instance])
     assert fetch(hosts["london-2"], S3, seconds=0.5).endswith("000")
     assert fetch(hosts["london-1"], S3).endswith("403")
     lab.cut("london-2", "workstation")
-    assert meets(None, hosts["london-2"].address, PORT) == ""
+    assert shut(None, hosts["london-2"].address, PORT)
     lab.heal()
     assert fetch(hosts["london-2"], S3).endswith("403")
     assert meets(None, hosts["london-2"].address, PORT) == WORKSTATION
@@ -173,4 +173,4 @@ def test_an_automatic_address_lasts_until_a_stop(account: Account, london: Netwo
     assert again.address != host.address
     serve(again, PORT)
     assert meets(None, again.address, PORT) == WORKSTATION
-    assert meets(None, host.address, PORT) == ""
+    assert shut(None, host.address, PORT)

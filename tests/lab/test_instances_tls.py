@@ -80,7 +80,7 @@ def reconfigure(host: Instance, text: str) -> subprocess.CompletedProcess[str]:
 def shown(name: str, port: int = 443) -> x509.Certificate:
     """The certificate that a server shows, whether it is trusted or not."""
     wait_for(lambda: listening(name, port), f"{name}:{port}", 10)
-    return x509.load_pem_x509_certificate(ssl.get_server_certificate((name, port), timeout=3).encode())
+    return x509.load_pem_x509_certificate(ssl.get_server_certificate((name, port), timeout=10).encode())
 
 
 def answers(account: Account, url: str, status: int) -> None:

@@ -18,7 +18,7 @@ SCRIPT = """
         return done.stdout or ("certificate verify failed" in done.stderr)
     def curl(host, program, url):
         return host.run([program, "-s", "-o", "/dev/null", url], check=False).returncode
-    def push_and_event(ref):
+    def push_and_event(ref, seconds=30):
         lab.push("london", ref)
         def events():
             data = json.loads(london.run("cat /var/opt/gitlab/postgresql/gitlab.json").stdout)
@@ -26,7 +26,7 @@ SCRIPT = """
         before = events()
         lab.push("london", ref, seed=ref.encode())
         try:
-            lab.wait(lambda: events() > before, 3)
+            lab.wait(lambda: events() > before, seconds)
         except TimeoutError:
             return False
         return True
@@ -47,7 +47,7 @@ SCRIPT = """
     seen["event"] = push_and_event("group/app:2")
     london.run("mv /etc/gitlab/trusted-certs/london-ca.crt /root && gitlab-ctl reconfigure && gitlab-ctl restart registry")
     london.wait_ready()
-    seen["no event"] = push_and_event("group/app:3")
+    seen["no event"] = push_and_event("group/app:3", 3)
     london.run("mv /root/london-ca.crt /etc/gitlab/trusted-certs && gitlab-ctl reconfigure && gitlab-ctl restart registry")
     london.wait_ready()
     seen["event again"] = push_and_event("group/app:4")

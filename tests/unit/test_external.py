@@ -204,7 +204,7 @@ def ruby() -> Iterator[Program]:
     assert loaded.process.stdin and loaded.process.stdout
     loaded.process.stdin.close()
     loaded.process.stdout.close()
-    loaded.process.wait(5)
+    loaded.process.wait(30)
 
 
 IDENTITY = "->(config) { Storage.identity(config) }"

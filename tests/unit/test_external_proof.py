@@ -46,7 +46,7 @@ def ruby() -> Iterator[Program]:
     assert loaded.process.stdin and loaded.process.stdout
     loaded.process.stdin.close()
     loaded.process.stdout.close()
-    loaded.process.wait(5)
+    loaded.process.wait(30)
 
 
 def order(kind: str, *, primary: bool = True, **more: Any) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     assert node.process.stdin and node.process.stdout
     node.process.stdin.close()
     node.process.stdout.close()
-    node.process.wait(5)
+    node.process.wait(30)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.what for case in CASES])

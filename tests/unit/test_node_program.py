@@ -80,7 +80,7 @@ def ruby() -> Iterator[Program]:
     assert loaded.process.stdout
     loaded.process.stdin.close()
     loaded.process.stdout.close()
-    loaded.process.wait(5)
+    loaded.process.wait(30)
 
 
 LINES = st.sampled_from(

@@ -56,7 +56,7 @@ def ruby() -> Iterator[Ruby]:
     assert evaluator.process.stdin and evaluator.process.stdout
     evaluator.process.stdin.close()
     evaluator.process.stdout.close()
-    evaluator.process.wait(5)
+    evaluator.process.wait(30)
 
 
 NASTY = st.sampled_from(["'", '"', "\\", "#{1+1}", "#$0", "#@x", "\r\n", "\n", "\0", "é", "日本", "\u2028", "%q(", "__END__", "=begin"])  # fmt: skip

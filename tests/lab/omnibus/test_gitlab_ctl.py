@@ -116,7 +116,7 @@ def test_a_missing_include_fails_unless_guarded(host: GitLabTree) -> None:
 
 def test_a_reconfigure_waits_for_another_without_a_limit(host: GitLabTree) -> None:
     """It says whom it waits for, and goes on when that one has ended."""
-    host.write("/opt/gitlab/etc/lab.json", json.dumps(host.lab_settings() | {"reconfigure_seconds": 1}))
+    host.write("/opt/gitlab/etc/lab.json", json.dumps(host.lab_settings() | {"reconfigure_seconds": 3}))
     first = host.begin("reconfigure")
     wait_for(lambda: host.exists(GITLAB_YML))
     with pytest.raises(subprocess.TimeoutExpired):

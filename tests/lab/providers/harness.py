@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +29,7 @@ from pulumi.runtime.proto import (
 from lab.providers.plugin import start
 from lab.providers.protocol import PropertyMap, dump, load
 from lab.providers.servicer import Servicer
+from lab.services import wait_for
 
 REMOTE, LOCAL = "command:remote:Command", "command:local:Command"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -248,7 +249,13 @@ def stored(sshd: Sshd, **inputs: Any) -> PropertyMap:
     return {"connection": sshd.connection(), **inputs}
 
 
-def later(seconds: float, action: Any) -> threading.Timer:
-    timer = threading.Timer(seconds, action)
-    timer.start()
-    return timer
+def once(ready: Callable[[], object], action: Callable[[], object]) -> threading.Thread:
+    """Do something in the background as soon as something else is the case."""
+
+    def wait_and_act() -> None:
+        wait_for(ready, "the moment", 30)
+        action()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    return thread

@@ -12,7 +12,7 @@ import pytest
 from lab.providers import session
 from lab.providers.output import Output, quoted
 from lab.providers.protocol import secret
-from tests.lab.providers.harness import LOCAL, REMOTE, Provider, Sshd, error, later, stored
+from tests.lab.providers.harness import LOCAL, REMOTE, Provider, Sshd, error, once, stored
 
 pytestmark = pytest.mark.lab
 
@@ -159,11 +159,11 @@ class TestLocal:
         with pytest.raises(grpc.RpcError, match="fork/exec /no/such: no such file or directory"):
             commands.create(LOCAL, {"create": "x", "interpreter": ["/no/such"]})
 
-    def test_ctrl_c_kills_it(self, commands: Provider) -> None:
-        timer = later(0.3, commands.cancel)
+    def test_ctrl_c_kills_it(self, commands: Provider, tmp_path: Path) -> None:
+        ended = once((tmp_path / "begun").exists, commands.cancel)
         with pytest.raises(grpc.RpcError, match="signal: killed"):
-            commands.create(LOCAL, {"create": "exec sleep 30"})
-        timer.join()
+            commands.create(LOCAL, {"create": f"touch {tmp_path}/begun; exec sleep 30"})
+        ended.join()
 
     def test_the_function_runs_without_a_resource(self, commands: Provider) -> None:
         result = commands.invoke("command:local:run", command="echo hello")

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.lab.providers.harness import REMOTE, Provider, Sshd, error, free_port, later
+from tests.lab.providers.harness import REMOTE, Provider, Sshd, error, free_port, once
 
 pytestmark = pytest.mark.lab
 
@@ -163,20 +163,20 @@ class TestRetry:
         self, commands: Provider, sshd: Sshd, tmp_path: Path
     ) -> None:
         booting = Sshd(tmp_path, f"AuthorizedKeysFile {sshd.folder}/user.pub")
-        timer = later(0.5, booting.start)
+        started = once(lambda: commands.messages, booting.start)
         try:
             connection = booting.connection(privateKey=sshd.private_key, dialErrorLimit=-1)
             connection["privateKey"] = booting.private_key
             assert dial(commands, connection) == "in"
         finally:
-            timer.join()
+            started.join()
             booting.stop()
         assert commands.messages[0] == "Dial 1/inf failed: retrying"
 
     def test_ctrl_c_ends_the_waiting(self, commands: Provider, sshd: Sshd) -> None:
-        timer = later(0.3, commands.cancel)
+        ended = once(lambda: commands.messages, commands.cancel)
         assert refusal(commands, sshd.connection(port=free_port(), dialErrorLimit=-1)) == "context canceled"
-        timer.join()
+        ended.join()
 
     def test_a_name_that_does_not_exist(self, commands: Provider, sshd: Sshd) -> None:
         text = refusal(commands, sshd.connection(host="no-such-host.invalid"))
@@ -184,9 +184,9 @@ class TestRetry:
 
     def test_something_that_is_no_ssh_server(self, commands: Provider, sshd: Sshd) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
-            timer = later(0, lambda: _hang_up(server))
+            hung_up = once(lambda: True, lambda: _hang_up(server))
             text = refusal(commands, sshd.connection(port=server.getsockname()[1]))
-            timer.join()
+            hung_up.join()
         assert text == "after 0 failed attempts: ssh: handshake failed: EOF"
 
 
