@@ -50,6 +50,7 @@ def soon(account: Account, what: str, ask: object, wanted: object) -> None:
     """At once, and within ten seconds on a machine that has other work."""
     assert callable(ask)
     account.lab.wait(lambda: ask() == wanted, 10, what)
+    account.lab.instances()  # A wanted silence may have been slowness: now the change is there.
 
 
 def test_closed_until_opened_and_again(account: Account, server: Instance, groups: dict[str, str]) -> None:
