@@ -58,7 +58,7 @@ lab-tests: setup ## tests of the lab itself
 e2e: setup ## end-to-end tests in a lab
 	@$(IN_LAB) tests/e2e
 
-reference: setup ## what is generated: docs/configuration.md, the schema for editors, the nodes' program as it is sent
+reference: setup ## what is generated: docs/configuration.md and the schema for editors
 	@$(BIN)/python -m reference
 
 NODES ?=

@@ -1,4 +1,4 @@
-"""`make reference`: writes the configuration's page and schema, and packs the nodes' program."""
+"""`make reference`: writes the configuration's page and schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import yaml
 
 from omnibus.model import Deployment
-from reference import packed
 from reference.page import Page
 from reference.schema import schema, text
 
@@ -26,4 +25,3 @@ def files() -> dict[str, str]:
 if __name__ == "__main__":
     for name, content in files().items():
         (ROOT / name).write_text(content, encoding="utf-8")
-    packed.renew()

@@ -21,9 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.node_program import PACKED, SCRIPTS, program, source, unpacked
+from components.node_program import SCRIPTS, lean, program, source
 from omnibus import storage
-from reference import packed
 from tests.configurations import deployment
 from tests.examples import examples
 from tests.storages import Case, cases
@@ -501,13 +500,13 @@ def test_the_program_is_valid_ruby_without_warnings() -> None:
 
 
 SAME = """
-ours, packed = $stdin.read.split("\\0").map { |text| RubyVM::InstructionSequence.compile(text).to_a }
-puts ours == packed
+one, other = $stdin.read.split("\\0").map { |text| RubyVM::InstructionSequence.compile(text).to_a }
+puts one == other
 """
 
 
-def test_what_is_packed_is_the_same_program_to_ruby() -> None:
-    """Every instruction, and the line that it is told to be at."""
+def test_the_program_without_comments_is_the_same_to_ruby() -> None:
+    """Every instruction is the same and reports the same line number."""
 
     def same(one: str, other: str) -> str:
         both = f"{one}\0{other}"
@@ -515,50 +514,23 @@ def test_what_is_packed_is_the_same_program_to_ruby() -> None:
             ["ruby", "-e", SAME], input=both, capture_output=True, text=True, check=True, env=NO_LOCALE
         ).stdout.strip()
 
-    found = unpacked(PACKED.read_text())
-    assert found
-    assert len(found) < len(source())
-    assert same(source(), found) == "true"
-    assert same(source(), found.replace("EX_LOCK", "").replace("0o600", "0o644", 1)) == "false"
+    sent = lean(source())
+    assert len(sent) < len(source())
+    assert same(source(), sent) == "true"
+    assert same(source(), sent.replace("EX_LOCK", "").replace("0o600", "0o644", 1)) == "false"
 
 
-PACKED_TEXT = PACKED.read_text()
-OTHER = packed.packed("exec 'sh'\n")
-
-
-@pytest.mark.parametrize(
-    ("added", "file", "whole"),
-    [
-        ("", PACKED_TEXT, False),
-        ("\n# more\nMORE = 1", PACKED_TEXT, True),
-        ("", OTHER, True),
-        ("", PACKED_TEXT[:-9], True),
-        ("", "?" + PACKED_TEXT[1:], True),
-        ("", "", True),
-    ],
-    ids=["packed", "edited", "another", "cut off", "damaged", "empty"],
-)
-def test_the_program_runs_as_it_is_sent(
-    added: str, file: str, whole: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Packed, or whole where what is packed is not this program; its order behind it, the lines those of its source."""
-    text = source() + added
-    (tmp_path / "packed").write_text(file)
-    monkeypatch.setattr("components.node_program.source", lambda: text)
-    monkeypatch.setattr("components.node_program.PACKED", tmp_path / "packed")
-    program.cache_clear()
-    sent = program()
-    program.cache_clear()
-    assert ("class Failure" in sent) is whole
+def test_the_program_runs_as_it_is_sent() -> None:
+    """It reads its payload behind its own text, and an error names the line of the source."""
     done = subprocess.run(
         ["ruby", "--disable-gems", "-"],
-        input=f'{sent}{{"node": "london-1", "site": "london"}}',
+        input=f'{program()}{{"node": "london-1", "site": "london"}}',
         capture_output=True,
         text=True,
         check=False,
         env=NO_LOCALE,
     )
-    line = text.splitlines().index("  Report.result(Main.new(order).run(ARGV.fetch(0)))") + 1
+    line = source().splitlines().index("  Report.result(Main.new(order).run(ARGV.fetch(0)))") + 1
     assert (done.returncode, done.stdout) == (1, "")
     assert "london-1 (site london): the program stopped" in done.stderr
-    assert f"{'-' if whole else 'program'}:{line}:" in done.stderr
+    assert f"-:{line}:" in done.stderr

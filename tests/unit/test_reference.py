@@ -16,11 +16,9 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import best_match
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from components.node_program import source
 from omnibus import versions
 from omnibus.model import Deployment
 from omnibus.problems import document
-from reference import packed
 from reference.__main__ import files
 from reference.page import Page
 from reference.schema import schema
@@ -67,22 +65,6 @@ def model_refuses(raw: dict[str, Any]) -> bool:
 def test_the_committed_reference_is_what_the_model_makes(name: str, content: str) -> None:
     """A change of the model comes with `make reference`."""
     assert (ROOT / name).read_text(encoding="utf-8") == content, "stale: run `make reference`"
-
-
-def test_the_committed_program_of_the_nodes_is_packed_from_its_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A change of the program comes with `make reference`; until then the whole of it is sent."""
-    assert not packed.stale(), "stale: run `make reference`"
-    text = source()
-    monkeypatch.setattr(packed, "source", lambda: f"{text}exit\n")
-    assert packed.stale()
-    monkeypatch.setattr(packed, "PACKED", tmp_path / "program.packed")
-    assert packed.stale()
-    packed.renew()
-    assert not packed.stale()
-    monkeypatch.setattr(packed, "packed", None)  # as it is, whatever this machine's zlib makes of it
-    packed.renew()
 
 
 def test_the_schema_is_one() -> None:
