@@ -67,7 +67,7 @@ class World:
         """The stack's configuration, keys without their namespace."""
         s3 = {"bucket": BUCKET, "region": REGION, "create": False}
         return {
-            "gitlab_version": "18.5",
+            "gitlab_version": "18.11",
             "primary": self.primary.name,
             "ssh": {"user": "ubuntu"},
             "storage": {"mode": "shared", "s3": s3},

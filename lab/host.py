@@ -25,6 +25,8 @@ RUNIT_SERVICES = {
     "registry": ("registry", "nginx"),
     "distribution": ("docker-registry", "image-audit"),
 }
+VERSION_FILE = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"
+"""Where the Linux package has its version; the lab's GitLab does as that version does."""
 LINES_OF_A_FAILURE = 60
 """Of a reconfigure's output the reason is at the end, behind every file that it changed."""
 SERVICE_DIRECTORIES = ("opt/gitlab/sv", "etc/sv")
@@ -221,6 +223,22 @@ class Host:
     def reconfigures(self) -> int:
         """How many `gitlab-ctl reconfigure` runs this host has seen; the factory state has one."""
         return len(list((self.dir / "var/log/gitlab/reconfigure").glob("*.log")))
+
+    # -- GitLab
+
+    @property
+    def gitlab_version(self) -> str:
+        """The version of GitLab that is installed, "18.11.0"."""
+        return self.read(VERSION_FILE).decode().strip().partition("-")[0]
+
+    def upgrade(self, version: str) -> None:
+        """Install another version of GitLab, "19.0.0"; as its package does, that reconfigures the node."""
+        self.install(version)
+        self.run(["gitlab-ctl", "reconfigure"])
+
+    def install(self, version: str) -> None:
+        """Put another version of GitLab on the host's disk, and no more."""
+        self.write(VERSION_FILE, f"{version}-ee\n")
 
     # -- files
 

@@ -29,7 +29,7 @@ ZONE = "example.com."
 
 GITLAB, STRANGER, CANONICAL = "782774275127", "123450000001", "099720109477"
 REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1")
-VERSIONS = ("18.5.0", "18.5.1", "19.0.0")
+VERSIONS = ("18.11.0", "18.11.1", "19.0.0")
 
 # (owner, name, architecture, days ago). Names as support/packer of omnibus-gitlab gives them; strangers may
 # take any name, and whoever asks only for the newest image gets one of theirs.
@@ -39,10 +39,10 @@ _IMAGES = (
         (GITLAB, f"GitLab EE {version} (ARM64)", "arm64", 89 - 10 * age)
         for age, version in enumerate(VERSIONS)
     ),
-    (GITLAB, "GitLab CE 18.5.1", "x86_64", 79),
+    (GITLAB, "GitLab CE 18.11.1", "x86_64", 79),
     (GITLAB, "GitLab CE 19.0.1", "x86_64", 5),
-    (STRANGER, "GitLab EE 18.5.9", "x86_64", 2),
-    (STRANGER, "GitLab EE 18.5.1", "x86_64", 1),
+    (STRANGER, "GitLab EE 18.11.9", "x86_64", 2),
+    (STRANGER, "GitLab EE 18.11.1", "x86_64", 1),
     (CANONICAL, "ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-20260801", "x86_64", 30),
 )
 

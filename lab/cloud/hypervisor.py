@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import traceback
 from collections.abc import Callable, Iterable
@@ -126,6 +127,8 @@ class Hypervisor:
         host = self._host(machine)
         image = self._image("ubuntu" if machine.image.startswith("ubuntu/") else "gitlab")
         host.create(image, wanted.public_key(machine.id), wanted.user_data(machine.id))
+        if version := re.search(r"GitLab [CE]E (\d+\.\d+\.\d+)", machine.image):
+            host.install(version[1])
         self._services[machine.id] = Service(machine.id)
         self._services[machine.id].start()
         if machine.power:

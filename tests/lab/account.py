@@ -48,8 +48,8 @@ class Account:
         self.ec2.import_key_pair(KeyName="operator", PublicKeyMaterial=key)
 
     def image(self) -> str:
-        """GitLab EE 18.5.1 for x86."""
-        filters = [{"Name": "name", "Values": ["GitLab EE 18.5.1"]}]
+        """GitLab EE 18.11.1 for x86."""
+        filters = [{"Name": "name", "Values": ["GitLab EE 18.11.1"]}]
         found = self.ec2.describe_images(Owners=["782774275127"], Filters=filters)
         return str(found["Images"][0]["ImageId"])
 

@@ -109,14 +109,14 @@ def test_the_newer_of_two_has_the_name(account: Account, network: Network) -> No
 @pytest.mark.parametrize("region", ["eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1"])
 def test_images_are_found_as_on_aws(lab: Lab, account: Account, region: str) -> None:
     """By owner, name and architecture; whoever leaves one of them out gets somebody else's."""
-    names = [{"Name": "name", "Values": ["GitLab EE 18.5.1*"]}]
+    names = [{"Name": "name", "Values": ["GitLab EE 18.11.1*"]}]
     everybodys = lab.ec2(region).describe_images(Filters=names)["Images"]
     newest = max(everybodys, key=lambda image: image["CreationDate"])
     assert newest["OwnerId"] != "782774275127"
     own = lab.ec2(region).describe_images(Filters=names, Owners=["782774275127"])["Images"]
     assert sorted((image["Name"], image["Architecture"]) for image in own) == [
-        ("GitLab EE 18.5.1", "x86_64"),
-        ("GitLab EE 18.5.1 (ARM64)", "arm64"),
+        ("GitLab EE 18.11.1", "x86_64"),
+        ("GitLab EE 18.11.1 (ARM64)", "arm64"),
     ]
 
 

@@ -1,8 +1,9 @@
 # frozen_string_literal: true
 
 require 'json'
+require_relative 'version'
 
-# What is the lab's and not GitLab's: where the host's files begin, and lab.json.
+# What is the lab's and not GitLab's: where the host's files begin, and lab.json; and the versions of what is installed.
 module Lab
   # Tests without a host put the whole tree below a folder.
   ROOT = ENV.fetch('LAB_ROOT', '')
@@ -22,5 +23,24 @@ module Lab
   def self.settings
     file = path('/opt/gitlab/etc/lab.json')
     DEFAULTS.merge(File.exist?(file) ? JSON.parse(File.read(file)) : {})
+  end
+
+  # Where the Linux package has its version. A test's folder without the file has that of the stand-in beside us.
+  VERSION_FILE = '/opt/gitlab/embedded/service/gitlab-rails/VERSION'
+  PACKAGE_VERSION_FILE = File.expand_path('../service/gitlab-rails/VERSION', __dir__)
+  REGISTRY_VERSIONS = File.expand_path('registry_versions.json', __dir__)
+
+  # The version of GitLab on this host; another text in the file is an upgrade.
+  def self.version
+    file = path(VERSION_FILE)
+    Version[File.read(File.exist?(file) ? file : PACKAGE_VERSION_FILE)]
+  end
+
+  # The version of the registry that this GitLab has, by omnibus' config/software/registry.rb at each of its tags.
+  def self.registry_version(gitlab = version)
+    versions = JSON.parse(File.read(REGISTRY_VERSIONS)).select { |since, _| gitlab >= since }
+    raise ArgumentError, "GitLab #{gitlab} is older than all that the lab knows" if versions.empty?
+
+    Version[versions.max_by { |since, _| Version[since] }.last]
   end
 end

@@ -36,6 +36,7 @@ class Reconfigure
   DATA = Derived::DATA
   RAILS_ETC = "#{DATA}/gitlab-rails/etc"
   LOG = '/var/log/gitlab/reconfigure'
+  REGISTRY = File.expand_path('../bin/registry', __dir__)
   LOCK = '/opt/gitlab/embedded/cookbooks/cache/cinc-client-running.pid'
 
   # Whether it succeeded.
@@ -101,6 +102,7 @@ class Reconfigure
                     group: 'git', mode: 0o640, restart: %w[puma sidekiq])
     @resources.file(RailsConfig::SECRETS, @rendered.secrets_yml, owner: 'git', mode: 0o600, sensitive: true,
                                                                  restart: %w[puma sidekiq])
+    @resources.file("#{DATA}/gitlab-rails/VERSION", "#{Lab.version}\n")
   end
 
   # Puma alone reads them anew: a registry and a Sidekiq that run go on with those they have.
@@ -141,6 +143,8 @@ class Reconfigure
     # The registry reads it at its start only, and is not restarted for it.
     @resources.file("#{DATA}/registry/gitlab-registry.crt", certificate, owner: 'registry', sensitive: true)
     @resources.file("#{DATA}/registry/config.yml", @rendered.registry_config, owner: 'registry', restart: %w[registry])
+    # What makes an upgrade restart it.
+    @resources.file("#{DATA}/registry/VERSION", IO.popen([REGISTRY, '--version'], &:read), restart: %w[registry])
   end
 
   def environment
