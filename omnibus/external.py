@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from omnibus import notifications
 from omnibus.model import Deployment
 from omnibus.ruby import Secret
 from omnibus.settings import EVENTS_PATH
@@ -61,10 +62,7 @@ def _notifications(d: Deployment, site: str) -> Edit:
     endpoint = {
         "name": "geo_event",
         "url": events_url(d),
-        "timeout": "500ms",
-        # Distribution knows no maxretries.
-        "threshold": 5,
-        "backoff": "1s",
+        **notifications.external_settings(),
         "headers": {"Authorization": [Secret("notification_secret")]},
     }
     return {"path": [*_GEO_EVENT], "value": endpoint}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from omnibus import base, credentials, versions
+from omnibus import base, credentials, notifications, versions
 from omnibus.model import Deployment, Node, Site
 from omnibus.parts import Endpoints, Part, Setting, Storage
 from omnibus.ruby import Secret, Value, literal
@@ -118,14 +118,11 @@ def _elsewhere(site: Site) -> Iterator[Setting]:
 
 def _primary(d: Deployment, node: Node) -> Iterator[Part]:
     if node.has("registry"):
-        retries = versions.NOTIFICATION_RETRIES.name(versions.parse(d.gitlab_version))
         yield Endpoints(
             {
                 "name": "geo_event",
                 "url": d.sites[d.primary].own_url + EVENTS_PATH,
-                "timeout": "500ms",
-                retries: 5,
-                "backoff": "1s",
+                **notifications.settings(versions.parse(d.gitlab_version)),
                 "headers": {"Authorization": [Secret("notification_secret")]},
             }
         )

@@ -29,7 +29,8 @@ NOTIFICATION_RETRIES = Renamed(
     "threshold",
     "maxretries",
     (17, 1),
-    "registry configuration reference: threshold deprecated in GitLab 17.1, removal announced for 23.0",
+    "omnibus-gitlab commit a602a6229 (in 17.1.0): maxretries beside threshold; commit 40720b672 (in 19.1.0): "
+    "threshold no longer by itself; registry configuration reference: its removal is announced for 23.0",
 )
 
 S3_DRIVER = Renamed(

@@ -68,13 +68,13 @@ class Meant:
             registry |= {"http_secret": self.secrets["http_secret"], "storage": theirs | driver}
 
     def _geo_event(self) -> Raw:
-        retries = "maxretries" if at_least(self.raw["gitlab_version"], 17, 1) else "threshold"
+        retries = {"maxretries": 40} if at_least(self.raw["gitlab_version"], 17, 1) else {"threshold": 5}
         return {
             "name": "geo_event",
             "url": own(self.first, "gitlab") + EVENTS,
-            "timeout": "500ms",
+            "timeout": "5s",
             "backoff": "1s",
-            retries: 5,
+            **retries,
             "headers": {"Authorization": [self.secrets["notification_secret"]]},
         }
 

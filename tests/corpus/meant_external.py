@@ -65,8 +65,9 @@ def _geo_event(meant: Meant) -> Raw:
     return {
         "name": "geo_event",
         "url": own(meant.first, "gitlab") + EVENTS,
-        "timeout": "500ms",
+        "timeout": "5s",
         "threshold": 5,
+        "maxretries": 40,
         "backoff": "1s",
         "headers": {"Authorization": [meant.secrets["notification_secret"]]},
     }

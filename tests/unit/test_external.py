@@ -52,8 +52,9 @@ def test_a_primarys_registry_is_told_realm_issuer_certificate_and_notifications(
         "auth.token.rootcertbundle": f'"{AT}"',
         "notifications.endpoints[geo_event].name": '"geo_event"',
         "notifications.endpoints[geo_event].url": '"https://gitlab.london.example.com/api/v4/container_registry_event/events"',
-        "notifications.endpoints[geo_event].timeout": '"500ms"',
+        "notifications.endpoints[geo_event].timeout": '"5s"',
         "notifications.endpoints[geo_event].threshold": "5",
+        "notifications.endpoints[geo_event].maxretries": "40",
         "notifications.endpoints[geo_event].backoff": '"1s"',
         "notifications.endpoints[geo_event].headers.Authorization": "[secrets['notification_secret']]",
     }

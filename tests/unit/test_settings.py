@@ -24,7 +24,7 @@ def test_a_primary_notifies_with_the_secret_of_the_secrets_file() -> None:
     assert shown[f"{at}['name']"] == "'geo_event'"
     assert shown[f"{at}['headers']['Authorization']"] == "[secrets['notification_secret']]"
     assert shown["gitlab_rails['registry_notification_secret']"] == "secrets['notification_secret']"
-    assert shown[f"{at}['timeout']"] == "'500ms'"
+    assert shown[f"{at}['timeout']"] == "'5s'"
     assert not any("geo_registry_replication" in name for name in shown)
 
 

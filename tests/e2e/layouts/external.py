@@ -117,8 +117,9 @@ def first(world: World) -> None:
     assert changed == [
         '+   - name: "geo_event"',
         '+     url: "https://gitlab.london.example.com/api/v4/container_registry_event/events"',
-        '+     timeout: "500ms"',
+        '+     timeout: "5s"',
         "+     threshold: 5",
+        "+     maxretries: 40",
         '+     backoff: "1s"',
         "+     headers:",
         f'+       Authorization: ["{secret}"]',

@@ -1,0 +1,42 @@
+"""How the primary's registry repeats an event that GitLab does not take: it waits in the registry's memory.
+
+Every event waits behind the first one that fails. What a version of the registry does (container registry
+notifications/endpoint.go and sinks.go; omnibus-gitlab gitlab/libraries/registry.rb):
+
+- before 4.0 (GitLab 16): `threshold` alone; after that many failures it tries again after each `backoff`,
+  for ever.
+- 4.0 with GitLab 17.0: `threshold` alone is still that; omnibus does not know `maxretries` yet.
+- GitLab 17.1 to 19.0: omnibus adds `maxretries: 5` to an endpoint that does not state it, and the registry
+  then ignores `threshold`. An event is dropped 13 s after the push.
+- from 4.30 on (GitLab 18.6) a registry with `threshold` alone makes `maxretries` of it.
+
+`maxretries` is an exponential backoff (github.com/cenkalti/backoff v4, exponential.go): the first pause is
+`backoff`, each later one 1.5 times as long, at most 60 s, all of them longer or shorter by up to a half. It
+ends before a pause that would go beyond 15 minutes, whatever `maxretries` says.
+"""
+
+from __future__ import annotations
+
+from omnibus import versions
+
+TIMEOUT = "5s"
+"""For one try. A Rails that has just been started needs more than the 500 ms of GitLab's examples."""
+BACKOFF = "1s"
+THRESHOLD = 5
+MAXRETRIES = 40
+"""So many that the limit of 15 minutes comes first: 36 pauses at their shortest are 13.5 minutes."""
+
+
+def settings(version: versions.Version) -> dict[str, str | int]:
+    """The keys of the endpoint in gitlab.rb that say how long an event is repeated."""
+    name = versions.NOTIFICATION_RETRIES.name(version)
+    retries = MAXRETRIES if name == versions.NOTIFICATION_RETRIES.after else THRESHOLD
+    return {"timeout": TIMEOUT, name: retries, "backoff": BACKOFF}
+
+
+def external_settings() -> dict[str, str | int]:
+    """The same for a registry that is not omnibus'.
+
+    Distribution reads `threshold` alone and tries for ever; GitLab's own reads `maxretries`.
+    """
+    return {"timeout": TIMEOUT, "threshold": THRESHOLD, "maxretries": MAXRETRIES, "backoff": BACKOFF}
