@@ -181,7 +181,6 @@ def _storage(
         # None: the server's own credentials, from the instance metadata service.
         "access_key": secrets.get("s3_access_key"),
         "secret_key": secrets.get("s3_secret_key"),
-        "token": secrets.get("s3_session_token"),
     }
 
 

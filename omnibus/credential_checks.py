@@ -30,13 +30,6 @@ def access(d: Deployment) -> Iterator[Problem]:
                     "they would be used nowhere",
                     "remove them, or name the bucket",
                 )
-        if site.external_registry and site.s3_keys and site.s3_keys.session_token:
-            yield Problem(
-                f"sites.{name}.s3_keys.session_token",
-                "is not known to Distribution",
-                "it would sign without the token, and S3 refuses such a key alone",  # s3-aws/s3.go, 2.8 and 3
-                "a key that lasts, without session_token",
-            )
         if s3 and s3.endpoint and not site.s3_keys:
             yield Problem(
                 f"sites.{name}.s3_keys",

@@ -87,20 +87,10 @@ class S3Keys(Closed):
         ),
     ]
     """The access key's secret."""
-    session_token: Annotated[
-        Hidden | None,
-        Doc(
-            "temporary keys are refused without their token",
-            "pulumi config set --secret --path 'sites.london.s3_keys.session_token'",
-        ),
-    ] = None
-    """What belongs to a temporary key."""
 
     def secrets(self) -> dict[str, str]:
         """Secret's name → its value."""
-        found = {"s3_access_key": self.access_key, "s3_secret_key": self.secret_key.get_secret_value()}
-        token = self.session_token
-        return found | ({"s3_session_token": token.get_secret_value()} if token else {})
+        return {"s3_access_key": self.access_key, "s3_secret_key": self.secret_key.get_secret_value()}
 
 
 class Storage(Drivers):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from omnibus import versions
 from omnibus.fields import Doc
 from omnibus.model import Deployment
 
@@ -70,6 +71,8 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
     )
     match detail["type"]:
         case "extra_forbidden":
+            if (no_use := versions.UNREAD.get(str(where[-1]))) is not None:
+                return Problem(key, f"is read by {no_use.by}", no_use.why, no_use.way_out)
             known = sorted(owner.model_fields) if owner else []
             near = difflib.get_close_matches(str(where[-1]).lower(), known, 1)
             return Problem(

@@ -56,7 +56,6 @@ def secret_names(d: Deployment, site_name: str, node_name: str) -> list[str]:
         "http_secret",
         "s3_access_key",
         "s3_secret_key",
-        "s3_session_token",
         "database_password",
         *credentials.secret_names(),
     ]

@@ -64,9 +64,7 @@ def driver_name(d: Deployment, site: str, driver: Driver) -> str:
 def _s3_keys(d: Deployment, site_name: str) -> dict[str, Value]:
     if d.instance_profile(site_name):
         return {}
-    found: dict[str, Value] = {"accesskey": Secret("s3_access_key"), "secretkey": Secret("s3_secret_key")}
-    given = d.sites[site_name].s3_keys
-    return found | ({"sessiontoken": Secret("s3_session_token")} if given and given.session_token else {})
+    return {"accesskey": Secret("s3_access_key"), "secretkey": Secret("s3_secret_key")}
 
 
 def rights(s3: S3, *, write: bool) -> dict[str, Any]:

@@ -130,6 +130,38 @@ LIMITS: tuple[Limit, ...] = (
 )
 
 
+@dataclass(frozen=True)
+class Unread:
+    """A key that GitLab's documentation has and that nothing reads, or nothing that is in use."""
+
+    by: str
+    why: str
+    way_out: str
+    source: str
+
+
+_SESSION_TOKEN = Unread(
+    "no registry",
+    "requests would be signed without the token, and S3 refuses a temporary key that comes alone",
+    "a key that lasts, or on AWS servers with an instance profile, which the registry renews by itself "
+    "(a site with `aws` and without s3_keys)",
+    "container registry 3.86, 4.32 and 4.39: s3.go and common/parser.go never read sessiontoken, whatever "
+    "docs/storage-drivers/s3_v2.md says; Distribution 2.8 and 3 have no such key either",
+)
+
+UNREAD: dict[str, Unread] = {
+    "session_token": _SESSION_TOKEN,
+    "sessiontoken": _SESSION_TOKEN,
+    "v4auth": Unread(
+        "no s3_v2, GitLab's S3 driver from 19.0 on",
+        "AWS refuses signatures of version 2, and a server that takes no others would refuse the registry",
+        "remove it: requests are signed with version 4",
+        "container registry 4.32, s3-aws/v2/s3.go: a warning, and version 4 all the same (issue 1449)",
+    ),
+}
+"""By the key's name, wherever it is written."""
+
+
 METADATA_DATABASE = Limit(
     "registry",
     "metadata_database",

@@ -173,7 +173,7 @@ def cases(draw: st.DrawFn, only: str | None = None) -> Case:
     return Case(raw, names, meant, tuple(secret))
 
 
-SECRET_KEYS = ("secret_key", "session_token", "credentials", "accountkey", "secret", "password", "accesskeyid", "accesskeysecret")  # fmt: skip
+SECRET_KEYS = ("secret_key", "credentials", "accountkey", "secret", "password", "accesskeyid", "accesskeysecret")  # fmt: skip
 
 
 def _place(name: str, version: str) -> st.SearchStrategy[Raw]:
@@ -209,9 +209,7 @@ def _keys(draw: st.DrawFn, name: str, site: str, roles: bool, needs_role: bool) 
     value = f"s3cr3t-of-{site}{tail}"
     match name:
         case "s3":
-            return {"access_key": f"AKIA{site}", "secret_key": value} | draw(
-                optional(session_token=st.just(f"t0ken-of-{site}"))
-            )
+            return {"access_key": f"AKIA{site}", "secret_key": value}
         case "gcs":
             kinds = [
                 {"credentials": service_account(site)},
@@ -247,7 +245,6 @@ def _meant(name: str, version: str, place: Raw, keys: Raw) -> Raw:
             "accesskey": keys["access_key"],
             "secretkey": keys["secret_key"],
         }
-        found |= {"sessiontoken": keys["session_token"]} if "session_token" in keys else {}
         found |= (
             {"rootdirectory": "/" + place["root_directory"].strip("/")} if "root_directory" in place else {}
         )

@@ -21,7 +21,7 @@ REQUIRED = {
     "accesskeysecret", "access_key", "secret_key", "config", "certificate", "restart",
 }  # fmt: skip
 SECRETS = {
-    "private_key", "secret_key", "session_token", "credentials", "accountkey", "secret", "password", "secretkey",
+    "private_key", "secret_key", "credentials", "accountkey", "secret", "password", "secretkey",
     "accesskey", "accesskeyid", "accesskeysecret",
 }  # fmt: skip
 # Any text will do there, a line's end at its end included.

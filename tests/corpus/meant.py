@@ -134,8 +134,6 @@ class Meant:
         keys = self.site.get("s3_keys")
         if keys or "aws" not in self.site:
             found |= {"accesskey": self.secrets["s3_access_key"], "secretkey": self.secrets["s3_secret_key"]}
-        if keys and "session_token" in keys:
-            found["sessiontoken"] = keys["session_token"]
         if "root_directory" in place:
             found["rootdirectory"] = "/" + place["root_directory"].removeprefix("/")
         if "kms_key_id" in place:

@@ -135,8 +135,6 @@ def credentials(tape: Tape, name: str, site: str, place: Raw, registry: Registry
         if "endpoint" not in place and tape.flag():
             return {}
         keys = {"access_key": f"AKIA{site}", "secret_key": secret(tape, f"{site}.secret_key")}
-        if tape.flag() and not registry.external:
-            keys["session_token"] = secret(tape, f"{site}.token")
         return {"s3_keys": keys}
     found = _others(tape, name, site, roles=registry.roles, reader=reader)
     return {"credentials": {name: found}} if found else {}

@@ -115,7 +115,8 @@ def others_options(**options: Any) -> dict[str, Any]:
     return at(changed(per_site(), elsewhere), "sites", "london", "storage", "options", to=options)
 
 
-TEMPORARY = {"access_key": "ASIAX", "secret_key": "s3cr3t-value", "session_token": "s3cr3t-value"}
+LASTING = {"access_key": "AKIAX", "secret_key": "s3cr3t-value"}
+TEMPORARY = LASTING | {"session_token": "s3cr3t-value"}
 TOKYO = ("sites", "tokyo", "credentials")
 KEYS: dict[str, Any] = {"credentials": {"gcs": {"application_default": True}}}
 
@@ -185,10 +186,13 @@ WRONG: list[Wrong] = [
     Wrong("an option with a typo", s3(chunksiz=26214400), "sites.tokyo.storage.options.chunksiz", "unknown key"),
     Wrong("encryption off, with a key for it", at(s3(encrypt=False), "sites", "tokyo", "storage", "kms_key_id", to="arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab"), "sites.tokyo.storage.options.encrypt", "false beside kms_key_id"),
     Wrong("an option that Distribution ignores", others_options(parallelwalk=True), "sites.london.storage.options.parallelwalk", "True is not known to Distribution", others_options(chunksize=26214400)),
-    Wrong("a temporary key that Distribution cannot use", at(others_options(), "sites", "london", "s3_keys", to=TEMPORARY), "sites.london.s3_keys.session_token", "is not known to Distribution", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY)),
-    Wrong("an access key with a blank", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY | {"access_key": "ASIAX "}), "sites.london.s3_keys.access_key", "is not of the right form"),
-    Wrong("a variable that was not set, as S3's key", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY | {"secret_key": ""}), "sites.london.s3_keys.secret_key", "is empty"),
-    Wrong("a variable that was not set, as a token", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY | {"session_token": " \n"}), "sites.london.s3_keys.session_token", "is empty"),
+    Wrong("a temporary key", at(s3(), "sites", "london", "s3_keys", to=TEMPORARY), "sites.london.s3_keys.session_token", "is read by no registry", at(s3(), "sites", "london", "s3_keys", to=LASTING)),
+    Wrong("a temporary key for Distribution", at(others_options(), "sites", "london", "s3_keys", to=TEMPORARY), "sites.london.s3_keys.session_token", "is read by no registry", at(others_options(), "sites", "london", "s3_keys", to=LASTING)),
+    Wrong("a token among the options", s3(sessiontoken="s3cr3t-value"), "sites.tokyo.storage.options.sessiontoken", "is read by no registry", s3()),
+    Wrong("signatures of version 2", s3(v4auth=False), "sites.tokyo.storage.options.v4auth", "is read by no s3_v2", s3()),
+    Wrong("an access key with a blank", at(s3(), "sites", "london", "s3_keys", to=LASTING | {"access_key": "AKIAX "}), "sites.london.s3_keys.access_key", "is not of the right form"),
+    Wrong("a variable that was not set, as S3's key", at(s3(), "sites", "london", "s3_keys", to=LASTING | {"secret_key": ""}), "sites.london.s3_keys.secret_key", "is empty"),
+    Wrong("a variable that was not set, as S3's key, a blank", at(s3(), "sites", "london", "s3_keys", to=LASTING | {"secret_key": " \n"}), "sites.london.s3_keys.secret_key", "is empty"),
     Wrong("a variable that was not set, as a password", at(swift(), *TOKYO, "swift", "password", to=""), "sites.tokyo.credentials.swift.password", "is empty"),
     Wrong("a variable that was not set, as a key file", at(gcs(), *TOKYO, "gcs", "credentials", to=""), "sites.tokyo.credentials.gcs.credentials", "is not of the right form"),
 ]  # fmt: skip
