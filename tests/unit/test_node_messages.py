@@ -48,7 +48,7 @@ while (line = $stdin.gets)
   $undo = []
   $stderr = StringIO.new
   failure = begin; eval(code); nil; rescue StandardError => e; Failure.from(e); end
-  $stderr = StringIO.new
+  $stderr = StringIO.new if failure
   Report.failure($order, failure) if failure
   puts JSON.generate($stderr.string)
   $stderr = STDERR
@@ -118,6 +118,7 @@ CHANGE = (
 BACK = "the former settings are"
 CASES = [
     Case("a file could not be written", "raise Errno::ENOSPC, '/etc/gitlab/gitlab.rb'", ("No space left", "make room")),
+    Case("a file could not be written", "raise Errno::EROFS, '/etc/gitlab/gitlab.rb'", ("Read-only file system", "make it writable for root")),
     Case("the program stopped", "Integer('x')", ("ArgumentError", "report this")),
     Case("gitlab-ctl reconfigure failed", "Omnibus.reconfigure($order)", ("FATAL: reconfigure is not permitted", "/var/log/gitlab/reconfigure")),
     Case("gitlab-ctl restart registry failed", "Omnibus.restart($order, 'registry')", ("FATAL: registry", "gitlab-ctl tail registry")),
@@ -146,7 +147,7 @@ CASES = [
     Case("no registry key pair to take over", "main.send(:adopt)", ("has no matching internal_key", "set registry_external_url")),
     Case("the registry key in use is not the one that the next reconfigure would write", "stub(Omnibus, :pair?) { |*_| true }; put('/etc/gitlab/gitlab-secrets.json', JSON.generate('registry' => { 'internal_key' => 'a', 'internal_certificate' => 'b' })); put('/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key', 'c'); main.send(:adopt)", ("was replaced by hand", "gitlab-ctl restart registry")),
     Case("this node is managed by the stack acme/other", "main('state' => { 'owner' => 'acme/other' }).send(:mine)", ("state.json says so", "pulumi destroy")),
-    Case("DIR/etc/gitlab/gitlab.rb has an __END__ line", "put('/etc/gitlab/gitlab.rb', \"__END__\\n\"); main.send(:wanted)", ("Ruby reads nothing after it", "remove that line")),
+    Case("DIR/etc/gitlab/gitlab.rb ends before its last line", "put('/etc/gitlab/gitlab.rb', \"x = 1\\n__END__\\n\"); main.send(:wanted)", ("Ruby reads nothing after line 2, __END__", "remove that line")),
     Case("DIR/etc/gitlab/gitlab.rb would not be valid Ruby", "put('/etc/gitlab/gitlab.rb', 'external_url ('); main.send(:wanted)", ("line 2", "mend the file")),
     Case("gitlab-ctl reconfigure failed", "stub(Omnibus, :run) { |_, seconds| $run.call(%w[sleep 9], seconds) }; Omnibus.reconfigure($order)", ("no end after 60 s (is another reconfigure running",)),
     Case("a file could not be written", "stub(Omnibus, :run) { |*_| [true, ''] }; " + CHANGE, ("chosen",), f"{BACK} back, and a reconfigure with them succeeded"),
@@ -179,14 +180,19 @@ class Node:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What each case is told with."""
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     node = Node(tmp_path_factory.mktemp("node"))
-    yield {case.code: node.told(case.code) for case in CASES}
+    yield node
     assert node.process.stdin and node.process.stdout
     node.process.stdin.close()
     node.process.stdout.close()
     node.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def told(node: Node) -> dict[str, str]:
+    """What each case is told with."""
+    return {case.code: node.told(case.code) for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.what for case in CASES])
@@ -200,6 +206,25 @@ def test_a_failure_says_what_why_in_which_state_and_what_to_do(told: dict[str, s
     for part in case.parts:
         assert part in text
     assert "s3cr3t-value" not in text
+
+
+AGAIN = f"begin; {CHANGE}; rescue Failure; end; main('state' => {{}}).send(:recover)"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (AGAIN, "the last run failed, and so did the reconfigure with the former settings (FATAL: reconfigure is not permitted); this run goes on from there"),
+        ("$asked = nil; stub(Omnibus, :put_back_registry_secrets) { |_| $asked = !$asked; raise IOError, 'chosen' if $asked }; " + AGAIN, "the last run failed, and putting the former settings back came to no end (chosen); this run goes on from there"),
+        ("put('/etc/gitlab/geo-registry/journal.json', JSON.generate('files' => [])); main.send(:recover)", "an earlier run was cut off; what it had begun is taken back first"),
+    ],
+)  # fmt: skip
+def test_the_next_run_says_how_the_last_one_ended(node: Node, code: str, says: str) -> None:
+    """A failed run whose rollback failed as well was not cut off."""
+    assert (
+        node.told(code.replace(AGAIN, "$stderr = StringIO.new; " + AGAIN)).splitlines()[-1]
+        == f"tokyo-1: {says}"
+    )
 
 
 MESSAGE = re.compile(r"""(Failure\.new|\bfailed|(?<![.\w])new)\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")

@@ -41,7 +41,7 @@ RSA = (
 
 NO_LOCALE = {"LC_ALL": "C", "PATH": os.environ["PATH"]}
 DRIVER = """
-%w[1_report 2_files 3_omnibus 4_registry 5_s3 5_storage 6_proof].each { |name| require File.join(ARGV[0], name) }
+Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('_main.rb') }.each { |path| require path }
 $stdout.sync = true
 while (line = $stdin.gets)
   call, *args = JSON.parse(line)
@@ -171,6 +171,136 @@ def test_what_an_administrator_writes_after_a_cut_off_run_is_theirs(ruby: Progra
     assert gitlab_rb.read_text() == "# edited\nexternal_url 'x'\n"
 
 
+MOUNTED = """->(mounted, code, *args) {
+  rename = File.method(:rename)
+  File.define_singleton_method(:rename) { |from, to| to == mounted ? raise(Errno::EBUSY, to) : rename.call(from, to) }
+  begin eval(code).call(*args) ensure File.define_singleton_method(:rename, rename) end
+}"""
+"""A lambda with a file that is mounted by itself, as a container has its gitlab.rb."""
+RECOVER = "-> { Change.recover }"
+
+
+def test_a_mounted_gitlab_rb_is_written_in_place_and_comes_back(ruby: Program, change: Path) -> None:
+    """Inode, owner and mode stay, and nothing is left beside it; so too after a run that was cut off."""
+    gitlab_rb, new = change / "gitlab.rb", change / "settings.rb"
+    gitlab_rb.write_text("before\n")
+    gitlab_rb.chmod(0o640)
+    inode = gitlab_rb.stat().st_ino
+    end = (
+        MAKE.replace("true }", "File.read(a) }")
+        .replace("Change.make(", "c = Change.make(")
+        .replace("; File", "; c.end; File")
+    )
+    assert (
+        ruby.call(MOUNTED, str(gitlab_rb), end, str(gitlab_rb), "before\nours\n", str(new))
+        == "before\nours\n"
+    )
+    assert (gitlab_rb.stat().st_ino, gitlab_rb.stat().st_mode & 0o777) == (inode, 0o640)
+    assert sorted(p.name for p in change.iterdir()) == ["gitlab.rb", "ours", "settings.rb"]
+    ruby.call(MOUNTED, str(gitlab_rb), MAKE, str(gitlab_rb), "before\nours, too\n", str(new))
+    assert ruby.call(MOUNTED, str(gitlab_rb), RECOVER) is True
+    assert (gitlab_rb.read_text(), gitlab_rb.stat().st_ino) == ("before\nours\n", inode)
+    assert sorted(p.name for p in change.iterdir()) == ["gitlab.rb", "ours", "settings.rb"]
+
+
+def test_a_journal_that_an_earlier_release_could_not_end_is_ended(ruby: Program, change: Path) -> None:
+    """It could not rename onto a mounted file, neither to change it nor to take that back."""
+    gitlab_rb = change / "gitlab.rb"
+    gitlab_rb.write_text("before\n")
+    former = change / ".gitlab.rb.geo-registry-former"
+    former.write_text("before\n")
+    (change / "ours").mkdir()
+    entry = {"path": str(gitlab_rb), "former": str(former), "written": "0" * 64}
+    (change / "ours/journal.json").write_text(json.dumps({"files": [entry], "section": {}}))
+    assert ruby.call(MOUNTED, str(gitlab_rb), RECOVER) is True
+    assert gitlab_rb.read_text() == "before\n"
+    assert not former.exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "left"),
+    [
+        ("before\nours\n", "before\n"),  # Cut off after the write,
+        ("before\nou", "before\n"),  # in the middle of it,
+        ("before\n\0\0\0\0\0", "before\n"),  # before the disk had the last block,
+        ("before\n", "before\n"),  # before the write.
+        ("theirs\n", "theirs\n"),
+    ],
+)
+def test_a_write_in_place_that_was_cut_off_is_taken_back(
+    ruby: Program, change: Path, found: str, left: str
+) -> None:
+    """Whatever stands in the file then, unless somebody has written it since."""
+    gitlab_rb = change / "gitlab.rb"
+    gitlab_rb.write_text("before\n")
+    ruby.call(MOUNTED, str(gitlab_rb), MAKE, str(gitlab_rb), "before\nours\n", str(change / "settings.rb"))
+    gitlab_rb.write_text(found)
+    assert ruby.call(MOUNTED, str(gitlab_rb), RECOVER) is True
+    assert gitlab_rb.read_text() == left
+    assert sorted(p.name for p in change.iterdir()) == ["gitlab.rb", "ours"]
+
+
+def test_a_failed_write_in_place_leaves_what_was_there(ruby: Program, change: Path) -> None:
+    """A full disk in the middle of it."""
+    gitlab_rb = change / "gitlab.rb"
+    gitlab_rb.write_text("before\n")
+    full = """->(path, bytes, other) {
+      write = InPlace.method(:overwrite)
+      InPlace.define_singleton_method(:overwrite) { |at, text|
+        if text == bytes then write.call(at, text[0, 9]); raise Errno::ENOSPC, at end
+        write.call(at, text)
+      }
+      begin Change.make({ path => bytes, other => 'new' }, {}, {})
+      rescue Errno::ENOSPC then 'full'
+      ensure InPlace.define_singleton_method(:overwrite, write); InPlace.send(:private_class_method, :overwrite) end
+    }"""
+    arguments = (str(gitlab_rb), "before\nours\n", str(change / "settings.rb"))
+    assert ruby.call(MOUNTED, str(gitlab_rb), full, *arguments) == "full"
+    assert gitlab_rb.read_text() == "before\n"
+    assert sorted(p.name for p in change.iterdir()) == ["gitlab.rb"]
+
+
+def test_a_secrets_json_that_is_mounted_is_completed_by_the_next_run(ruby: Program, tmp_path: Path) -> None:
+    """It has all of GitLab's secrets in it, and no journal knows of it."""
+    file = tmp_path / "gitlab-secrets.json"
+    file.write_text('{"a": 1}')
+    write = "->(path, bytes) { Files.write(path, bytes, mode: 0o600); Dir.children(File.dirname(path)) }"
+    assert ruby.call(MOUNTED, str(file), write, str(file), '{"a": 2}') == ["gitlab-secrets.json"]
+    assert file.read_text() == '{"a": 2}'
+    cut = """->(path, bytes) { InPlace.send(:keep, path, File.binread(path), bytes); InPlace.send(:overwrite, path, bytes[0, 6]); true }"""
+    ruby.call(cut, str(file), '{"b": "much longer"}')
+    complete = "->(path) { InPlace.complete(path); Dir.children(File.dirname(path)) }"
+    assert ruby.call(complete, str(file)) == ["gitlab-secrets.json"]
+    assert file.read_text() == '{"b": "much longer"}'
+
+
+HEREDOC = "gitlab_rails['x'] = <<~TEXT\n  Welcome.\n__END__\n  Of this.\nTEXT\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        (HEREDOC, None),
+        ("x = %q(\n__END__\n)\n", None),
+        ("=begin\n__END__\n=end\nx = 1\n", None),
+        (" __END__ = 1\n", None),
+        ("__END__ # not alone\n", None),
+        ("x = 1\n__END__\nregistry['x']\n", "line 2, __END__"),
+        ("x = 1\r\n__END__\r\n", "line 2, __END__"),
+        (f"{HEREDOC}__END__\n", "line 6, __END__"),
+        ("__END__", "line 1, __END__"),
+        ("# caf\u00e9\nx = 1\x1a\ny = 2\n", "line 2, which holds a control character"),
+        ("x = 1\0\n", "line 1, which holds a control character"),
+        ("x = (\n", None),  # No Ruby at all, which is said elsewhere.
+    ],
+)
+def test_what_ends_a_gitlab_rb_early_is_what_ruby_takes_for_its_end(
+    ruby: Program, text: str, end: str | None
+) -> None:
+    """__END__ within a text, a comment or a name ends nothing."""
+    assert ruby.call("->(text) { Omnibus.early_end(text.b) }", text) == end
+
+
 def test_a_token_is_signed_as_rails_signs_it(ruby: Program) -> None:
     """RS256, the kid of libtrust, and only the rights asked for."""
     key = rsa.generate_private_key(65537, 2048)
@@ -257,16 +387,6 @@ def test_secrets_are_blotted_out_of_whatever_is_shown(ruby: Program) -> None:
         hide, {"a": ["s3cr3t-value"], "b": {"key": pem}}, f"+ token s3cr3t-value\n+ {pem.splitlines()[1]}"
     )
     assert shown == "+ token [secret]\n+ [secret]"
-
-
-def test_the_reason_of_a_failed_reconfigure_is_found_in_its_output(ruby: Program) -> None:
-    """The lines that say why, without colours, not the last hundred lines."""
-    assert "hunter2" not in ruby.call("->(o) { Omnibus.reason(o) }", "smtp_password = 'hunter2\n ^\n")
-    output = "Recipe: gitlab::config\n\x1b[31mMixlib::Config::UnknownConfigOptionError: Unknown option\x1b[0m\n  at x.rb\n"
-    assert (
-        ruby.call("->(o) { Omnibus.reason(o) }", output)
-        == "Mixlib::Config::UnknownConfigOptionError: Unknown option"
-    )
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ class Failure < StandardError
   def self.from(error)
     case error
     when Failure then error
+    when Errno::EROFS, Errno::EPERM
+      new('a file could not be written', cause: error.message, remedy: 'it is mounted read-only or protected (chattr +i): make it writable for root, then `pulumi up` again')
     when SystemCallError, IOError
       new('a file could not be written', cause: error.message, remedy: 'make room or mend the file system, then `pulumi up` again')
     else

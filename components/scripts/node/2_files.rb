@@ -2,6 +2,12 @@
 module Files
   # Same directory, so that the rename is atomic; the target of a link, so that the link stays.
   def self.write(path, bytes, mode: nil)
+    replace(path, bytes, mode: mode)
+    InPlace.forget(File.realpath(path))
+  end
+
+  # Where the file had to be written in place, InPlace goes on to know its former text until it is to forget it.
+  def self.replace(path, bytes, mode: nil)
     target = File.exist?(path) ? File.realpath(path) : path
     copy = "#{File.dirname(target)}/.#{File.basename(target)}.geo-registry-new"
     begin
@@ -12,12 +18,19 @@ module Files
         f.chmod(mode) if mode
         f.fsync
       end
-      File.rename(copy, target)
-      sync(File.dirname(target))
+      move(copy, target)
     rescue SystemCallError
       FileUtils.rm_f(copy)
       raise
     end
+  end
+
+  def self.move(copy, target)
+    File.rename(copy, target)
+    sync(File.dirname(target))
+  rescue Errno::EBUSY
+    InPlace.write(target, File.binread(copy))
+    FileUtils.rm_f(copy)
   end
 
   # cp keeps owner, mode, ACL and SELinux context; Ruby's own copy does not.
@@ -84,9 +97,18 @@ class Change
     return false unless journal
 
     journal = JSON.parse(journal)
+    journal['files'].each { |f| InPlace.complete(f['path']) }
     new(journal['files'], journal['section']).take_files_back
     Files.write(JOURNAL, JSON.generate(journal.merge('files' => [])), mode: 0o600)
     true
+  end
+
+  # For whoever comes next: why taking the change back failed as well.
+  def self.note_failure(why)
+    journal = Files.read(JOURNAL) or return
+    Files.write(JOURNAL, JSON.generate(JSON.parse(journal).merge('failed' => why)), mode: 0o600)
+  rescue SystemCallError, IOError
+    nil
   end
 
   # files [{'path', 'former' (the copy's path, or nil where there was none), 'written' (SHA-256 of our bytes, or nil)}];
@@ -105,7 +127,7 @@ class Change
     contents.each do |path, bytes|
       # A new image has no trusted-certs before its first reconfigure.
       FileUtils.mkdir_p(File.dirname(path)) if bytes
-      bytes ? Files.write(path, bytes, mode: modes[path]) : FileUtils.rm_f(path)
+      bytes ? Files.replace(path, bytes, mode: modes[path]) : FileUtils.rm_f(path)
     end
     change
   rescue SystemCallError, IOError
@@ -135,14 +157,18 @@ class Change
       if f['former'].nil?
         FileUtils.rm_f(f['path'])
       elsif File.exist?(f['former'])
-        edited?(f) ? keep_edit(f) : File.rename(f['former'], f['path'])
+        edited?(f) ? keep_edit(f) : Files.move(f['former'], f['path'])
       end
+      InPlace.forget(f['path'])
     end
   end
 
   def end
     FileUtils.rm_f(JOURNAL)
-    @files.each { |f| FileUtils.rm_f(f['former']) if f['former'] }
+    @files.each do |f|
+      FileUtils.rm_f(f['former']) if f['former']
+      InPlace.forget(f['path'])
+    end
   end
 
   private

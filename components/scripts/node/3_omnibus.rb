@@ -18,7 +18,7 @@ module Omnibus
     return if ok
 
     Report.learn(secrets)
-    raise Failure.new('gitlab-ctl reconfigure failed', cause: reason(output),
+    raise Failure.new('gitlab-ctl reconfigure failed', cause: Reason.of(output),
                                                        remedy: 'read /var/log/gitlab/reconfigure/ on the node, mend the cause, then `pulumi up` again')
   end
 
@@ -27,7 +27,7 @@ module Omnibus
     ok, output = run([CTL, 'restart', service], 120)
     return if ok
 
-    raise Failure.new("gitlab-ctl restart #{service} failed", cause: reason(output),
+    raise Failure.new("gitlab-ctl restart #{service} failed", cause: Reason.of(output),
                                                               remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
   end
 
@@ -35,7 +35,7 @@ module Omnibus
     ok, output = run([CTL, 'hup', service], 60)
     return if ok
 
-    raise Failure.new("gitlab-ctl hup #{service} failed", cause: reason(output), remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
+    raise Failure.new("gitlab-ctl hup #{service} failed", cause: Reason.of(output), remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
   end
 
   # [success, output]. A run of our own time-out: gitlab-ctl waits for another reconfigure without limit.
@@ -83,15 +83,21 @@ module Omnibus
     $VERBOSE = warnings
   end
 
-  def self.now
-    Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  # Which line ends this Ruby before its last one, as people know it; nil where none does. The same text within a heredoc
+  # is text: so Ruby itself is asked, whether it still minds what cannot be Ruby at the end.
+  def self.early_end(bytes)
+    ends = ->(text) { syntax_error("#{text}\n)]}\n").nil? }
+    return if syntax_error(bytes) || !ends.call(bytes)
+
+    lines = bytes.lines
+    at = lines.index.with_index { |line, n| line.match?(/\A__END__\r?\n?\z|[\0\x04\x1a]/n) && ends.call(lines[0..n].join) }
+    return 'a line of it' unless at
+
+    "line #{at + 1}#{lines[at].start_with?('__END__') ? ', __END__' : ', which holds a control character'}"
   end
 
-  def self.reason(output)
-    lines = output.gsub(/\e\[[0-9;]*m/, '').lines.map(&:strip).reject(&:empty?)
-    telling = lines.grep(/error|fatal|undefined|unknown|unsupported|unexpected|no space|not permitted|no end after/i)
-    # Never just its last lines: those may show a line of gitlab.rb with a password of the administrator's.
-    telling.empty? ? 'it does not say why' : telling.first(4).map { |l| l[0, 300] }.join("\n         ")
+  def self.now
+    Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end
 
   def self.secrets

@@ -85,10 +85,11 @@ class Main
 
   # What a cut-off run had changed is back; so is the state of before it, and the secrets of before it.
   def recover
-    section = JSON.parse(Files.read(Change::JOURNAL) || '{}')['section']
+    [Omnibus::GITLAB_RB, Omnibus::SECRETS_JSON].each { |path| InPlace.complete(path) }
+    section, failed = JSON.parse(Files.read(Change::JOURNAL) || '{}').values_at('section', 'failed')
     return false unless Change.recover
 
-    Report.say("#{@order['node']}: an earlier run was cut off; what it had begun is taken back first")
+    Report.say("#{@order['node']}: #{failed || 'an earlier run was cut off; what it had begun is taken back first'}")
     Omnibus.put_back_registry_secrets(section) if section
     @state = JSON.parse(Files.read(STATE) || '{}')
     true
@@ -104,10 +105,7 @@ class Main
 
   def wanted
     gitlab_rb = File.binread(Omnibus::GITLAB_RB)
-    if gitlab_rb.match?(/^__END__\r?$/n)
-      raise Failure.new("#{Omnibus::GITLAB_RB} has an __END__ line", cause: 'Ruby reads nothing after it, so no settings could be included at its end',
-                                                                    remedy: 'remove that line and what follows it, then `pulumi up` again')
-    end
+    check_end(gitlab_rb)
     with, added = Include.add(gitlab_rb, @state['newline_added'])
     state = { 'owner' => @order['owner'], 'resource' => @order['resource'], 'newline_added' => added,
               'before' => @state['before'] || Omnibus.registry_secrets, 'files' => @order['files'].keys,
@@ -116,6 +114,12 @@ class Main
                  STATE => JSON.pretty_generate(state).b, Omnibus::GITLAB_RB => with }
     check_syntax(contents)
     contents
+  end
+
+  def check_end(gitlab_rb)
+    last = Omnibus.early_end(gitlab_rb) or return
+    raise Failure.new("#{Omnibus::GITLAB_RB} ends before its last line", cause: "Ruby reads nothing after #{last}, so no settings could be included at its end",
+                                                                         remedy: 'remove that line and what follows it, then `pulumi up` again')
   end
 
   # Certificates that were given for this site, or nil for one that no longer is.
@@ -163,10 +167,16 @@ class Main
     Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
     'the former settings are back, and a reconfigure with them succeeded'
   rescue Failure => e
+    noted("the last run failed, and so did the reconfigure with the former settings (#{e.cause_text})")
     "the former settings are back in #{Omnibus::GITLAB_RB}, but a reconfigure with them failed as well (#{e.cause_text}); " \
       'services run as the last successful reconfigure left them'
   rescue StandardError => e
+    noted("the last run failed, and putting the former settings back came to no end (#{e.message})")
     "the former settings are being put back, and that came to no end (#{e.message}); the next run goes on with it"
+  end
+
+  def noted(what)
+    Change.note_failure(Report.hide("#{what}; this run goes on from there"))
   end
 
   def rendered_files

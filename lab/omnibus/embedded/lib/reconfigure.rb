@@ -25,7 +25,17 @@ class Compilation
     removed = Names.removed_in(@settings)
     return if removed.empty?
 
-    raise "Removed configurations found in gitlab.rb. Aborting reconfigure.\n#{removed.join("\n")}"
+    raise RemovedSettings, removed
+  end
+end
+
+# As omnibus raises it: which they are is printed apart (package/libraries/helpers/logging_helper.rb).
+class RemovedSettings < RuntimeError
+  attr_reader :list
+
+  def initialize(list)
+    super('Removed configurations found in gitlab.rb. Aborting reconfigure.')
+    @list = list
   end
 end
 
@@ -41,6 +51,7 @@ class Reconfigure
 
   # Whether it succeeded.
   def run
+    @resources = Resources.new
     FileUtils.mkdir_p(Lab.path(LOG), mode: 0o700)
     Tee.to(Lab.path(LOG)) do
       puts 'Starting Cinc Client (a stand-in)'
@@ -68,7 +79,6 @@ class Reconfigure
   end
 
   def converge
-    @resources = Resources.new
     @runit = Runit.new
     @settings = Compilation.new.settings
     @rendered = Rendered.new(@settings)
@@ -219,11 +229,30 @@ class Reconfigure
     name == 'registry' ? @settings['registry']['enable'] : @settings[name]['enable'] != false
   end
 
+  # As chef and omnibus' handler (package/libraries/handlers/gitlab.rb) print it, to one terminal.
   def failed(error)
     name = error.class.name
-    puts '', '=' * 80, name, '-' * name.size, error.message, *(error.backtrace || []).grep(/gitlab\.rb|settings/).first(3)
-    puts '', 'Running handlers:', 'There was an error running gitlab-ctl reconfigure:', '', error.message, ''
-    puts 'Running handlers complete', 'Infra Phase failed.'
+    puts '', '=' * 80, "Recipe Compile Error in #{COOKBOOKS}/gitlab-base/recipes/default.rb", '=' * 80, '', name, '-' * name.size,
+         error.message, '', 'Cookbook Trace: (most recent call first)', '-' * 40,
+         *(error.backtrace || []).grep(/gitlab\.rb|settings/).first(3).map { |line| "  #{line}" },
+         '', 'System Info:', '-' * 12, 'chef_version=18.3.0', 'executable=/opt/gitlab/embedded/bin/cinc-client', ''
+    puts 'Running handlers:', "#{stamp} ERROR: Running exception handlers",
+         'There was an error running gitlab-ctl reconfigure:', '', error.message, ''
+    removals(error.list) if error.is_a?(RemovedSettings)
+    puts 'Running handlers complete', "#{stamp} ERROR: Exception handlers complete",
+         "Infra Phase failed. #{@resources.updated} resources updated in 04 seconds",
+         "#{stamp} FATAL: Stacktrace dumped to /opt/gitlab/embedded/cookbooks/cache/cinc-stacktrace.out",
+         "#{stamp} FATAL: #{name}: #{error.message}"
     false
+  end
+
+  COOKBOOKS = '/opt/gitlab/embedded/cookbooks/cache/cookbooks'
+
+  def removals(list)
+    puts '', 'Removals:', *list, '', 'Update the configuration in your gitlab.rb file or GITLAB_OMNIBUS_CONFIG environment.', ''
+  end
+
+  def stamp
+    Time.now.strftime('[%Y-%m-%dT%H:%M:%S%:z]')
   end
 end
