@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lab import golang
 from lab.progress import SetupError, locked, run, say, step
+from lab.providers import real_plugin
 from lab.virtualenv import pinned
 
 # The newest release whose command line can be built from Go modules. requirements.txt pins the SDK of the
@@ -59,20 +60,13 @@ def recorded(root: Path = ROOT) -> Engine:
     return engine
 
 
-def real_plugin(name: str, root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The user's own installed provider plugin `name` ("aws", "command") of the pinned version, if any."""
-    home = Path(environ.get("PULUMI_HOME") or Path(environ["HOME"]) / ".pulumi")
-    version = pinned(root, f"pulumi-{name}")
-    program = home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
-    return program if program.exists() else None
-
-
 def describe_plugins(root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> str:
     """One line that says which provider plugins the lab will use."""
     parts = []
     for name in ("command", "aws"):
-        origin = "installed" if real_plugin(name, root, environ) else "the lab's stand-in"
-        parts.append(f"{name} {pinned(root, f'pulumi-{name}')} ({origin})")
+        version = pinned(root, f"pulumi-{name}")
+        origin = "installed" if real_plugin(name, version, environ) else "the lab's stand-in"
+        parts.append(f"{name} {version} ({origin})")
     return ", ".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from lab.providers import install
+from tests.lab.providers.stacks import Stack, engine_folder
 
 pytestmark = pytest.mark.lab
 VERSIONS = {name: importlib.metadata.version(f"pulumi_{name}") for name in ("command", "aws")}
@@ -84,6 +86,77 @@ class TestInstall:
         install(tmp_path / "other")
         monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "other"))
         assert all("stand-in" in line for line in install(tmp_path / "lab"))
+
+    def test_a_plugin_whose_download_was_cut_off_is_not_taken(self, tmp_path: Path) -> None:
+        """The engine leaves this mark beside the folder until the plugin is whole, and passes over it."""
+        real = installed(tmp_path / "home" / ".pulumi", "command")
+        mark = real.parent.parent / f"{real.parent.name}.partial"
+        mark.touch()
+        assert all("stand-in" in line for line in install(tmp_path / "lab"))
+        mark.unlink()
+        assert "the real plugin" in install(tmp_path / "lab")[0]
+
+    def test_a_plugin_that_was_removed_meanwhile_makes_room_for_the_stand_in(self, tmp_path: Path) -> None:
+        """A kept PULUMI_HOME then has a link to nothing."""
+        real = installed(tmp_path / "home" / ".pulumi", "command")
+        install(tmp_path / "lab")
+        real.unlink()
+        assert all("stand-in" in line for line in install(tmp_path / "lab"))
+        assert plugin(tmp_path / "lab", "command").is_file()
+
+
+def installed(home: Path, name: str) -> Path:
+    """A plugin as `pulumi plugin install` leaves it in `home`: its program, beside other files and folders."""
+    real = plugin(home, name)
+    (real.parent / "licences").mkdir(parents=True)
+    for file, text in {"PulumiPlugin.yaml": "runtime: go\n", "README.md": "", "licences/a": ""}.items():
+        (real.parent / file).write_text(text)
+    # Any program that speaks the protocol does; without its mark the stand-in is one.
+    install(home / "stand-ins")
+    stand_in = plugin(home / "stand-ins", name).read_text()
+    real.write_text(stand_in.replace("# A stand-in of the lab.\n", ""))
+    real.chmod(0o755)
+    return real
+
+
+class TestEngine:
+    """What counts is what the engine itself sees and starts."""
+
+    PROGRAM = """
+import pulumi
+from pulumi_command import local
+
+pulumi.export("said", local.Command("hello", create="echo hello").stdout)
+"""
+
+    def listed(self, home: Path) -> dict[str, str]:
+        environment = {**os.environ, "PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        command = [str(engine_folder() / "pulumi"), "plugin", "ls", "--json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return {found["name"]: found["version"] for found in json.loads(done.stdout)}
+
+    def test_it_lists_the_stand_ins(self, tmp_path: Path) -> None:
+        install(tmp_path / "lab")
+        assert self.listed(tmp_path / "lab") == VERSIONS
+
+    def test_it_does_not_list_a_folder_that_is_a_link(self, tmp_path: Path) -> None:
+        """The trap: so a plugin cannot be linked as a whole."""
+        real = installed(tmp_path / "home" / ".pulumi", "command").parent
+        (tmp_path / "lab/plugins").mkdir(parents=True)
+        (tmp_path / "lab/plugins" / real.name).symlink_to(real, target_is_directory=True)
+        assert self.listed(tmp_path / "home" / ".pulumi") == {"command": VERSIONS["command"]}
+        assert self.listed(tmp_path / "lab") == {}
+
+    def test_it_lists_and_starts_a_plugin_that_the_user_has(self, tmp_path: Path) -> None:
+        real = installed(tmp_path / "home" / ".pulumi", "command")
+        stack = Stack(tmp_path, self.PROGRAM)
+        assert self.listed(tmp_path / "pulumi") == VERSIONS
+        stack.up()
+        assert stack.outputs() == {"said": "hello"}
+        assert plugin(tmp_path / "pulumi", "command").resolve() == real
+        stack.run("destroy", "--yes", "--skip-preview")
+        real.unlink()
+        assert "1 errored" in stack.up(check=False)
 
 
 @pytest.mark.parametrize("name", VERSIONS)
