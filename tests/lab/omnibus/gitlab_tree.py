@@ -27,6 +27,7 @@ CERTIFICATE = f"{DATA}/registry/gitlab-registry.crt"
 KEY = f"{DATA}/gitlab-rails/etc/gitlab-registry.key"
 GITLAB_YML = f"{DATA}/gitlab-rails/etc/gitlab.yml"
 SECRETS = "/etc/gitlab/gitlab-secrets.json"
+VERSION = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"
 
 SITE = """\
 letsencrypt['enable'] = false
@@ -87,6 +88,10 @@ class GitLabTree:
 
     def gitlab_rb(self, text: str) -> None:
         self.write("/etc/gitlab/gitlab.rb", text)
+
+    def install(self, version: str) -> None:
+        """Another version of GitLab on the host, "18.6.2"."""
+        self.write(VERSION, f"{version}-ee\n")
 
     def environment(self) -> dict[str, str]:
         return {"PATH": os.environ["PATH"], "LAB_ROOT": str(self.root)}

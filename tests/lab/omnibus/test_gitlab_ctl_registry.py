@@ -127,7 +127,7 @@ def test_the_issuer_is_one_setting_of_rails_for_both(host: GitLabTree) -> None:
     assert host.registry()["auth"]["token"]["issuer"] == "omnibus-gitlab-issuer"
 
 
-# -- storage and metadata database
+# -- storage
 
 
 def test_two_drivers_pass(host: GitLabTree) -> None:
@@ -150,24 +150,6 @@ def test_what_is_stated_of_storage_stays(host: GitLabTree) -> None:
         "cache": {"blobdescriptor": "inmemory"},
         "delete": {"enabled": False},
     }
-
-
-@pytest.mark.parametrize(
-    ("lines", "enabled"),
-    [
-        ("", "prefer"),
-        ("roles ['geo_secondary_role']", "prefer"),
-        ("registry['database'] = { 'enabled' => false }", False),
-        ("registry['database']['enabled'] = true", True),
-        ("postgresql['enable'] = false", "false"),
-    ],
-)
-def test_the_metadata_database_is_preferred_unless_stated(
-    host: GitLabTree, lines: str, enabled: object
-) -> None:
-    """On a secondary too, where its database is read-only; not where omnibus has no PostgreSQL."""
-    host.reconfigure(SITE + lines)
-    assert host.registry()["database"]["enabled"] == enabled
 
 
 def test_a_node_without_rails_has_only_the_registry(host: GitLabTree) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -63,11 +67,130 @@ def test_two_drivers_refuse_to_start(site: GitLabSite) -> None:
         pass
 
 
-@pytest.mark.parametrize("driver", ["swift", "oss", "fliesystem"])
-def test_drivers_that_gitlabs_registry_does_not_have(site: GitLabSite, driver: str) -> None:
-    """Debian's has swift; GitLab's has not had it since 17.0."""
+@pytest.mark.parametrize(
+    ("version", "driver"),
+    [
+        ("18.11.0", "swift"),
+        ("18.11.0", "oss"),
+        ("17.0.0", "swift"),
+        ("18.11.0", "fliesystem"),
+        ("16.6.1", "s3_v2"),
+        ("16.6.1", "azure_v2"),
+    ],
+)
+def test_drivers_that_gitlabs_registry_does_not_have(site: GitLabSite, version: str, driver: str) -> None:
+    """Debian's has swift; GitLab's has not had it since 17.0. The newer ones are not in every version."""
+    site.tree.install(version)
     site.reconfigure(f"registry['storage'] = {{ '{driver}' => {{ 'container' => 'x' }} }}\n")
     assert f"StorageDriver not registered: {driver}" in refuses(site)
+
+
+def test_swift_before_it_was_removed(site: GitLabSite) -> None:
+    """Up to GitLab 16.11 it is there: its own complaint is Distribution's."""
+    site.tree.install("16.11.0")
+    site.reconfigure("registry['storage'] = { 'swift' => { 'container' => 'x' } }\n")
+    said = refuses(site)
+    assert "not registered" not in said
+    assert "no username parameter provided" in said
+
+
+def s3(**options: object) -> str:
+    """A storage that needs nobody to answer when the registry starts."""
+    keys = {"bucket": "b", "region": "eu-west-1", "accesskey": "a", "secretkey": "s"} | options
+    return f"registry['storage'] = {{ 's3' => JSON.parse('{json.dumps(keys)}') }}\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "region"),
+    [
+        ("18.11.0", "mx-central-1"),
+        ("18.11.0", "ap-southeast-5"),
+        ("19.3.0", "ap-southeast-7"),
+        ("18.11.0", "moon-1"),
+        ("16.6.1", "ca-west-1"),
+    ],
+)
+def test_regions_that_the_driver_does_not_know(site: GitLabSite, version: str, region: str) -> None:
+    """They end it at its start, unless it has the endpoint's address."""
+    site.tree.install(version)
+    site.reconfigure(s3(region=region))
+    assert f"1 error occurred:\n\t* validating region provided: {region}\n" in refuses(site)
+    site.reconfigure(s3(region=region, regionendpoint="http://127.0.0.1:9"))
+    with site.registry():
+        pass
+
+
+@pytest.mark.parametrize(("version", "region"), [("18.11.0", "ca-west-1"), ("16.6.1", "il-central-1")])
+def test_regions_that_only_debians_registry_does_not_know(
+    site: GitLabSite, version: str, region: str
+) -> None:
+    """GitLab's takes them, and so it starts."""
+    site.tree.install(version)
+    site.reconfigure(s3(region=region))
+    with site.registry():
+        pass
+
+
+@pytest.mark.parametrize(("version", "largest"), [("18.11.0", 2684354560), ("16.6.1", 5368709120)])
+def test_chunks_that_the_driver_refuses(site: GitLabSite, version: str, largest: int) -> None:
+    """Larger than half of what S3 takes, in 16.6 than all of it, or smaller than S3's least."""
+    site.tree.install(version)
+    for size in (largest + 1, 5242879):
+        site.reconfigure(s3(chunksize=size))
+        assert f"the chunksize {size} parameter should be a number between 5242880 and {largest}" in refuses(
+            site
+        )
+    site.reconfigure(s3(chunksize=largest))
+    with site.registry():
+        pass
+
+
+def test_both_problems_are_told_at_once(site: GitLabSite) -> None:
+    site.reconfigure(s3(region="mx-central-1", chunksize=1))
+    assert "creating new registry instance: configuring application: 2 errors occurred:" in refuses(site)
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """An S3 server without an object in it, which remembers who asked."""
+
+    asked: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append({name.lower(): value for name, value in self.headers.items()})
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nobody reads it."""
+
+
+def test_a_session_token_is_not_read(site: GitLabSite) -> None:
+    """The storage is asked with the key alone, as if none had been stated."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        site.reconfigure(s3(accesskey="AKEY", sessiontoken="of-a-session", regionendpoint=endpoint))
+        with site.running("rails", "registry"):
+            site.call("GET", "/v2/group/app/tags/list", "repository:group/app:pull")
+        server.shutdown()
+    assert Bucket.asked
+    assert all("Credential=AKEY/" in one["authorization"] for one in Bucket.asked)
+    assert not [one for one in Bucket.asked if "x-amz-security-token" in one]
+
+
+def test_keys_that_nobody_knows_are_ignored(site: GitLabSite) -> None:
+    """Without a word, in every driver."""
+    site.reconfigure(s3(nonsense="1"))
+    with site.registry():
+        pass
+    assert "nonsense" not in site.log()
+    site.reconfigure("registry['storage']['filesystem']['nonsense'] = 1\n")
+    with site.registry():
+        pass
 
 
 @pytest.mark.parametrize("driver", ["s3", "s3aws", "s3_v2"])

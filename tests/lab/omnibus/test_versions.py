@@ -8,8 +8,6 @@ import pytest
 
 from tests.lab.omnibus.gitlab_tree import OMNIBUS, GitLabTree, run_as
 
-VERSION = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"
-
 
 def ruby(host: GitLabTree, expression: str) -> str:
     """What a Ruby expression prints that knows `Lab`."""
@@ -27,7 +25,7 @@ def ruby(host: GitLabTree, expression: str) -> str:
 
 def test_a_host_has_the_version_of_its_package(host: GitLabTree) -> None:
     """As numbers, to be compared with a text; the file's own form has the edition behind it."""
-    host.write(VERSION, "18.6.2-ee\n")
+    host.install("18.6.2")
     assert ruby(host, "Lab.version.to_a") == "[18, 6, 2]"
     assert ruby(host, "[Lab.version >= '18.6', Lab.version >= '18.6.2', Lab.version < '18.10']") == (
         "[true, true, true]"
@@ -58,7 +56,7 @@ def test_a_folder_without_a_package_has_the_lab_s_version(host: GitLabTree) -> N
 )
 def test_each_gitlab_has_its_registry(host: GitLabTree, gitlab: str, registry: str) -> None:
     """By omnibus' own list; the registry says so itself, in the words of GitLab's."""
-    host.write(VERSION, f"{gitlab}-ee\n")
+    host.install(gitlab)
     assert ruby(host, "Lab.registry_version") == registry
     command = [str(OMNIBUS / "embedded/bin/registry"), "--version"]
     said = subprocess.run(command, env=host.environment(), check=True, capture_output=True, text=True)
@@ -67,11 +65,11 @@ def test_each_gitlab_has_its_registry(host: GitLabTree, gitlab: str, registry: s
 
 def test_an_upgrade_restarts_the_registry(host: GitLabTree) -> None:
     """At the reconfigure that follows, although no setting changes; a second one changes nothing."""
-    host.write(VERSION, "18.10.0-ee\n")
+    host.install("18.10.0")
     host.reconfigure()
     host.commanded()
     host.reconfigure()
     assert host.commanded() == []
-    host.write(VERSION, "18.11.0-ee\n")
+    host.install("18.11.0")
     host.reconfigure()
     assert host.commanded() == ["restart registry"]

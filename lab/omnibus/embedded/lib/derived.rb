@@ -2,6 +2,8 @@
 
 require 'uri'
 require_relative 'lab'
+require_relative 'notification_settings'
+require_relative 'registry_database_settings'
 
 # A stand-in for the parse_variables of omnibus' libraries (gitlab/libraries/gitlab_rails.rb and registry.rb): what
 # follows from the settings that gitlab.rb states, and what makes a reconfigure fail. Kept for external_url, roles,
@@ -24,13 +26,12 @@ class Derived
     'validation_enabled' => false,
     'autoredirect' => false
   }.freeze
-  NOTIFICATION = { 'timeout' => '500ms', 'threshold' => 5, 'maxretries' => 5, 'backoff' => '1s' }.freeze
-  DATABASE = {
-    'enabled' => 'prefer', 'user' => 'registry', 'dbname' => 'registry', 'host' => "#{DATA}/postgresql",
-    'port' => 5432, 'sslmode' => 'prefer'
-  }.freeze
+
+  # What reconfigure says behind all else.
+  attr_reader :warnings
 
   def initialize(settings)
+    @warnings = []
     @settings = settings
     @rails = settings['gitlab_rails']
     @registry = settings['registry']
@@ -151,22 +152,10 @@ class Derived
     @registry['storage'] ||= { 'filesystem' => { 'rootdirectory' => @rails['registry_path'] } }
     @registry['storage']['cache'] ||= { 'blobdescriptor' => 'inmemory' }
     @registry['storage']['delete'] ||= { 'enabled' => @registry['storage_delete_enabled'] }
-    @registry['database'] = ConfigMash.from(DATABASE).merge!(@registry['database'] || {})
-    return unless @registry['database']['enabled'] == 'prefer' && @settings['postgresql']['enable'] == false
-
-    @registry['database']['enabled'] = 'false'
+    RegistryDatabaseSettings.new(@settings, @warnings).apply
   end
 
-  # No check of the shape: what is not an Array of Hashes with an Authorization fails by itself, with Ruby's words.
-  # registry['notification_secret'], which some docs name, is read by nothing.
   def notifications
-    @registry['notifications'].each do |endpoint|
-      NOTIFICATION.each { |key, value| endpoint[key] ||= @registry["default_notifications_#{key}"] || value }
-      endpoint['headers'] = ConfigMash.from(@registry['default_notifications_headers'] || {})
-                                      .merge!(endpoint['headers'] || {})
-      next unless endpoint['name'] == 'geo_event'
-
-      @rails['registry_notification_secret'] ||= endpoint['headers']['Authorization'].last
-    end
+    NotificationSettings.new(@settings, @warnings).apply
   end
 end

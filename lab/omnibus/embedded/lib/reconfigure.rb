@@ -14,14 +14,16 @@ require_relative 'trusted_certificates'
 
 # gitlab.rb and gitlab-secrets.json evaluated; the secrets are written back before anything else can fail.
 class Compilation
-  attr_reader :settings
+  attr_reader :settings, :warnings
 
   def initialize
     @settings = GitlabRb.new
     path = Lab.path('/etc/gitlab/gitlab.rb')
     @settings.from_file(path) if File.exist?(path)
     Secrets.new(Lab.path('/etc/gitlab/gitlab-secrets.json'), Lab.settings['registry_key_bits']).apply(@settings)
-    Derived.new(@settings).apply
+    derived = Derived.new(@settings)
+    derived.apply
+    @warnings = derived.warnings
     removed = Names.removed_in(@settings)
     return if removed.empty?
 
@@ -80,7 +82,8 @@ class Reconfigure
 
   def converge
     @runit = Runit.new
-    @settings = Compilation.new.settings
+    compilation = Compilation.new
+    @settings = compilation.settings
     @rendered = Rendered.new(@settings)
     begin
       @resources.directory(DATA)
@@ -96,7 +99,9 @@ class Reconfigure
     ensure
       restarts
     end
-    puts 'Running handlers complete', "Infra Phase complete, #{@resources.updated} resources updated", 'gitlab Reconfigured!'
+    puts 'Running handlers complete', "Infra Phase complete, #{@resources.updated} resources updated"
+    puts '', 'Warnings:', *compilation.warnings, '' if compilation.warnings.any?
+    puts 'gitlab Reconfigured!'
   end
 
   def rails
@@ -158,7 +163,9 @@ class Reconfigure
   end
 
   def environment
-    { 'SSL_CERT_DIR' => "#{TrustedCertificates::EMBEDDED}/" }.merge(@settings['registry']['env'] || {})
+    ours = { 'SSL_CERT_DIR' => "#{TrustedCertificates::EMBEDDED}/" }
+    ours['GODEBUG'] = 'tlsmlkem=0' if Lab.version >= '18.2'
+    ours.merge(@settings['registry']['env'] || {})
   end
 
   def nginx

@@ -30,7 +30,7 @@ class RegistryProcess
     config = STEPS.inject(YAML.safe_load(File.read(@file))) { |now, step| step.apply(now, @version) }
     become(config.except(*NOT_DISTRIBUTION))
   rescue Refused => e
-    abort "creating new registry instance: configuring application: #{e.message}"
+    abort "#{'creating new registry instance: ' if @version >= '4.0'}configuring application: #{e.message}"
   end
 
   private

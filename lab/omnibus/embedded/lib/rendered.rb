@@ -28,6 +28,7 @@ class Rendered
         secret: "#{@registry['http_secret']}"
         headers:
           X-Content-Type-Options: [nosniff]
+      #{'  draintimeout: 0' if Lab.version >= '18.10'}
       health:
         storagedriver:
           enabled: #{@registry['health_storagedriver_enabled']}
