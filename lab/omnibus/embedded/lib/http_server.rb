@@ -13,8 +13,14 @@ class HttpServer
     end
   end
 
-  def initialize(port)
+  # Port 0: any that is free.
+  def initialize(port, logged: true)
     @server = TCPServer.new('127.0.0.1', port)
+    @logged = logged
+  end
+
+  def port
+    @server.addr[1]
   end
 
   # For ever; the block makes [status, hash] of a Request.
@@ -32,7 +38,7 @@ class HttpServer
       warn "#{e.class}: #{e.message}", *e.backtrace.first(3)
       [500, { 'message' => '500 Internal Server Error' }]
     end
-    puts "#{request.method} #{request.path} #{status}"
+    puts "#{request.method} #{request.path} #{status}" if @logged
     write(socket, status, JSON.generate(answer))
   rescue SystemCallError, IOError
     nil # The client went away.

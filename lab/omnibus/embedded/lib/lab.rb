@@ -16,6 +16,7 @@ module Lab
     'reconfigure_seconds' => 0.3, # besides its work; minutes in reality
     'registry_key_bits' => 2048, # of a generated key; 4096 in reality
     'rails_port' => 8080,
+    'puma_boot_seconds' => 0, # about a minute in reality, or two
     'sidekiq_boot_seconds' => 3, # about a minute in reality; never so short that a registry restarted after it is late
     'backfill_seconds' => 2 # between looks for repositories that were never synced; a minute in reality
   }.freeze

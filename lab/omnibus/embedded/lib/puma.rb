@@ -122,6 +122,7 @@ end
 
 if $PROGRAM_NAME == __FILE__
   $stdout.sync = true
+  sleep Lab.settings['puma_boot_seconds']
   puma = Puma.new
   HttpServer.new(Lab.settings['rails_port']).run { |request| puma.call(request) }
 end

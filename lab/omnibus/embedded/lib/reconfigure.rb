@@ -220,8 +220,14 @@ class Reconfigure
     @started = @runit.enable(wanted)
   end
 
+  # One after the other, in the order in which their files were changed: Rails before the registry. Like chef all of
+  # them, and then it fails with the first that sv did not see started again within SVWAIT.
   def restarts
-    @runit.command('restart', *((@resources.restarts & @runit.enabled) - (@started || [])))
+    failed = ((@resources.restarts & @runit.enabled) - (@started || [])).reject { |name| @runit.command('restart', name) }
+    return if failed.empty? || $! # what failed before is what it says
+
+    raise "runit_service[#{failed.first}] (#{failed.first}::enable line 120) had an error: Mixlib::ShellOut::ShellCommandFailed: " \
+          "Expected process to exit with [0], but received '1'"
   end
 
   # A node without Rails gets none of its files, the signing key among them.
