@@ -10,8 +10,10 @@ require 'json'
 require 'net/http'
 require 'openssl'
 require 'securerandom'
+require 'time'
 require 'uri'
 require 'yaml'
+require 'zlib'
 
 # A failure in the administrator's words: what happened, why, in which state the node is now, what to do.
 class Failure < StandardError

@@ -118,12 +118,12 @@ class Change
     @section = section
   end
 
-  # contents {path => bytes, or nil to delete}, modes {path => mode}. Raises SystemCallError or IOError with
-  # everything as it was.
-  def self.make(contents, modes, section)
+  # contents {path => bytes, or nil to delete}, modes {path => mode}; since: when the first change began that has not come
+  # to its end. Raises SystemCallError or IOError with everything as it was.
+  def self.make(contents, modes, section, since = Time.now.to_f)
     FileUtils.mkdir_p(DIRECTORY, mode: 0o755)
     change = new(contents.map { |path, bytes| prepare(path, bytes) }, section)
-    Files.write(JOURNAL, JSON.generate('files' => change.files, 'section' => section), mode: 0o600)
+    Files.write(JOURNAL, JSON.generate('files' => change.files, 'section' => section, 'since' => since), mode: 0o600)
     contents.each do |path, bytes|
       # A new image has no trusted-certs before its first reconfigure.
       FileUtils.mkdir_p(File.dirname(path)) if bytes

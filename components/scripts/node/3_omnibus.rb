@@ -14,7 +14,7 @@ module Omnibus
   # with the tokens in it.
   def self.reconfigure(order)
     Report.say("#{order['node']}: gitlab-ctl reconfigure")
-    ok, output = run([CTL, 'reconfigure'], order['reconfigure_seconds'])
+    ok, output = EndingRegistry.hurried(order) { run([CTL, 'reconfigure'], order['reconfigure_seconds']) }
     return if ok
 
     Report.learn(secrets)
@@ -24,7 +24,7 @@ module Omnibus
 
   def self.restart(order, service)
     Report.say("#{order['node']}: gitlab-ctl restart #{service}")
-    ok, output = run([CTL, 'restart', service], 120)
+    ok, output = EndingRegistry.hurried(order) { run([CTL, 'restart', service], 120) }
     return if ok
 
     raise Failure.new("gitlab-ctl restart #{service} failed", cause: Reason.of(output),

@@ -80,13 +80,13 @@ class Main
     proof = -> { proven.merge!(Proof.new(@order, agreed: @state['agreed'] == Proof.agreement(@order)).run) }
     needed ? change(changed, restart: interrupted, &proof) : proof.call
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
-      'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven }
+      'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven, **(@events ? { 'events' => @events } : {}) }
   end
 
   # What a cut-off run had changed is back; so is the state of before it, and the secrets of before it.
   def recover
     [Omnibus::GITLAB_RB, Omnibus::SECRETS_JSON].each { |path| InPlace.complete(path) }
-    section, failed = JSON.parse(Files.read(Change::JOURNAL) || '{}').values_at('section', 'failed')
+    section, failed, @since = JSON.parse(Files.read(Change::JOURNAL) || '{}').values_at('section', 'failed', 'since')
     return false unless Change.recover
 
     Report.say("#{@order['node']}: #{failed || 'an earlier run was cut off; what it had begun is taken back first'}")
@@ -141,12 +141,14 @@ class Main
     section = Omnibus.registry_secrets
     trusted = Omnibus.trusted(@order['files'])
     modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600, **@order['files'].to_h { |path, _| [path, trusted.include?(path) ? 0o644 : 0o600] } }
-    transaction = Change.make(contents, modes, section)
+    @since ||= Time.now.to_f
+    transaction = Change.make(contents, modes, section, @since)
     begin
       Omnibus.reconfigure(@order)
       restart ? restart_all : restart_if_only_the_certificate_changed(before, contents)
       reload_nginx_for_new_certificates(contents)
       yield
+      @events = notify_again
     rescue StandardError => e
       raise Failure.from(e).with_state(take_back(transaction))
     end
@@ -163,6 +165,7 @@ class Main
     taken = transaction.files.to_h { |f| [f['path'], nil] }
     restart_if_only_the_certificate_changed(before, taken)
     reload_nginx_for_new_certificates(taken)
+    notify_again
     transaction.end
     Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
     'the former settings are back, and a reconfigure with them succeeded'
@@ -173,6 +176,11 @@ class Main
   rescue StandardError => e
     noted("the last run failed, and putting the former settings back came to no end (#{e.message})")
     "the former settings are being put back, and that came to no end (#{e.message}); the next run goes on with it"
+  end
+
+  # Of what was pushed to a registry that has been restarted since. Rails may be starting still.
+  def notify_again
+    Events.new(@order, @since).deliver([120, @order['reconfigure_seconds'] / 3].max) if registry? && @since
   end
 
   def noted(what)
@@ -225,7 +233,7 @@ class Main
     section = Omnibus.registry_secrets
     contents = { **(@state['files'] || []).to_h { |path| [path, nil] }, Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
                  Omnibus::GITLAB_RB => Include.remove(gitlab_rb, @state['newline_added']) }
-    transaction = Change.make(contents, {}, section)
+    transaction = Change.make(contents, {}, section, @since ||= Time.now.to_f)
     begin
       Omnibus.put_back_registry_secrets(@state['before']) if @state['before']
       Omnibus.reconfigure(@order)

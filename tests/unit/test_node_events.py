@@ -1,0 +1,268 @@
+"""Which changed images the program on a node finds in the registry's log, and what it does about them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.node_program import SCRIPTS
+
+pytestmark = pytest.mark.unit
+
+SINCE = 1_790_000_000.0
+"""When the change of the node began."""
+ORDER = {"node": "london-1", "roles": ["rails", "registry"]}
+ENDPOINT = {"name": "geo_event", "url": "http://gitlab/events", "headers": {"Authorization": ["the-token"]}}
+DRIVER = """
+%w[1_report 2_files 3_omnibus 4_registry 4_registry_log 5_ending_registry 5_events].each { |name| require File.join(ARGV[0], name) }
+$now = 0.0
+Omnibus.define_singleton_method(:now) { $now }
+Kernel.module_eval { private def sleep(seconds) = $now += seconds }
+order, since, endpoint, answers = JSON.parse($stdin.read)
+RegistryLog.define_singleton_method(:directory) { ARGV[1] }
+Events.define_singleton_method(:endpoint) { endpoint }
+sent = []
+Http.define_singleton_method(:call) do |method, url, headers: {}, body: nil, **_|
+  sent << { url: url, token: headers['Authorization'], events: JSON.parse(body)['events'] }
+  [answers.size > 1 ? answers.shift : answers.first, '', {}]
+end
+said = []
+Report.define_singleton_method(:say) { |text| said << text }
+result = Events.new(order, since).deliver(60)
+puts JSON.generate(result: result, sent: sent, said: said)
+"""
+
+
+def at(seconds: float) -> str:
+    """A time in the registry's form, after the change began; before it if negative."""
+    return datetime.fromtimestamp(SINCE + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def own(seconds: float, level: str, message: str, more: str = "") -> str:
+    """A line of the registry's own, behind the time of runit's logger."""
+    return f'2026-09-21_14:13:20.00000 time="{at(seconds)}" level={level} msg="{message}"{more}'
+
+
+def request(seconds: float, method: str, path: str, status: int) -> str:
+    """One of a request, as GitLab's registry 3.86 to 4.39 writes it."""
+    fields = {
+        "content_type": "", "correlation_id": "01M8J701YBKHQNP6YFNNWHBTZ6", "duration_ms": 19, "host": "127.0.0.1:5000",
+        "level": "info", "method": method, "msg": "access", "proto": "HTTP/1.1", "referrer": "",
+        "remote_addr": "127.0.0.1:50542", "remote_ip": "127.0.0.1", "status": status, "system": "http", "time": at(seconds),
+        "ttfb_ms": 19, "uri": path, "user_agent": "skopeo/1.9.3", "written_bytes": 0,
+    }  # fmt: skip
+    return f"2026-09-21_14:13:20.00000 {json.dumps(fields, separators=(',', ':'))}"
+
+
+def push(seconds: float, tag: str, repository: str = "group/app") -> str:
+    return request(seconds, "PUT", f"/v2/{repository}/manifests/{tag}", 201)
+
+
+def refused(seconds: float) -> str:
+    return own(
+        seconds,
+        "error",
+        "backoffSink: error writing event",
+        ' error="httpSink{http://x}: response status 502"',
+    )
+
+
+def started(seconds: float) -> str:
+    return own(seconds, "info", "listening on 127.0.0.1:5000")
+
+
+def deliver(
+    log: Path, lines: list[str], *, answers: tuple[int, ...] = (200,), endpoint: Any = ENDPOINT
+) -> dict[str, Any]:
+    """What the program does with this log; lines in any order of files."""
+    (log / "current").write_text("\n".join(lines) + "\n")
+    return run(log, answers, endpoint)
+
+
+def run(log: Path, answers: tuple[int, ...] = (200,), endpoint: Any = ENDPOINT) -> dict[str, Any]:
+    done = subprocess.run(
+        ["ruby", "-rjson", "-rtime", "-rzlib", "-rnet/http", "-ruri", "-rsecurerandom", "-rdigest", "-e", DRIVER, str(SCRIPTS), str(log)],
+        input=json.dumps([ORDER, SINCE, endpoint, answers]), capture_output=True, text=True, check=True, env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def told(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Repository, tag or digest, and action of all that GitLab took."""
+    events = [event for call in found["sent"] for event in call["events"]]
+    return [
+        (e["target"]["repository"], e["target"].get("tag") or e["target"]["digest"], e["action"])
+        for e in events
+    ]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def test_what_was_pushed_before_the_registry_ended_is_told_again(log: Path) -> None:
+    """With the token that is in force; what came after the new start is in the queue of that."""
+    found = deliver(log, [push(-300, "old"), push(-1, "1"), push(2, "2"), started(3), push(4, "3")])
+    assert told(found) == [("group/app", "1", "push"), ("group/app", "2", "push")]
+    assert {call["token"] for call in found["sent"]} == {"the-token"}
+    assert found["result"] == {"notified_again": 2, "not_notified": []}
+    assert found["said"] == [
+        "london-1: GitLab was notified again of 2 changed images: the registry restarted before it could"
+    ]
+    target = found["sent"][0]["events"][0]["target"]
+    assert "manifest" in target["mediaType"], "else Geo takes no notice of a digest"
+
+
+def test_nothing_is_told_where_the_registry_has_not_ended(log: Path) -> None:
+    """Its queue delivers them."""
+    found = deliver(log, [started(-4000), push(-1, "1"), refused(1), push(2, "2")])
+    assert found == {"result": None, "sent": [], "said": []}
+
+
+def test_what_waited_when_the_change_began_is_told_as_well(log: Path) -> None:
+    """Refused tries at most the longest pause apart lead back to the first event that waits."""
+    lines = [push(-400, "delivered"), refused(-390), push(-200, "delivered, too"), started(-199.5)]
+    lines += [push(-151, "first"), refused(-150), push(-120, "second"), refused(-70), refused(-1), started(5)]
+    assert [tag for _, tag, _ in told(deliver(log, lines))] == ["first", "second"]
+
+
+def test_an_event_that_was_dropped_without_a_restart_is_told(log: Path) -> None:
+    """`event lost` in the log of a registry that goes on: after its retries, or for a full queue."""
+    lost = own(30, "warning", "eventqueue: event lost", ' error="response status 401" event="&{x push {{}}"')
+    assert [tag for _, tag, _ in told(deliver(log, [push(1, "1"), refused(1.5), lost, push(31, "2")]))] == [
+        "1"
+    ]
+
+
+def test_only_changes_of_images_that_were_made_are_told(log: Path) -> None:
+    """Not reads, blobs, or what the registry refused; deletions are, by tag and by digest."""
+    digest = "sha256:" + "a" * 64
+    lines = [
+        request(1, "GET", "/v2/group/app/manifests/1", 200),
+        request(1, "PUT", "/v2/group/app/manifests/2", 401),
+        request(1, "PUT", f"/v2/group/app/blobs/uploads/x?digest={digest}", 201),
+        request(1.1, "DELETE", f"/v2/group/sub/app/manifests/{digest}", 202),
+        request(1.2, "DELETE", "/v2/group/app/tags/reference/3", 202),
+        request(1.3, "PUT", f"/v2/group/app/manifests/{digest}", 201),
+        started(2),
+    ]
+    assert told(deliver(log, lines)) == [
+        ("group/sub/app", digest, "delete"),
+        ("group/app", "3", "delete"),
+        ("group/app", digest, "push"),
+    ]
+
+
+def test_logs_that_were_rotated_meanwhile_are_read_too(log: Path) -> None:
+    """Packed or not; text and JSON forms of the registry's own lines."""
+    former = log / "@400000006a0e1c2e2f0d5b54.s"
+    with gzip.open(former, "wt") as packed:
+        packed.write(push(1, "1") + "\n" + push(2, "2") + "\n")
+    started_json = json.dumps({"level": "info", "msg": "listening on [::]:5000", "time": at(4)})
+    (log / "current").write_text(f"{push(3, '3')}\n{started_json}\n")
+    assert [tag for _, tag, _ in told(run(log))] == ["1", "2", "3"]
+
+
+def test_a_log_of_many_megabytes_is_read_from_its_end(log: Path) -> None:
+    """Across the blocks in which it is read; each image once."""
+    noise = [
+        request(-2000 + n / 20, "GET", "/v2/group/app/blobs/sha256:" + "b" * 64, 200) for n in range(30_000)
+    ]
+    lines = [
+        push(-1900, "old"),
+        *noise,
+        push(-2, "1"),
+        push(-1, "1"),
+        *[request(0, "GET", "/v2/", 200)] * 9000,
+        started(1),
+    ]
+    found = deliver(log, lines)
+    assert (log / "current").stat().st_size > 8 << 20, "blocks are of 1 MiB"
+    assert [tag for _, tag, _ in told(found)] == ["1"]
+
+
+def test_gitlab_may_be_starting_still(log: Path) -> None:
+    """Asked again until it takes them; in batches."""
+    lines = [*(push(n / 100, str(n)) for n in range(45)), started(2)]
+    found = deliver(log, lines, answers=(0, 502, 401, 200))
+    assert [len(call["events"]) for call in found["sent"]] == [20, 20, 20, 20, 20, 5]
+    assert found["result"] == {"notified_again": 45, "not_notified": []}
+
+
+@pytest.mark.parametrize(("answer", "said"), [(502, "502"), (401, "401"), (404, "404"), (0, "not at all")])
+def test_what_gitlab_does_not_take_is_said_with_what_to_do(log: Path, answer: int, said: str) -> None:
+    """The repositories by name, and never the token."""
+    lines = [*(push(n / 100, "1", f"group/app-{n:02}") for n in range(12)), started(2)]
+    found = deliver(log, lines, answers=(answer,))
+    assert found["result"]["notified_again"] == 0
+    assert len(found["result"]["not_notified"]) == 12
+    text = "\n".join(found["said"])
+    assert "GitLab does not know of 12 changed images, which may be missing at the secondaries" in text
+    assert f"POST http://gitlab/events was answered {said}" in text
+    assert "resync group/app-00, " in text and "group/app-09 and 2 more, or all" in text
+    assert "the-token" not in text
+
+
+def test_a_log_that_cannot_be_read_fails_nothing(log: Path) -> None:
+    """It is said; without an endpoint, or without a log, there is nothing to say."""
+    (log / "current").mkdir()
+    assert "could not be seen (Errno::EISDIR" in run(log)["said"][0]
+    assert run(log / "nowhere")["said"] == []
+    (log / "current").rmdir()
+    assert deliver(log, [push(1, "1"), started(2)], endpoint=None) == {"result": None, "sent": [], "said": []}
+
+
+ENDING = """
+%w[1_report 2_files 3_omnibus 4_registry 4_registry_log 5_ending_registry 5_events].each { |name| require File.join(ARGV[0], name) }
+order, states, config = JSON.parse($stdin.read)
+$now = 0.0
+killed = nil
+Omnibus.define_singleton_method(:now) { $now }
+Report.define_singleton_method(:say) { |_| nil }
+Omnibus.define_singleton_method(:registry_config) { config }
+Omnibus.define_singleton_method(:run) { |command, _| killed = [command, $now]; [true, ''] }
+Files.define_singleton_method(:read) { |_| states.size > 1 ? states.shift : states.first }
+EndingRegistry.new(order).watch(-> { ($now += 0.5) > 120 || killed })
+yielded = EndingRegistry.hurried(order) { 'done' }
+puts JSON.generate(killed: killed, yielded: yielded)
+"""
+KILL = ["/opt/gitlab/bin/gitlab-ctl", "kill", "registry"]
+
+
+@pytest.mark.parametrize(
+    ("states", "http", "after"),
+    [
+        (["run"], {}, None),
+        (["run", *["run, got TERM"] * 10, "run"], {}, None),
+        (["run", "run, got TERM"], {}, 10),
+        (["run", *["run, got TERM"] * 10, "run", "run, got TERM"], {}, 16),
+        (["run, got TERM"], {"draintimeout": 0}, 10),
+        (["run, got TERM"], {"draintimeout": "1m30s"}, 100),
+    ],
+)
+def test_a_registry_that_has_given_up_its_queue_is_not_waited_for(
+    states: list[str], http: dict[str, Any], after: float | None
+) -> None:
+    """Not before it had its time for queue and requests; none that ends by itself, or that runs."""
+    config = {"notifications": {"endpoints": [ENDPOINT]}, "http": http}
+    done = subprocess.run(
+        ["ruby", "-rjson", "-e", ENDING, str(SCRIPTS)], input=json.dumps([ORDER, states, config]),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["yielded"] == "done"
+    if after is None:
+        assert found["killed"] is None
+    else:
+        command, when = found["killed"]
+        assert command == KILL
+        assert after <= when <= after + 2
