@@ -66,6 +66,7 @@ def pair() -> tuple[str, str]:
 
 
 KEY, CERTIFICATE = pair()
+SERVED = certificate("registry")
 ORDER: dict[str, Any] = {
     "node": "tokyo-1",
     "site": "tokyo",
@@ -116,6 +117,9 @@ CHANGE = (
     "main.send(:change, { \"#{$dir}/etc/gitlab/gitlab.rb\" => 'new' }, restart: false) { raise IOError, 'chosen' }"
 )
 BACK = "the former settings are"
+TLS = "stub(Settings, :read) { |_| Settings.new('all' => { 'external_url' => 'http://x', 'registry_external_url' => 'https://registry.tokyo.example.com', 'letsencrypt.enable' => false }) }"
+PAIR = f"put('/etc/gitlab/ssl/registry.tokyo.example.com.crt', {json.dumps(SERVED['certificate'])}); put('/etc/gitlab/ssl/registry.tokyo.example.com.key', {json.dumps(SERVED['private_key'])})"
+LOOK = "Certificates.check($order, {})"
 CASES = [
     Case("a file could not be written", "raise Errno::ENOSPC, '/etc/gitlab/gitlab.rb'", ("No space left", "make room")),
     Case("a file could not be written", "raise Errno::EROFS, '/etc/gitlab/gitlab.rb'", ("Read-only file system", "make it writable for root")),
@@ -150,6 +154,9 @@ CASES = [
     Case("DIR/etc/gitlab/gitlab.rb ends before its last line", "put('/etc/gitlab/gitlab.rb', \"x = 1\\n__END__\\n\"); main.send(:wanted)", ("Ruby reads nothing after line 2, __END__", "remove that line")),
     Case("DIR/etc/gitlab/gitlab.rb would not be valid Ruby", "put('/etc/gitlab/gitlab.rb', 'external_url ('); main.send(:wanted)", ("line 2", "mend the file")),
     Case("gitlab-ctl reconfigure failed", "stub(Omnibus, :run) { |_, seconds| $run.call(%w[sleep 9], seconds) }; Omnibus.reconfigure($order)", ("no end after 60 s (is another reconfigure running",)),
+    Case("refused: nginx would not start with the certificate of registry.tokyo.example.com", f"{TLS}; {LOOK}", ("/etc/gitlab/ssl/registry.tokyo.example.com.crt does not exist; ", "['ssl_certificate']", "['listen_https'] = false")),
+    Case("refused: clients would not accept the certificate of registry.tokyo.example.com", f"{TLS}; {PAIR}; {LOOK}", ("registry.tokyo.example.com.crt is for registry, not for", "put a certificate for")),
+    Case("refused: Let's Encrypt could not find registry.invalid", f"{TLS.replace('registry.tokyo.example.com', 'registry.invalid').replace('false', 'true')}; {LOOK}", ("does not resolve", "letsencrypt['enable'] = false")),
     Case("a file could not be written", "stub(Omnibus, :run) { |*_| [true, ''] }; " + CHANGE, ("chosen",), f"{BACK} back, and a reconfigure with them succeeded"),
     Case("gitlab-ctl reconfigure failed", CHANGE, ("not permitted",), f"{BACK} back in DIR/etc/gitlab/gitlab.rb, but a reconfigure with them failed as well (FATAL: reconfigure is not permitted); services run as the last successful reconfigure left them"),
     Case("gitlab-ctl reconfigure failed", "stub(Omnibus, :put_back_registry_secrets) { |_| raise IOError, 'chosen' }; " + CHANGE, ("not permitted",), f"{BACK} being put back, and that came to no end (chosen); the next run goes on with it"),

@@ -194,7 +194,7 @@ def test_pieces_of_configuration_that_may_hold_a_token_stay_where_they_are(ruby:
     gitlab_rb = """
 nginx['custom_nginx_config'] = 'proxy_set_header X-Token hunter2;'
 nginx['proxy_set_headers'] = { 'X-Token' => 'hunter2' }
-registry_nginx['ssl_password_file'] = '/hunter2'
+registry_nginx['password'] = 'hunter2'
 nginx['listen_port'] = 80
 """
     found = read(ruby, gitlab_rb, "nginx")

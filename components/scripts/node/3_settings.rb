@@ -11,7 +11,7 @@
 # Only what READ lists leaves the child process: no secret does.
 class Settings
   READ = [
-    %w[external_url], %w[registry_external_url], %w[roles], %w[letsencrypt enable], %w[letsencrypt alt_names],
+    %w[external_url], %w[registry_external_url], %w[roles], %w[package generate_secrets_json_file], %w[letsencrypt enable], %w[letsencrypt alt_names],
     %w[nginx], %w[registry_nginx], %w[gitlab_rails nginx], %w[registry nginx],
     %w[gitlab_rails enable], %w[gitlab_rails registry_enabled], %w[gitlab_rails registry_host], %w[gitlab_rails registry_port],
     %w[gitlab_rails registry_api_url], %w[gitlab_rails registry_key_path], %w[gitlab_rails registry_path],
@@ -22,7 +22,7 @@ class Settings
       .map { |role| ["#{role}_role", 'enable'] }
   ].freeze
   # Headers and pieces of configuration may hold a token.
-  HIDDEN = /header|custom|password/.freeze
+  HIDDEN = /header|custom|password\z/.freeze
   SECONDS = 60 # files that ask a secret store take their time
 
   def self.read(files)

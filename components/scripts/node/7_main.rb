@@ -74,6 +74,7 @@ class Main
     Storage.refuse_to_hide_images(@order) if registry?
     proven = Storage.prove(@order)
     contents = wanted
+    proven.merge!(Certificates.check(@order, contents))
     changed = contents.reject { |path, bytes| Files.read(path) == bytes }
     needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
