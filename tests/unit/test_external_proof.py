@@ -80,7 +80,7 @@ def order(kind: str, *, primary: bool = True, **more: Any) -> dict[str, Any]:
     ("right", "wrong", "says"),
     [
         ([401, ""], [401, ""], "answers 401;"),
-        ([0, "refused"], [0, "refused"], "does not answer;"),
+        ([0, "refused"], [0, "refused"], "does not answer (refused);"),
         ([404, "nothing here"], [404, "nothing here"], "answers 404;"),
         (YES, YES, "answers 404, and 404 to a forged one;"),
     ],

@@ -40,6 +40,7 @@ end
 def put(path, text) = (FileUtils.mkdir_p(File.dirname("#{$dir}#{path}")); File.write("#{$dir}#{path}", text))
 def proof(more = {}) = Proof.new($order.merge(more), agreed: true)
 def main(more = {}) = Main.new($order.merge(more)).tap { |m| m.instance_variable_set(:@state, more['state'] || {}) }
+def unreached(error) = $answer = ->(_, url, _) { why = Unreached.of(error, URI(url), 15); [0, why.text, why] }
 def answers(code, body = '') = $answer = ->(*_) { [code, body, {}] }
 $stdout.sync = true
 while (line = $stdin.gets)
@@ -136,13 +137,17 @@ CASES = [
     Case("the server has no credentials of its own", "answers(404, 'Not Found'); $order['storage'].delete('access_key'); " + RIGHTS, ("404 Not Found", "instance profile")),
     Case("the proof failed: this secondary could change the shared storage", "answers(200); " + RIGHTS, ("put an object in s3://acme", "answered 200, not 403", "IAM policy")),
     Case("the proof failed: the storage does not answer to this site's key", "answers(403, '<Code>AccessDenied</Code>'); " + RIGHTS, ("403 AccessDenied", "sites.tokyo.s3_keys")),
-    Case("the proof failed: the storage does not answer this node", "answers(0, 'SocketError: no such host'); " + RIGHTS, ("0 SocketError", "name resolution")),
+    Case("the proof failed: the storage does not answer this node", "unreached(SocketError.new('getaddrinfo: Name or service not known')); " + RIGHTS, ("read s3://acme with the key of tokyo: the name s3.eu-west-1.amazonaws.com does not resolve", "let s3.eu-west-1.amazonaws.com resolve on this node")),
     Case("the proof failed: the settings have no effect", "proof.send(:check_rendered)", ("holds another key", "comes after the include")),
     Case("the proof failed: the registry of tokyo does not accept its own token", f"{configured()}; answers(502, 'Bad Gateway'); proof.send(:own_registry)", ("http://127.0.0.1:5000 answered 502 Bad Gateway", "gitlab-ctl tail registry")),
     Case("the proof failed: GitLab does not accept the registry's notifications", "answers(401); proof.send(:notifications)", ("was answered 401", "registry_notification_secret")),
     Case("the proof failed: GitLab accepts notifications with any secret", "answers(202); proof.send(:notifications)", ("a wrong secret was answered 202, not 401", "let it through to Rails")),
     Case("the proof failed: london's registry refuses a token signed with this stack's key", "answers(401, 'UNAUTHORIZED'); proof.send(:primarys_registry)", ("or its issuer is not omnibus-gitlab-issuer", "pulumi config set proof")),
-    Case("the proof failed: london's registry cannot be reached from here", "answers(0, 'no route to host'); proof.send(:primarys_registry)", ("no route to host", "firewall")),
+    Case("the proof failed: london's registry cannot be reached from here", "unreached(Errno::EHOSTUNREACH.new); proof.send(:primarys_registry)", ("there is no route to registry.london.example.com", "correct routing or firewall")),
+    Case("the proof failed: london's registry cannot be reached from here", "answers(502, 'Bad Gateway'); proof.send(:primarys_registry)", ("502 Bad Gateway", "is it a proxy that answers?")),
+    Case("the proof failed: the registry of tokyo does not accept its own token", f"{configured()}; unreached(Errno::ECONNREFUSED.new); proof.send(:own_registry)", ("127.0.0.1:5000 refuses the connection: nothing listens there", "gitlab-ctl tail registry")),
+    Case("the proof failed: GitLab does not accept the registry's notifications", "unreached(Net::OpenTimeout.new); proof.send(:notifications)", ("not at all: gitlab.london.example.com:443 did not answer within 15 s", "let this node reach gitlab.london.example.com:443")),
+    Case("the server has no credentials of its own", "unreached(Net::OpenTimeout.new); $order['storage'].delete('access_key'); " + RIGHTS, ("the instance metadata service cannot be asked: 169.254.169.254:80 did not answer", "instance profile")),
     Case("the proof failed: london's registry accepts a forged token", "answers(404, 'NAME_UNKNOWN'); proof.send(:primarys_registry)", ("was answered 404, not 401", "bypassed at https://registry.london.example.com")),
     Case("the proof failed: london's registry lets a pull-only token push", "$asked = 0; $answer = ->(method, *_) { method == 'post' ? [202, '', {}] : [($asked += 1) == 1 ? 404 : 401, 'NAME_UNKNOWN', {}] }; proof.send(:primarys_registry)", ("was answered 202, not 401", "mend it on london")),
     Case("the proof failed: the registry of this secondary accepts pushes", f"{configured()}; answers(202); proof.send(:read_only)", ("answered 202, not 405", "later registry['storage']")),

@@ -1,4 +1,4 @@
-# Requests with a time limit; answers as [status, body, headers], status 0 where there was none.
+# Requests with a time limit; answers as [status, body, headers], where there was none as [0, why, Unreached].
 module Http
   def self.call(method, url, headers: {}, body: nil, seconds: 15)
     uri = URI(url)
@@ -8,7 +8,18 @@ module Http
     answer = Net::HTTP.start(uri.hostname, uri.port, nil, nil, nil, nil, **options) { |http| http.request(request) }
     [answer.code.to_i, answer.body.to_s, answer]
   rescue SystemCallError, SocketError, Timeout::Error, OpenSSL::SSL::SSLError, Net::HTTPBadResponse, EOFError => e
-    [0, "#{e.class}: #{e.message}", {}]
+    why = Unreached.of(e, uri, seconds)
+    [0, why.text, why]
+  end
+
+  # Whether asking again cannot bring another answer. why: the third part of an answer.
+  def self.final?(why)
+    why.is_a?(Unreached) && why.final?
+  end
+
+  # What to do about it; the block's where something answered.
+  def self.remedy(why)
+    why.is_a?(Unreached) ? "#{why.remedy}; then `pulumi up` again" : yield
   end
 
   # Meanwhile these certificates are trusted besides those that the node trusts.
@@ -103,7 +114,7 @@ class Registry
     if status == 202 && answer['Location']
       Http.call('delete', URI.join("#{@url}/", answer['Location']).to_s, headers: auth)
     end
-    [status, body]
+    [status, body, answer]
   end
 
   # Whether any repository is in it: true, false, or nil where it cannot be asked.

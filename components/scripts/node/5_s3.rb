@@ -5,11 +5,11 @@ module InstanceProfile
     base = ENV.fetch('AWS_EC2_METADATA_SERVICE_ENDPOINT', 'http://169.254.169.254').chomp('/')
     _, token, = Http.call('put', "#{base}/latest/api/token", headers: { 'X-aws-ec2-metadata-token-ttl-seconds' => '300' }, seconds: 5)
     read = ->(path) { Http.call('get', "#{base}/latest/meta-data/iam/security-credentials/#{path}", headers: { 'X-aws-ec2-metadata-token' => token.strip }, seconds: 5) }
-    status, role, = read.call('')
-    return [status, role] unless status == 200
+    status, role, why = read.call('')
+    return [status, role, why] unless status == 200
 
-    status, found, = read.call(role.lines.first.to_s.strip)
-    return [status, found] unless status == 200
+    status, found, why = read.call(role.lines.first.to_s.strip)
+    return [status, found, why] unless status == 200
 
     found = JSON.parse(found)
     Report.learn(found.slice('SecretAccessKey', 'Token'))
@@ -30,18 +30,18 @@ class S3
   # Begins a multipart upload and drops it again: it leaves no object and no version behind.
   def write
     key = probe
-    status, body = call('POST', key, 'uploads=')
+    status, body, why = call('POST', key, 'uploads=')
     id = body[%r{<UploadId>([^<]+)</UploadId>}, 1]
     call('DELETE', key, "uploadId=#{URI.encode_www_form_component(id)}") if id
-    [status, body]
+    [status, body, why]
   end
 
   # Puts an object, which must be refused; takes it away again if it was not.
   def put
     key = probe
-    status, body = call('PUT', key, '', 'geo-registry-proof')
+    status, body, why = call('PUT', key, '', 'geo-registry-proof')
     call('DELETE', key, '') if status == 200
-    [status, body]
+    [status, body, why]
   end
 
   # Deletes an object that is not there, which must be refused all the same.
@@ -74,8 +74,7 @@ class S3
     signed['x-amz-security-token'] = @access['token'] if @access['token']
     headers = signed.merge('authorization' => authorization(method, uri.path, query, signed, hash, time))
     uri.query = query unless query.empty?
-    status, text, = Http.call(method, uri.to_s, headers: headers, body: method == 'PUT' ? body : nil)
-    [status, text]
+    Http.call(method, uri.to_s, headers: headers, body: method == 'PUT' ? body : nil)
   end
 
   def authorization(method, path, query, signed, hash, time)

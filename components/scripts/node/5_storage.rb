@@ -186,23 +186,24 @@ module Storage
   # A role that was given to a server a moment ago is not known to it at once.
   def self.of_the_server(order)
     answer = Http.until(order['storage']['patience']) do
-      code, found = InstanceProfile.credentials
-      { ok: code == 200, code: code, found: found }
+      code, found, why = InstanceProfile.credentials
+      { ok: code == 200 || Http.final?(why), code: code, found: found, why: why }
     end
     return answer[:found] if answer[:code] == 200
 
     raise Failure.new('the server has no credentials of its own',
-                      cause: "the instance metadata service answered #{[answer[:code], answer[:found].to_s.lines.first.to_s.strip[0, 200]].join(' ')}",
+                      cause: "the instance metadata service #{answer[:code].zero? ? 'cannot be asked:' : "answered #{answer[:code]}"} #{answer[:found].to_s.lines.first.to_s.strip[0, 200]}",
                       remedy: 'check that the instance has its instance profile and that its metadata service is on, then `pulumi up` again')
   end
 
   def self.expect(order, s3, what, status)
     # Keys and policies that this stack has just made are not known everywhere at once.
     answer = Http.until(order['storage']['patience']) do
-      code, body = yield
-      { ok: code == status || %w[SignatureDoesNotMatch NoSuchBucket].include?(body[%r{<Code>(\w+)</Code>}, 1]), code: code, body: body }
+      code, body, why = yield
+      { ok: code == status || Http.final?(why) || %w[SignatureDoesNotMatch NoSuchBucket].include?(body[%r{<Code>(\w+)</Code>}, 1]), code: code, body: body, why: why }
     end
     return if answer[:code] == status
+    raise unreached(order, s3, what, answer) if answer[:code].zero?
 
     got = [answer[:code], answer[:body][%r{<Code>(\w+)</Code>}, 1] || answer[:body][0, 200]].join(' ').strip
     raise status == 403 ? writable(order, s3, what, got) : unusable(order, s3, what, got)
@@ -216,11 +217,14 @@ module Storage
   end
 
   def self.unusable(order, s3, what, got)
-    unreachable = got.start_with?('0 ')
-    Failure.new("the proof failed: the storage does not answer #{unreachable ? 'this node' : 'to this site\'s key'}",
+    Failure.new("the proof failed: the storage does not answer to this site's key",
                 cause: "an attempt to #{what} #{s3.where} with the key of #{order['site']} was answered #{got}",
-                remedy: (unreachable ? 'look at name resolution, firewall and TLS certificate between this node and the storage' :
-                         "check sites.#{order['site']}.s3_keys if you gave them, the bucket's name and region, and the policy of the key's user") +
-                        '; then `pulumi up` again')
+                remedy: "check sites.#{order['site']}.s3_keys if you gave them, the bucket's name and region, and the policy of the key's user; then `pulumi up` again")
+  end
+
+  def self.unreached(order, s3, what, answer)
+    Failure.new('the proof failed: the storage does not answer this node',
+                cause: "an attempt to #{what} #{s3.where} with the key of #{order['site']}: #{answer[:body]}",
+                remedy: Http.remedy(answer[:why]) { 'look at name resolution, firewall and TLS certificate between this node and the storage; then `pulumi up` again' })
   end
 end

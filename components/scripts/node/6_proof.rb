@@ -105,11 +105,12 @@ class Proof
     check = 'own registry accepts a token signed with the key'
     return false unless given?(own, check, @order['registry_kind'])
 
-    code, body = accepted(own, 60, others: !registry?)
+    code, body, why = accepted(own, 60, others: !registry?)
     unless code
       log = @order['registry_kind'] == 'omnibus' ? "run `gitlab-ctl tail registry` on the #{registry? ? '' : 'registry\'s '}node" : 'read its log on its host'
-      failed("the registry of #{@order['site']} does not accept its own token", "#{own.url} answered #{body}",
-             "#{log}; its storage or its certificate keeps it from starting")
+      log = "#{log}; its storage or its certificate keeps it from starting"
+      failed("the registry of #{@order['site']} does not accept its own token", why ? "GET #{own.url}/v2/: #{body}" : "#{own.url} answered #{body}",
+             why && !%i[refused closed].include?(why.kind) ? Http.remedy(why) : log)
     end
     passed(check, 'yes')
     forged(own, @order['site'])
@@ -124,7 +125,7 @@ class Proof
     wrong, = registry.tags(forger)
     return true if known?(code, body) && wrong == 401
 
-    says = code.zero? ? 'does not answer' : "answers #{code}#{", and #{wrong} to a forged one" if known?(code, body)}"
+    says = code.zero? ? "does not answer (#{body})" : "answers #{code}#{", and #{wrong} to a forged one" if known?(code, body)}"
     passed(check, "not yet: #{registry.url} #{says}; put in what the output registry_config says, then " \
                   '`pulumi config set proof "$(date)"` and `pulumi up`')
     false
@@ -143,20 +144,25 @@ class Proof
     return unless registry? || (@order['registry_kind'] == 'by hand' && @order['roles'].include?('rails'))
 
     url = "#{@order['primary']['external_url']}/api/v4/container_registry_event/events"
-    right = Http.until(patience) { events(url, @secrets['notification_secret']).then { |code, _| { ok: settled?(code), code: code } } }[:code]
-    wrong = answered { events(url, 'A' + SecureRandom.alphanumeric(31)) }
+    answer = Http.until(patience) { events(url, @secrets['notification_secret']).then { |code, text, why| { ok: settled?(code) || Http.final?(why), code: code, text: text, why: why } } }
+    right = answer[:code]
     if right == 401 || right == 403 || right.zero? || right >= 500
       failed("GitLab does not accept the registry's notifications",
-             "POST #{url} with the notification secret was answered #{right.zero? ? 'not at all' : right}",
-             "on each Rails node of #{@order['site']} registry_notification_secret must be the secret of this stack: " \
-             'list all of them in the configuration; if GitLab is still starting, run `pulumi up` again')
+             "POST #{url} with the notification secret was answered #{right.zero? ? "not at all: #{answer[:text]}" : right}",
+             Http.remedy(answer[:why]) { events_remedy })
     end
+    wrong = answered { events(url, 'A' + SecureRandom.alphanumeric(31)) }
     unless [401, 403].include?(wrong)
       failed('GitLab accepts notifications with any secret', "POST #{url} with a wrong secret was answered #{wrong}, not 401",
              'something in front of GitLab answers this path: let it through to Rails')
     end
     passed('notification endpoint accepts the secret', 'yes')
     passed('notification endpoint refuses a wrong one', wrong)
+  end
+
+  def events_remedy
+    "on each Rails node of #{@order['site']} registry_notification_secret must be the secret of this stack: " \
+      'list all of them in the configuration; if GitLab is still starting, run `pulumi up` again'
   end
 
   # How long another node may take to its end of the change.
@@ -184,8 +190,8 @@ class Proof
     check = "#{site}'s registry accepts a pull-only token signed here"
     return unless given?(registry, check, @order['primary']['registry_kind'])
 
-    code, body = accepted(registry, 30, others: true)
-    refused(site, registry, body) unless code
+    code, body, why = accepted(registry, 30, others: true)
+    refused(site, registry, body, why) unless code
     passed(check, 'yes')
     forged(registry, site)
     status = answered { registry.push(@token, %w[pull]) }
@@ -196,43 +202,43 @@ class Proof
     passed("#{site}'s registry refuses a push with it", status)
   end
 
-  # [status or nil, what was answered]. A registry that cannot be reached is waited for `seconds`. One that restarts
+  # [status or nil, what was answered, Unreached where nothing was]. A registry that cannot be reached is waited for `seconds`. One that restarts
   # may say 401 for a moment; another node's, which may still be given key or issuer, says it until then.
   def accepted(registry, seconds, others:)
     began = Omnibus.now
     answer = Http.until(patience) do
-      code, body = registry.tags(@token)
-      final = [200, 404].include?(code) || Omnibus.now - began > limit(code, body, seconds, others)
-      tell_of_waiting(registry, code) if !final && Omnibus.now - began > 5
-      { ok: final, code: code, body: body }
+      code, body, why = registry.tags(@token)
+      final = [200, 404].include?(code) || Http.final?(why) || Omnibus.now - began > limit(code, seconds, others)
+      tell_of_waiting(registry, code, body) if !final && Omnibus.now - began > 5
+      { ok: final, code: code, body: body, why: why.is_a?(Unreached) ? why : nil }
     end
-    [known?(answer[:code], answer[:body]) ? answer[:code] : nil, "#{answer[:code].zero? ? '' : answer[:code]} #{answer[:body][0, 200]}".strip]
+    [known?(answer[:code], answer[:body]) ? answer[:code] : nil, "#{answer[:code].zero? ? '' : answer[:code]} #{answer[:body][0, 200]}".strip, answer[:why]]
   end
 
-  def limit(code, body, seconds, others)
+  def limit(code, seconds, others)
     return patience if !code.zero? && others && !@agreed
 
-    # Neither a refusal nor a certificate that is not trusted mends itself.
-    code == 401 || body.include?('certificate verify failed') ? 3 : seconds
+    # A refusal does not mend itself.
+    code == 401 ? 3 : seconds
   end
 
-  def tell_of_waiting(registry, code)
+  def tell_of_waiting(registry, code, body)
     return if @told
 
     @told = true
-    Report.say("#{@order['node']}: waiting for #{registry.url} (#{code.zero? ? 'no answer' : "answers #{code}"}), at most #{patience} s")
+    Report.say("#{@order['node']}: waiting for #{registry.url} (#{code.zero? ? body : "answers #{code}"}), at most #{patience} s")
   end
 
   # The status of a request past a restart on the other side; of another node's registry past its change, too.
   def answered(*expected, others: false)
     changing = others && !@agreed
     Http.until(changing ? patience : 30) do
-      code, = yield
-      { ok: expected.include?(code) || (code.between?(1, 499) && !changing), code: code }
+      code, _, why = yield
+      { ok: expected.include?(code) || (code.between?(1, 499) && !changing) || Http.final?(why), code: code }
     end[:code]
   end
 
-  def refused(site, registry, body)
+  def refused(site, registry, body, why)
     if body.start_with?('401')
       failed("#{site}'s registry refuses a token signed with this stack's key",
              "#{registry.url} answered 401: its certificate is not the stack's (SHA-256 #{Omnibus.fingerprint(@secrets['registry_certificate'])}) " \
@@ -240,7 +246,7 @@ class Proof
              "something on #{site} was changed by hand after the last `pulumi up`: `pulumi config set proof \"$(date)\"` and `pulumi up` set it right")
     end
     failed("#{site}'s registry cannot be reached from here", "GET #{registry.url}/v2/ from #{@order['node']}: #{body}",
-           "open #{registry.url} from this node: name resolution, firewall, TLS certificate; then `pulumi up` again")
+           Http.remedy(why) { "open #{registry.url} from this node: is it a proxy that answers? Then `pulumi up` again" })
   end
 
   def forger
