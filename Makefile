@@ -10,6 +10,8 @@ IN_LAB := $(BIN)/python -m lab run --name test --here -- pytest
 STACK ?=
 # CIs without namespaces say ci.setup: the same less the lab.
 SETUP ?= lab.setup
+# The program of GitLab's own registry, for the lab's hosts; Debian's without: docs/real-registry.md.
+export GITLAB_REGISTRY ?=
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 
 .DEFAULT_GOAL := help

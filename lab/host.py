@@ -18,6 +18,8 @@ BOOT = Path(__file__).parent / "scripts/boot-host.sh"
 RUN = Path("/run/lab")
 """Pid files and sockets, in the lab's own mount namespace."""
 
+REGISTRY = "registry"
+"""GitLab's own registry, in the lab's directory; without it the hosts run the stand-in of their disks."""
 AUTH_LOG = "var/log/auth.log"
 RUNIT_SERVICES = {
     "rails": ("puma", "nginx"),
@@ -73,7 +75,10 @@ class Host:
         namespaces = ["setsid", "--fork", "nsenter", f"--net=/run/netns/{self._id}", "unshare", "--mount"]
         namespaces += ["--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private"]
         boot = [str(BOOT), str(self.dir), str(self._pid_file), *self._databases()]
-        spawn([*namespaces, *boot], console, self._boot_environment()).wait()
+        # GitLab's own, where the lab has it.
+        registry = self._lab_dir / REGISTRY
+        environment = {"REGISTRY": str(registry)} if registry.exists() else {}
+        spawn([*namespaces, *boot], console, environment | self._boot_environment()).wait()
         try:
             wait_for(self._pid_file.exists, f"host {self.name}", 15)
         except TimeoutError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from lab import network, project, services, tree
+from lab import gitlab_registry, network, project, services, tree
 from lab.api import Lab
 from lab.authority import Authority
 from lab.handover import Handover
-from lab.host import RUN, Host
+from lab.host import REGISTRY, RUN, Host
 from lab.layouts import LAYOUTS
 from lab.services import Credentials
 from lab.sites import Layout
@@ -49,6 +50,7 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     for name in ("ca", "home", "logs", "tmp"):
         (lab_dir / name).mkdir()
     _mount_disks(lab_dir, layout)
+    version = _install_registry(lab_dir, progress)
     authority = Authority()
     handover = Handover(layout, authority)
     handover.write_trust(lab_dir / "ca")
@@ -67,6 +69,8 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     def bring_up(host: Host) -> None:
         tree.make(host.dir, host.site, host.node, authority, operator_key)
         handover.write_files(host.dir, host.site, host.node)
+        if host.site is not None:
+            host.install(version)
         host.start()
         if host.site is not None:
             host.run(["gitlab-ctl", "reconfigure"])
@@ -84,7 +88,7 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     outer = dict(os.environ)
 
     def stacks() -> None:
-        project.make(lab_dir)
+        project.make(lab_dir, version)
         for line in project.install_providers(lab_dir):
             progress(line)
         env = project.environment(lab_dir, Credentials("", ""), engine_dirs, outer)
@@ -101,6 +105,17 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     lab.snapshot()
     progress("ready")
     return project.environment(lab_dir, credentials, engine_dirs, outer)
+
+
+def _install_registry(lab_dir: Path, progress: Progress) -> str:
+    """Put GitLab's own registry, if there is one, where hosts take it from; the version of GitLab on them."""
+    registry = gitlab_registry.chosen()
+    if registry is not None:
+        # A copy, which whoever runs it on a host may read, wherever the original is.
+        shutil.copyfile(registry.path, lab_dir / REGISTRY)
+        (lab_dir / REGISTRY).chmod(0o755)
+    progress(f"registry: {registry or gitlab_registry.STAND_IN}")
+    return gitlab_registry.gitlab_version(registry)
 
 
 def _mount_disks(lab_dir: Path, layout: Layout) -> None:

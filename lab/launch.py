@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab import debian
+from lab import debian, gitlab_registry
 from lab.progress import SetupError
 from lab.project import CHECKOUT
 
@@ -60,11 +60,12 @@ def run(options: Options) -> int:
 
 
 def check_machine() -> None:
-    """CannotStart if the lab's packages are missing, or an ordinary user may not make the namespaces."""
+    """CannotStart for missing packages, refused namespaces, and a GITLAB_REGISTRY that is not one."""
     missing = debian.missing_packages()
     if missing:
         raise CannotStart(f"packages are missing: {debian.install_line(missing)}")
     try:
+        gitlab_registry.chosen()
         debian.ensure_namespaces(root=os.geteuid() == 0)
     except SetupError as error:
         raise CannotStart(str(error)) from error

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab import engine, providers
+from lab import engine, gitlab_registry, providers
 from lab.host import RUN, CommandFailed
 from lab.progress import SetupError
 from lab.services import AWS_ENDPOINT, Credentials
@@ -17,7 +17,10 @@ from lab.services import AWS_ENDPOINT, Credentials
 CHECKOUT = Path(__file__).resolve().parent.parent
 LINKED = ("__main__.py", "config.py", "omnibus", "components", "requirements.txt")
 AGENT = RUN / "agent.sock"
-KEPT = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "LANG", "TZ", "CI", "PYTEST_ADDOPTS")
+KEPT = (
+    *("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "LANG", "TZ", "CI", "PYTEST_ADDOPTS"),
+    gitlab_registry.VARIABLE,
+)
 """What of the caller's environment reaches the command. All else could lead out of the lab: proxies,
 AWS profiles."""
 
@@ -60,8 +63,11 @@ def environment(
     }
 
 
-def make(lab_dir: Path) -> None:
-    """The project directory: the program linked, its stacks copied, as `pulumi stack init` writes to them."""
+def make(lab_dir: Path, version: str) -> None:
+    """The project directory: the program linked, its stacks copied, as `pulumi stack init` writes to them.
+
+    `version` is that of GitLab on the hosts: the stacks state it, as their administrators would.
+    """
     project = lab_dir / "project"
     project.mkdir()
     (lab_dir / "state").mkdir()
@@ -70,7 +76,7 @@ def make(lab_dir: Path) -> None:
             (project / name).symlink_to(CHECKOUT / name)
     (project / ".venv").symlink_to(Path(sys.executable).parent.parent)
     for file in sorted(CHECKOUT.glob("Pulumi*.yaml")):
-        shutil.copy(file, project)
+        (project / file.name).write_text(gitlab_registry.in_stack(file.read_text(), version))
 
 
 def install_providers(lab_dir: Path) -> list[str]:

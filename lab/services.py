@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import gitlab_registry
 from lab.authority import Authority
 from lab.cloud.names import PID_FILE, RECORDS
 from lab.sites import SERVICES_ADDRESS, Layout
@@ -175,7 +176,10 @@ http {{
 
 def start_aws(lab_dir: Path, log: Path) -> Callable[[], None]:
     """Start moto. It is ready about a second later: call what is returned to wait for that."""
-    process = spawn([sys.executable, "-m", "lab.aws_server", SERVICES_ADDRESS, "5000", str(lab_dir)], log)
+    command = [sys.executable, "-m", "lab.aws_server", SERVICES_ADDRESS, "5000", str(lab_dir)]
+    # It has images of that registry's GitLab.
+    chosen = os.environ.get(gitlab_registry.VARIABLE, "")
+    process = spawn(command, log, {gitlab_registry.VARIABLE: chosen})
     return lambda: wait_for_service(
         process, lambda: listening(SERVICES_ADDRESS, 5000), "the lab's S3 (moto)", log
     )

@@ -51,12 +51,13 @@ def main() -> int:
 
 
 def _set_up(root: Path) -> None:
-    from lab import debian, engine, storage_servers
+    from lab import debian, engine, gitlab_registry, storage_servers
     from lab.progress import SetupError, locked, say
     from lab.virtualenv import ensure_venv
 
     if sys.platform != "linux":
         raise SetupError("The lab makes its hosts from Linux namespaces: run it on a Linux machine.")
+    registry = gitlab_registry.chosen()
     is_root = os.geteuid() == 0
     log = root / ".lab" / "setup.log"
     if is_root:  # an ordinary user's namespaces need the package uidmap first
@@ -69,6 +70,7 @@ def _set_up(root: Path) -> None:
         storage_servers.ensure(log)
         chosen = engine.ensure_engine(python, log, root)
     say(f"engine   {chosen}")
+    say(f"registry {registry or gitlab_registry.STAND_IN}")
     say(f"plugins  {engine.describe_plugins(root)}")
 
 

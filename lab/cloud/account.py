@@ -22,6 +22,7 @@ from moto.ec2.models.elastic_network_interfaces import NetworkInterfaceBackend
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.route53.models import Route53Backend
 
+from lab import gitlab_registry
 from lab.cloud.addresses import AUTOMATIC, ELASTIC
 
 ZONE = "example.com."
@@ -29,7 +30,9 @@ ZONE = "example.com."
 
 GITLAB, STRANGER, CANONICAL = "782774275127", "123450000001", "099720109477"
 REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1")
-VERSIONS = ("18.11.0", "18.11.1", "19.0.0")
+_GITLAB = ".".join(gitlab_registry.gitlab_version(gitlab_registry.chosen()).split(".")[:2])
+"""The version of the lab's hosts and of the committed stacks, without its patch."""
+VERSIONS = tuple(dict.fromkeys((f"{_GITLAB}.0", f"{_GITLAB}.1", "19.0.0")))
 
 # (owner, name, architecture, days ago). Names as support/packer of omnibus-gitlab gives them; strangers may
 # take any name, and whoever asks only for the newest image gets one of theirs.
@@ -39,10 +42,10 @@ _IMAGES = (
         (GITLAB, f"GitLab EE {version} (ARM64)", "arm64", 89 - 10 * age)
         for age, version in enumerate(VERSIONS)
     ),
-    (GITLAB, "GitLab CE 18.11.1", "x86_64", 79),
+    (GITLAB, f"GitLab CE {_GITLAB}.1", "x86_64", 79),
     (GITLAB, "GitLab CE 19.0.1", "x86_64", 5),
-    (STRANGER, "GitLab EE 18.11.9", "x86_64", 2),
-    (STRANGER, "GitLab EE 18.11.1", "x86_64", 1),
+    (STRANGER, f"GitLab EE {_GITLAB}.9", "x86_64", 2),
+    (STRANGER, f"GitLab EE {_GITLAB}.1", "x86_64", 1),
     (CANONICAL, "ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-20260801", "x86_64", 30),
 )
 

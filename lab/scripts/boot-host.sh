@@ -3,7 +3,7 @@
 # Runs in fresh mount, pid, uts and ipc namespaces, already in the host's network namespace.
 # HOST_DIR holds etc var opt root home srv usr-local and, for ordinary users, setuid (a sudo of our own).
 # DB_DIR '' means: no GitLab on this host, or one with databases of its own. DB_MODE is rw or ro, as a replicated
-# database is. BOOT_SECONDS pass before sshd answers.
+# database is. BOOT_SECONDS pass before sshd answers. REGISTRY is a program to have for the registry.
 set -euo pipefail
 host=$1 pid_file=$2 db=$3 db_mode=$4 geo_db=$5
 
@@ -33,6 +33,9 @@ if [ -d "$host/setuid" ]; then
 fi
 # What runit knew before a power cut would pass for the truth.
 rm -rf {opt/gitlab,etc}/sv/*/{,log/}supervise
+if [ -n "${REGISTRY:-}" ] && [ -e opt/gitlab/embedded/bin/registry ]; then
+    mount --bind "$REGISTRY" opt/gitlab/embedded/bin/registry
+fi
 if [ -n "$db" ]; then
     mount --bind "$db" var/opt/gitlab/postgresql
     [ "$db_mode" = rw ] || mount -o remount,ro,bind var/opt/gitlab/postgresql

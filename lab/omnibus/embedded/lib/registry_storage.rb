@@ -15,8 +15,6 @@ module RegistryStorage
     'swift' => Driver.new('swift', nil, '4.0'), 'oss' => Driver.new('oss', nil, '4.0')
   }.freeze
   NO_DRIVERS = %w[cache delete maintenance redirect].freeze
-  # Keys of S3 that Distribution reads and no registry of GitLab's does.
-  UNREAD = %w[sessiontoken useragent].freeze
 
   # The regions that AWS' SDK 1.46 has, which GitLab's registry takes the names from; its driver s3_v2 does so too.
   REGIONS = %w[
@@ -58,10 +56,9 @@ module RegistryStorage
       problems = [region_problem(options, version), chunk_problem(options['chunksize'], version)].compact
       raise RegistryProcess::Refused, together(problems) if problems.any?
 
-      kept = options.except(*UNREAD)
-      return kept unless NOT_DISTRIBUTIONS.include?(options['region']) && blank?(options['regionendpoint'])
+      return options unless NOT_DISTRIBUTIONS.include?(options['region']) && blank?(options['regionendpoint'])
 
-      kept.merge('regionendpoint' => "https://s3.#{options['region']}.amazonaws.com")
+      options.merge('regionendpoint' => "https://s3.#{options['region']}.amazonaws.com")
     end
 
     # No region at all is a matter of Distribution's as well.
