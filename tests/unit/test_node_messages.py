@@ -20,7 +20,7 @@ from tests.configurations import certificate
 pytestmark = pytest.mark.unit
 
 END = "# The engine may be killed"
-PATHS = re.compile(r"(?<=['\"])/(?=(etc|opt|var/opt|run)/)")
+PATHS = re.compile(r"(?<=['\"])/(?=(etc|opt|var/opt|var/log|run)/)")
 DRIVER = """
 require 'json'; require 'stringio'
 $dir = ARGV[1]
@@ -29,6 +29,7 @@ eval(File.read(ARGV[0]), TOPLEVEL_BINDING, 'program')
 $now = 0.0
 Omnibus.define_singleton_method(:now) { $now }
 Kernel.module_eval { private def sleep(seconds) = $now += seconds }
+Timeout.define_singleton_method(:timeout) { |*_, &block| block.call } # older ones sleep themselves
 Http.define_singleton_method(:call) { |method, url, headers: {}, **_| $answer.call(method, url, headers['Authorization'].to_s) }
 $run = Omnibus.method(:run)
 Omnibus.define_singleton_method(:run) { |command, _| [false, "FATAL: #{command.last} is not permitted"] }
@@ -120,6 +121,11 @@ CHANGE = (
 BACK = "the former settings are"
 TLS = "stub(Settings, :read) { |_| Settings.new('all' => { 'external_url' => 'http://x', 'registry_external_url' => 'https://registry.tokyo.example.com', 'letsencrypt.enable' => false }) }"
 PAIR = f"put('/etc/gitlab/ssl/registry.tokyo.example.com.crt', {json.dumps(SERVED['certificate'])}); put('/etc/gitlab/ssl/registry.tokyo.example.com.key', {json.dumps(SERVED['private_key'])})"
+NGINX = (
+    "put('/opt/gitlab/service/nginx', ''); put('/var/log/gitlab/nginx/current', ''); "
+    "put('/var/opt/gitlab/nginx/conf/gitlab-http.conf', 'server { listen *:443 ssl; server_name gitlab.tokyo.example.com; }'); "
+    "$seen = [[2, '200', nil]]; stub(OwnNginx, :new) { |o| OwnNginx.allocate.tap { |n| n.define_singleton_method(:ask) { |_| OwnNginx::Seen.new(*($seen.size > 1 ? $seen.shift : $seen.first)) }; n.send(:initialize, o) } }; "
+)
 LOOK = "Certificates.check($order, {})"
 CASES = [
     Case("a file could not be written", "raise Errno::ENOSPC, '/etc/gitlab/gitlab.rb'", ("No space left", "make room")),
@@ -161,6 +167,11 @@ CASES = [
     Case("gitlab-ctl reconfigure failed", "stub(Omnibus, :run) { |_, seconds| $run.call(%w[sleep 9], seconds) }; Omnibus.reconfigure($order)", ("no end after 60 s (is another reconfigure running",)),
     Case("refused: nginx would not start with the certificate of registry.tokyo.example.com", f"{TLS}; {LOOK}", ("/etc/gitlab/ssl/registry.tokyo.example.com.crt does not exist; ", "['ssl_certificate']", "['listen_https'] = false")),
     Case("refused: clients would not accept the certificate of registry.tokyo.example.com", f"{TLS}; {PAIR}; {LOOK}", ("registry.tokyo.example.com.crt is for registry, not for", "put a certificate for")),
+    Case("nginx on this node does not answer for gitlab.tokyo.example.com", NGINX + "n = OwnNginx.new($order); put('/var/log/gitlab/nginx/current', \"x [emerg] 1#0: cannot load certificate\\n\"); $seen = [[0, '127.0.0.1:443 refuses the connection', nil]]; n.came_back", ("cause: 127.0.0.1:443 refuses the connection; nginx' log: [emerg] 1#0: cannot load certificate", "gitlab-ctl tail nginx")),
+    Case("GitLab on this node does not answer for gitlab.tokyo.example.com", NGINX + "n = OwnNginx.new($order); $seen = [[1, '502', nil]]; n.as_before", ("through nginx at 127.0.0.1:443: 502 (before this change: 200)", "gitlab-ctl tail puma")),
+    Case("this node no longer trusts the certificate of gitlab.tokyo.example.com", NGINX + "n = OwnNginx.new($order); $seen = [[2, '200', 'certificate has expired']]; n.came_back", ("certificate has expired; before this change it did", "trusted_certificates")),
+    Case("gitlab-ctl reconfigure failed", NGINX + CHANGE.replace("main.send", "m = main; m.instance_variable_set(:@nginx, OwnNginx.new($order)); m.send"), ("not permitted",), f"{BACK} back in DIR/etc/gitlab/gitlab.rb, but a reconfigure with them failed as well (FATAL: reconfigure is not permitted); services run as the last successful reconfigure left them, and nginx answers"),
+    Case("a file could not be written", "stub(Omnibus, :run) { |*_| [true, ''] }; " + NGINX + CHANGE.replace("main.send", "m = main; m.instance_variable_set(:@nginx, OwnNginx.new($order)); $seen = [[2, '200', nil], [0, 'refused', nil]]; m.send"), ("chosen",), f"{BACK} back, and a reconfigure with them succeeded, but nginx does not answer for gitlab.tokyo.example.com"),
     Case("refused: Let's Encrypt could not find registry.invalid", f"{TLS.replace('registry.tokyo.example.com', 'registry.invalid').replace('false', 'true')}; {LOOK}", ("does not resolve", "letsencrypt['enable'] = false")),
     Case("a file could not be written", "stub(Omnibus, :run) { |*_| [true, ''] }; " + CHANGE, ("chosen",), f"{BACK} back, and a reconfigure with them succeeded"),
     Case("gitlab-ctl reconfigure failed", CHANGE, ("not permitted",), f"{BACK} back in DIR/etc/gitlab/gitlab.rb, but a reconfigure with them failed as well (FATAL: reconfigure is not permitted); services run as the last successful reconfigure left them"),

@@ -78,7 +78,8 @@ class Main
     changed = contents.reject { |path, bytes| Files.read(path) == bytes }
     needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
-    proof = -> { proven.merge!(Proof.new(@order, agreed: @state['agreed'] == Proof.agreement(@order)).run) }
+    @nginx = OwnNginx.new(@order)
+    proof = -> { proven.merge!(Proof.new(@order, agreed: @state['agreed'] == Proof.agreement(@order)).run, @nginx.as_before) }
     needed ? change(changed, restart: interrupted, &proof) : proof.call
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
       'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven, **(@events ? { 'events' => @events } : {}) }
@@ -148,6 +149,7 @@ class Main
       Omnibus.reconfigure(@order)
       restart ? restart_all : restart_if_only_the_certificate_changed(before, contents)
       reload_nginx_for_new_certificates(contents)
+      @nginx&.came_back
       yield
       @events = notify_again
     rescue StandardError => e
@@ -166,14 +168,15 @@ class Main
     taken = transaction.files.to_h { |f| [f['path'], nil] }
     restart_if_only_the_certificate_changed(before, taken)
     reload_nginx_for_new_certificates(taken)
+    nginx = @nginx&.after_rollback
     notify_again
     transaction.end
     Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
-    'the former settings are back, and a reconfigure with them succeeded'
+    "the former settings are back, and a reconfigure with them succeeded#{nginx}"
   rescue Failure => e
     noted("the last run failed, and so did the reconfigure with the former settings (#{e.cause_text})")
     "the former settings are back in #{Omnibus::GITLAB_RB}, but a reconfigure with them failed as well (#{e.cause_text}); " \
-      'services run as the last successful reconfigure left them'
+      "services run as the last successful reconfigure left them#{@nginx&.after_rollback}"
   rescue StandardError => e
     noted("the last run failed, and putting the former settings back came to no end (#{e.message})")
     "the former settings are being put back, and that came to no end (#{e.message}); the next run goes on with it"
@@ -234,11 +237,13 @@ class Main
     section = Omnibus.registry_secrets
     contents = { **(@state['files'] || []).to_h { |path| [path, nil] }, Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
                  Omnibus::GITLAB_RB => Include.remove(gitlab_rb, @state['newline_added']) }
+    @nginx = OwnNginx.new(@order)
     transaction = Change.make(contents, {}, section, @since ||= Time.now.to_f)
     begin
       Omnibus.put_back_registry_secrets(@state['before']) if @state['before']
       Omnibus.reconfigure(@order)
       interrupted ? restart_all : restart_if_only_the_certificate_changed(before, contents)
+      @nginx.came_back
     rescue StandardError => e
       raise Failure.from(e).with_state(take_back(transaction))
     end
