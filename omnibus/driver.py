@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, StringConstraints
 
+from omnibus import spelling
 from omnibus.fields import LARGEST, PORT_NUMBER, Closed, Doc
 
 MIB = 1 << 20
@@ -34,6 +35,11 @@ Chunk = Annotated[
     Field(ge=5 * MIB, le=5 << 30),
     Doc("a part of an upload may be 5 MiB to 5 GiB, and the registry would not start", "26214400"),
 ]
+Duration = Annotated[
+    str,
+    StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$"),
+    Doc(f"needs a number and its unit (ms, s, m, h), else {NO_START}", "500ms"),
+]
 Flag = Annotated[bool, Doc("must be true or false, else the registry does not start", "true")]
 
 
@@ -55,6 +61,7 @@ def address(url: str) -> str:
     """Where a URL leads, however it is written: `https://S3.example.com.:443/` → `s3.example.com`."""
     host, slash, path = re.sub(r"^[a-z]+://", "", url.lower()).partition("/")
     host = re.sub(r":(80|443)$", "", re.sub(r"\.+(?=:|$)", "", host))
+    host = re.sub(r"^\[(.*)\]", lambda its: f"[{spelling.host(its[1])}]", host)
     return f"{host}{slash}{path}".rstrip("/")
 
 

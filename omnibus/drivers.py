@@ -11,17 +11,18 @@ Distribution 2.8, registry/storage/driver/swift/swift.go and oss/oss.go. Sizes a
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
 from omnibus.driver import (
     MIB,
+    NO_START,
     WRONG_PLACE,
     Chunk,
-    Count,
     Driver,
+    Duration,
     Flag,
     Host,
     HttpUrl,
@@ -33,6 +34,7 @@ from omnibus.driver import (
 from omnibus.fields import LARGEST, BucketName, Closed, Doc
 from omnibus.s3 import S3
 
+_EVENT = "(Request|Response|ResponseError|Retry|LongRunningOperation)"
 _SIGN_IN = "Keystone would refuse the registry"
 
 __all__ = ["NAMES", "S3", "Azure", "Driver", "Drivers", "Filesystem", "Gcs", "Oss", "Swift"]
@@ -60,17 +62,36 @@ class Gcs(Driver):
         | None
     ) = None
     """Bytes of each request of an upload, a multiple of 256 KiB."""
-    maxconcurrency: Count | None = None
-    """How many requests go to Google at once."""
+    maxconcurrency: (
+        Annotated[int, Field(ge=25, le=LARGEST), Doc("the registry raises less to 25 without a word", "50")]
+        | None
+    ) = None
+    """How many requests go to Google at once, at least 25."""
+    parallelwalk: Flag | None = None
+    """Lists the bucket by several requests at once, so that garbage is collected in less time."""
+    useragent: Annotated[Text, Doc("what Google is to see of the registry", "acme-registry")] | None = None
+    """How the registry calls itself in its requests."""
+    debug_log: Flag | None = None
+    """The registry logs its requests to Google."""
+    universe_domain: Annotated[Host, Doc(WRONG_PLACE, "apis-berlin-build0.goog")] | None = None
+    """The domain of a Google cloud of one's own; without it googleapis.com, or what the credentials say."""
 
     def place(self) -> list[str | None]:
-        return [self.bucket, (self.rootdirectory or "").strip("/")]
+        universe = (self.universe_domain or "googleapis.com").lower()
+        elsewhere = [universe] if universe != "googleapis.com" else []
+        return [self.bucket, (self.rootdirectory or "").strip("/"), *elsewhere]
 
 
 class Azure(Driver):
     """A container of an Azure storage account, which exists: the account's name, or its service's URL."""
 
     driver = "azure"
+    NEWER: ClassVar[tuple[str, ...]] = (
+        "serviceurl", "max_retries", "retry_try_timeout", "retry_delay", "max_retry_delay",
+        "api_pool_initial_interval", "api_pool_max_interval", "api_pool_max_elapsed_time", "debug_log",
+        "debug_log_events",
+    )  # fmt: skip
+    """Keys that only azure_v2 reads: with one of them the registry is given that driver."""
 
     container: Annotated[
         str,
@@ -99,6 +120,34 @@ class Azure(Driver):
     """false: images stand below `//`, where older registries put them; true: they do not."""
     legacyrootprefix: Flag | None = None
     """true: images stand below `//`, where older registries put them."""
+    # 0 stands for the default, in Azure's SDK (azcore, policy.RetryOptions).
+    max_retries: (
+        Annotated[int, Field(ge=1, le=1000), Doc(f"1 to 1000; with more {NO_START}, 0 means 3", "5")] | None
+    ) = None
+    """How often a failed request is made again; 3 if left out."""
+    retry_try_timeout: Duration | None = None
+    """How long one try may take; without it there is no limit."""
+    retry_delay: Duration | None = None
+    """How long the registry waits before it tries again, more each time; 4s if left out."""
+    max_retry_delay: Annotated[Duration, Doc(NO_START, "60s")] | None = None
+    """How long it waits at most; 60s if left out."""
+    api_pool_initial_interval: Duration | None = None
+    """How long the registry first waits while Azure copies or deletes; 100ms if left out."""
+    api_pool_max_interval: Annotated[Duration, Doc(NO_START, "15s")] | None = None
+    """How long it then waits at most before it asks once more; 1s if left out."""
+    api_pool_max_elapsed_time: Annotated[Duration, Doc(NO_START, "5m")] | None = None
+    """How long it asks in all; 5s if left out."""
+    debug_log: Flag | None = None
+    """The registry logs what Azure's SDK does."""
+    debug_log_events: (
+        Annotated[
+            str,
+            StringConstraints(pattern=rf"^{_EVENT}(,{_EVENT})*$"),
+            Doc(NO_START, "Request,Response,ResponseError,Retry,LongRunningOperation"),
+        ]
+        | None
+    ) = None
+    """What is logged with debug_log; all of it if left out."""
 
     def place(self) -> list[str | None]:
         host = urlsplit(self.serviceurl).netloc if self.serviceurl else self._host()

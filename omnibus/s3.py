@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from omnibus.driver import NO_START, WRONG_PLACE, Chunk, Count, Driver, Flag, Root, server
+from omnibus import s3_versions
+from omnibus.driver import MIB, NO_START, WRONG_PLACE, Chunk, Count, Driver, Flag, Root, server
 from omnibus.fields import LARGEST, PORT_NUMBER, BucketName, Closed, Doc, KmsKey
 
 StorageClass = Literal[
     "NONE", "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA",
-    "ONEZONE_IA", "INTELLIGENT_TIERING", "OUTPOSTS", "GLACIER_IR"
+    "ONEZONE_IA", "INTELLIGENT_TIERING", "OUTPOSTS", "GLACIER_IR", "EXPRESS_ONEZONE"
 ]  # fmt: skip
 CannedAcl = Literal[
     "private", "public-read", "public-read-write", "authenticated-read",
@@ -23,18 +24,39 @@ CannedAcl = Literal[
 ]  # fmt: skip
 
 
+_WORD = "(" + "|".join(s3_versions.LOG_WORDS) + ")"
+
+
 class S3Options(Closed):
     """Keys of the S3 driver that few need."""
 
-    chunksize: Chunk | None = None
-    """Bytes of each part of an upload."""
+    # Two buffers of that size may become one part (container registry 4.20, s3-aws/common/parser.go). Before
+    # that the registry started with more, and S3 refused such a part.
+    chunksize: (
+        Annotated[
+            int,
+            Field(ge=5 * MIB, le=5 << 29),
+            Doc("a part of an upload may be 5 MiB to 5 GiB, and two may become one", "26214400"),
+        ]
+        | None
+    ) = None
+    """Bytes of each part of an upload, 5 MiB to 2.5 GiB."""
     multipartcopychunksize: Chunk | None = None
     """Bytes of each part when an object is copied in parts."""
     multipartcopymaxconcurrency: Count | None = None
     """How many parts of an object are copied at once."""
-    multipartcopythresholdsize: Chunk | None = None
+    multipartcopythresholdsize: (
+        Annotated[int, Field(ge=0, le=5 << 30), Doc(f"0 to 5 GiB, else {NO_START}", "33554432")] | None
+    ) = None
     """Bytes from which on an object is copied in parts."""
-    maxrequestspersecond: Count | None = None
+    # Its rate limiter (golang.org/x/time/rate with a limit of 0 and a burst of 1), run: one request passes.
+    maxrequestspersecond: (
+        Annotated[
+            Count,
+            Doc("with 0, which the registry takes, it makes one request and then none any more", "350"),
+        ]
+        | None
+    ) = None
     """How many requests a second may go to S3."""
     maxretries: Annotated[int, Field(ge=0, le=LARGEST), Doc(NO_START, "5")] | None = None
     """How often a failed request is made again."""
@@ -79,12 +101,15 @@ class S3Options(Closed):
     loglevel: (
         Annotated[
             str,
-            StringConstraints(pattern=r"^log[a-z]+(,log[a-z]+)*$"),
-            Doc("the registry would log nothing of its requests", "logoff"),
+            StringConstraints(pattern=rf"^{_WORD}(,{_WORD})*$"),
+            Doc(
+                "the registry passes over words that it does not know, and would log nothing for them",
+                "logrequest,logretries",
+            ),
         ]
         | None
     ) = None
-    """What the registry logs of its requests."""
+    """What the registry logs of its requests: from GitLab 19.0 on in these words, before that logdebug…"""
 
 
 class S3(Driver):
@@ -109,7 +134,7 @@ class S3(Driver):
     """The key that images are encrypted with; without it the bucket's own."""
     endpoint: Annotated[
         str | None,
-        StringConstraints(pattern=rf"^https?://[A-Za-z0-9.-]+(:{PORT_NUMBER})?/?$"),
+        StringConstraints(pattern=rf"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:{PORT_NUMBER})?/?$"),
         Doc("an S3 server other than AWS; needs s3_keys of each site", "https://minio.example.com"),
     ] = None
     options: Annotated[
@@ -120,6 +145,12 @@ class S3(Driver):
     def root(self) -> str:
         """The directory in the bucket, without slashes around it."""
         return (self.root_directory or "").strip("/")
+
+    @property
+    def path_style(self) -> bool:
+        """Whether the bucket stands in the path of a URL; the registry's own default."""
+        given = self.options.pathstyle
+        return self.endpoint is not None if given is None else given
 
     def settings(self) -> dict[str, Any]:
         found: dict[str, Any] = {"bucket": self.bucket, "region": self.region}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from omnibus import versions
+from omnibus import s3_versions, versions
 from omnibus.credentials import AzureKeys, Keys
 from omnibus.drivers import S3, Azure, Driver, Swift
 from omnibus.model import Deployment
@@ -23,6 +23,8 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
     name = driver_name(d, site_name, driver)
     keys = _s3_keys(d, site_name) if isinstance(driver, S3) else d.keys_of(site_name)
     found: dict[str, Value] = driver.settings()
+    if isinstance(driver, S3) and not driver.endpoint:
+        found |= _regional(driver, d.registry_version(site_name))
     if isinstance(keys, Keys):
         found |= keys.settings()
     elif keys:
@@ -45,6 +47,14 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
     return storage
 
 
+def _regional(s3: S3, version: versions.Version) -> dict[str, Value]:
+    """AWS' address in a region that the registry does not know: with an endpoint it takes any."""
+    if s3_versions.knows(s3.region, version):
+        return {}
+    scheme = "http" if s3.options.secure is False else "https"
+    return {"regionendpoint": f"{scheme}://{s3_versions.host(s3.region)}", "pathstyle": s3.path_style}
+
+
 def driver_name(d: Deployment, site: str, driver: Driver) -> str:
     """What the site's registry calls the driver."""
     version = d.registry_version(site)
@@ -56,7 +66,7 @@ def driver_name(d: Deployment, site: str, driver: Driver) -> str:
         # One name for all sites on one storage; only the newer driver knows roles and a service's URL.
         sites = [*d.sites] if d.shared else [site]
         kinds = {keys.credentials_type for name in sites if isinstance(keys := d.keys_of(name), AzureKeys)}
-        newer = driver.serviceurl is not None or kinds - {"shared_key"}
+        newer = any(getattr(driver, key) is not None for key in Azure.NEWER) or kinds - {"shared_key"}
         return versions.AZURE_DRIVER.after if newer else versions.AZURE_DRIVER.name(version)
     return driver.driver
 

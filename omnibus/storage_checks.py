@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from omnibus import versions
+from omnibus import s3_checks, versions
 from omnibus.credential_checks import access, credentials
-from omnibus.driver import WRONG_PLACE
 from omnibus.drivers import S3, Azure, Driver, Drivers, Filesystem, Swift
-from omnibus.fields import REGION
 from omnibus.model import Deployment
 from omnibus.problems import Problem
 from omnibus.storage import identity
@@ -28,6 +25,8 @@ def problems(d: Deployment) -> Iterator[Problem]:
     for key, driver, sites in _given(d):
         yield from _of_these_versions(d, key, driver, sites)
         yield from _exclusive(key, driver)
+        if isinstance(driver, S3):
+            yield from s3_checks.problems(d, key, driver, sites)
     yield from access(d)
     yield from credentials(d)
 
@@ -225,27 +224,15 @@ def _exclusive(key: str, driver: Driver) -> Iterator[Problem]:
             yield Problem(
                 f"{at}.{row.keys[0]}", f"is given beside {row.keys[1]}", row.why, f"remove {row.keys[0]}"
             )
-    # Other servers call theirs as they like.
-    if isinstance(driver, S3) and not driver.endpoint and not re.fullmatch(REGION, driver.region):
-        yield Problem(f"{key}.region", f"{driver.region!r} is no region of AWS", WRONG_PLACE, "eu-west-1")
-    if isinstance(driver, S3) and driver.create and driver.options.objectacl:
-        yield Problem(
-            f"{at}.objectacl",
-            f"{driver.options.objectacl!r} for a bucket that is made here",
-            "its owner owns all that is in it, and it refuses every ACL",
-            "remove it, or create: false",
-        )
-    if isinstance(driver, S3) and driver.create and driver.options.objectownership is False:
-        yield Problem(
-            f"{at}.objectownership",
-            "false for a bucket that is made here",
-            "the registry would send ACLs, and its owner owns all that is in it: it refuses every ACL",
-            "remove it, or create: false",
-        )
-    if isinstance(driver, S3) and driver.kms_key_id and driver.options.encrypt is False:
-        yield Problem(
-            f"{at}.encrypt",
-            "false beside kms_key_id",
-            "a key encrypts nothing then",
-            "true, or no kms_key_id",
-        )
+    for needs in versions.NEEDS:
+        if (
+            needs.driver == driver.driver
+            and getattr(found, needs.key) is not None
+            and not getattr(found, needs.needed)
+        ):
+            yield Problem(
+                f"{at}.{needs.key}",
+                f"is given without {needs.needed}: true",
+                "it would say nothing",
+                f"{needs.needed}: true, or remove it",
+            )

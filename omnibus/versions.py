@@ -88,9 +88,17 @@ _S3_WAY_OUT = (
 )
 _V2_KEYS = "container registry commit 4d4d3390: a key of s3_v2, which this program uses from GitLab 19.0 on"
 _AZURE_V2 = "container registry 4.15 (azure_v2) and GitLab issue 525855 (a beta from 17.10 on)"
+_AZURE_V2_KEYS = (
+    "container registry 4.17.1 (GitLab 17.10), azure/common/parser.go and v2/parser.go; 4.15 (17.9) had "
+    "other names for some and not all of them"
+)
+_GCS_NEXT = (
+    "container registry 4.28 (commit ddafd4eb): until then only the driver behind the variable "
+    "REGISTRY_GCS_DRIVER=next read it"
+)
 
 _NOT_DISTRIBUTIONS = (
-    "Distribution 2.8 and 3, s3-aws/s3.go and 2.8 oss/oss.go: FromParameters does not read it"
+    "Distribution 2.8 and 3, s3-aws/s3.go and gcs/gcs.go, and 2.8 oss/oss.go: FromParameters does not read it"
 )
 
 LIMITS: tuple[Limit, ...] = (
@@ -102,6 +110,7 @@ LIMITS: tuple[Limit, ...] = (
             ("s3", "parallelwalk"),
             ("s3", "loglevel"),
             ("oss", "encryptionkeyid"),
+            ("gcs", "parallelwalk"),
         )
     ),
     Limit("swift", "", _SWIFT_AND_OSS, _S3_WAY_OUT, until=(17, 0)),
@@ -115,10 +124,33 @@ LIMITS: tuple[Limit, ...] = (
         "storageclass",
         "container registry 4.22: more storage classes; NONE and these two before",
         "STANDARD or REDUCED_REDUNDANCY",
-        ("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "OUTPOSTS", "GLACIER_IR"),
+        ("STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "OUTPOSTS", "GLACIER_IR", "EXPRESS_ONEZONE"),
         since=(18, 1),
     ),
+    Limit("gcs", "useragent", _GCS_NEXT, "remove it, or GitLab 18.5", since=(18, 5)),
+    Limit("gcs", "debug_log", _GCS_NEXT, "remove it, or GitLab 18.5", since=(18, 5)),
+    Limit(
+        "gcs",
+        "universe_domain",
+        "container registry 4.37 (commit de8cbc65), in GitLab from 18.10 on",
+        "remove it, or GitLab 18.10",
+        since=(18, 10),
+    ),
     Limit("azure", "serviceurl", _AZURE_V2, "accountname and realm", since=(17, 10)),
+    *(
+        Limit("azure", key, _AZURE_V2_KEYS, "remove it, or GitLab 17.10", since=(17, 10))
+        for key in (
+            "max_retries",
+            "retry_try_timeout",
+            "retry_delay",
+            "max_retry_delay",
+            "api_pool_initial_interval",
+            "api_pool_max_interval",
+            "api_pool_max_elapsed_time",
+            "debug_log",
+            "debug_log_events",
+        )
+    ),
     Limit(
         "azure",
         "credentials_type",
@@ -206,6 +238,21 @@ EXCLUSIVES: tuple[Exclusive, ...] = (
         "the URL has the realm already",
         "container registry, azure_v2: accountname and realm make the URL where no serviceurl is given",
     ),
+)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """A key of a driver that says nothing unless the key `needed` is true."""
+
+    driver: str
+    key: str
+    needed: str
+    source: str
+
+
+NEEDS: tuple[Needs, ...] = (
+    Needs("azure", "debug_log_events", "debug_log", "container registry 4.32, azure/v2/parser.go"),
 )
 
 

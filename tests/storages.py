@@ -90,7 +90,7 @@ def chunk(least: int = 5 * MIB) -> st.SearchStrategy[int]:
 
 
 PLACES: dict[str, st.SearchStrategy[Raw]] = {
-    "gcs": optional(rootdirectory=ROOT, chunksize=chunk(256 << 10), maxconcurrency=st.just(50)),
+    "gcs": optional(rootdirectory=ROOT, chunksize=chunk(256 << 10), maxconcurrency=st.just(50), parallelwalk=FLAG),
     "azure": optional(realm=st.just("core.chinacloudapi.cn"), rootdirectory=ROOT, trimlegacyrootprefix=FLAG),
     "swift": optional(
         region=st.just("eu"),
@@ -115,10 +115,11 @@ S3_OPTIONS = optional(
     multipartcopythresholdsize=chunk(), maxrequestspersecond=st.just(350), maxretries=st.just(0),
     parallelwalk=FLAG, storageclass=st.sampled_from(["NONE", "STANDARD", "REDUCED_REDUNDANCY"]), encrypt=FLAG,
     objectacl=st.just("bucket-owner-full-control"), secure=FLAG, skipverify=FLAG, pathstyle=FLAG,
-    loglevel=st.sampled_from(["logoff", "logrequest,logretries"]),
+    loglevel=st.just("logoff"),
 )  # fmt: skip
 NEWEST_S3_OPTIONS = optional(
-    checksum_algorithm=st.sampled_from(["CRC32", "SHA256"]), storageclass=st.just("GLACIER_IR"), objectownership=FLAG
+    checksum_algorithm=st.sampled_from(["CRC32", "SHA256"]), storageclass=st.sampled_from(["GLACIER_IR", "EXPRESS_ONEZONE"]),
+    objectownership=FLAG, loglevel=st.just("logrequest,logretries"),
 )  # fmt: skip
 
 

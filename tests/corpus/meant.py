@@ -9,9 +9,16 @@ import json
 from typing import Any
 
 from tests.corpus.sites import ALL
+from tests.corpus.storage import NEWER_AZURE
 from tests.corpus.values import Raw, at_least
 
 EVENTS = "/api/v4/container_registry_event/events"
+UNKNOWN_REGIONS: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(("mx-central-1", "ap-east-2", "ap-southeast-5", "cn-north-3"), (999, 0)),
+    "il-central-1": (16, 4),
+    "ca-west-1": (17, 6),
+}
+"""From which version on the registry knows them; the others it has always known."""
 KEPT = ("cache", "delete", "maintenance", "redirect", "tag")
 
 
@@ -145,6 +152,15 @@ class Meant:
             found |= {"regionendpoint": place["endpoint"], "pathstyle": True}
             if newest and "checksum_algorithm" not in options:
                 found["checksum_disabled"] = True
+        elif place["region"] in UNKNOWN_REGIONS and not at_least(
+            self.version, *UNKNOWN_REGIONS[place["region"]]
+        ):
+            scheme = "http" if options.get("secure") is False else "https"
+            tail = ".cn" if place["region"].startswith("cn-") else ""
+            found |= {
+                "regionendpoint": f"{scheme}://s3.{place['region']}.amazonaws.com{tail}",
+                "pathstyle": False,
+            }
         return {"s3_v2" if newest else "s3": found | options}
 
     def _other(self, name: str, place: Raw) -> Raw:
@@ -164,7 +180,8 @@ class Meant:
             return False
         on_it = [*self.raw["sites"].values()] if self.raw["storage"]["mode"] == "shared" else [self.site]
         roles = {site["credentials"]["azure"].get("credentials_type", "shared_key") for site in on_it}
-        return at_least(self.version, 19) or "serviceurl" in place or roles != {"shared_key"}
+        newer = {"serviceurl", "debug_log_events", *NEWER_AZURE} & place.keys()
+        return at_least(self.version, 19) or bool(newer) or roles != {"shared_key"}
 
 
 def plain(url: str) -> str:

@@ -435,6 +435,14 @@ def test_secrets_are_blotted_out_of_whatever_is_shown(ruby: Program) -> None:
         ({"oss": {"bucket": "b", "endpoint": "o.example.com"}}, "oss", ["o.example.com", "b", ""]),
         ({"s3": {"bucket": "b", "regionendpoint": "http://M.:80/"}}, "s3", ["m", "b", ""]),
         ({"s3": {"bucket": "b", "regionendpoint": "https://m:9000"}}, "s3", ["m:9000", "b", ""]),
+        ({"s3": {"bucket": "b", "regionendpoint": "http://[FD00:0::1]:80/"}}, "s3", ["[fd00::1]", "b", ""]),
+        (
+            {"s3_v2": {"bucket": "b", "regionendpoint": "https://s3.mx-central-1.amazonaws.com"}},
+            "s3",
+            [None, "b", ""],
+        ),
+        ({"gcs": {"bucket": "g", "universe_domain": "U.goog"}}, "gcs", ["g", "", "u.goog"]),
+        ({"gcs": {"bucket": "g", "universe_domain": "googleapis.com"}}, "gcs", ["g", ""]),
         (
             {"s3": {"bucket": "b", "regionendpoint": "https://vpce-1.s3.eu-west-1.vpce.amazonaws.com"}},
             "s3",

@@ -20,7 +20,7 @@ from omnibus.s3 import S3Options
 from tests.configurations import changed, deployment
 from tests.examples import examples
 from tests.storages import Case, Node, cases, newer
-from tests.wrong.storages import RIGHT, azure, gcs, own, swift
+from tests.wrong.storages import RIGHT, at, azure, gcs, others_options, own, s3, swift
 
 pytestmark = pytest.mark.unit
 
@@ -136,6 +136,36 @@ def test_distribution_has_azures_older_driver_alone() -> None:
     d = deployment(raw)
     names = {site: next(iter(storage.registry_storage(d, site) or {})) for site in d.sites}
     assert names == {"london": "azure", "tokyo": "azure_v2"}
+
+
+@pytest.mark.parametrize(
+    ("region", "version", "endpoint"),
+    [
+        ("eu-west-1", "16.0", None),
+        ("mx-central-1", "19.2", "https://s3.mx-central-1.amazonaws.com"),
+        ("ap-southeast-7", "18.5", "https://s3.ap-southeast-7.amazonaws.com"),
+        ("ca-west-1", "17.5", "https://s3.ca-west-1.amazonaws.com"),
+        ("ca-west-1", "17.6", None),
+        ("il-central-1", "16.3", "https://s3.il-central-1.amazonaws.com"),
+        ("cn-south-9", "18.5", "https://s3.cn-south-9.amazonaws.com.cn"),
+    ],
+)
+def test_a_region_that_the_registry_does_not_know_is_given_aws_address_there(
+    region: str, version: str, endpoint: str | None
+) -> None:
+    """Without it the registry would not start; the bucket stays in the host's name, as in every other region."""
+    raw = at(s3(version), "sites", "tokyo", "storage", "region", to=region)
+    assert told(raw) == set()
+    [(_, found)] = (storage.registry_storage(deployment(raw), "tokyo") or {}).items()
+    assert isinstance(found, dict)
+    assert (found.get("regionendpoint"), found.get("pathstyle")) == (endpoint, False if endpoint else None)
+
+
+def test_distribution_is_given_the_address_of_every_region_that_its_oldest_release_lacks() -> None:
+    """Which one it is nobody knows; with the address each takes the region."""
+    raw = at(others_options(), "sites", "london", "storage", "region", to="eu-north-1")
+    [(_, found)] = (storage.registry_storage(deployment(raw), "london") or {}).items()
+    assert isinstance(found, dict) and found["regionendpoint"] == "https://s3.eu-north-1.amazonaws.com"
 
 
 SWIFT = {

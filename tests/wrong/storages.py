@@ -115,6 +115,28 @@ def others_options(**options: Any) -> dict[str, Any]:
     return at(changed(per_site(), elsewhere), "sites", "london", "storage", "options", to=options)
 
 
+def newest(raw: dict[str, Any], version: str) -> dict[str, Any]:
+    """The same with that version of GitLab."""
+    return raw | {"gitlab_version": version}
+
+
+def own_azure(version: str, **place: Any) -> dict[str, Any]:
+    """A container of Azure's at tokyo, with its account's key."""
+    keys = {"azure": {"accountkey": "s3cr3t-value"}}
+    place |= {"container": "registry", "accountname": "acme"}
+    return own({"azure": place}, version=version, credentials=keys)
+
+
+BUCKET = ("sites", "tokyo", "storage")
+OTHER = own(
+    {"bucket": "abc", "region": "x", "create": False, "endpoint": "https://minio.example.com"},
+    s3_keys={"access_key": "AKIAX", "secret_key": "s3cr3t-value"},
+)
+RETRIES: dict[str, Any] = {
+    "max_retries": 1000, "retry_try_timeout": "1m30s", "retry_delay": "500ms", "max_retry_delay": "0.5h",
+    "api_pool_initial_interval": "100ms", "api_pool_max_interval": "15s", "api_pool_max_elapsed_time": "5m",
+    "debug_log": False,
+}  # fmt: skip
 LASTING = {"access_key": "AKIAX", "secret_key": "s3cr3t-value"}
 TEMPORARY = LASTING | {"session_token": "s3cr3t-value"}
 TOKYO = ("sites", "tokyo", "credentials")
@@ -128,6 +150,9 @@ RIGHT = [
 
 WRONG: list[Wrong] = [
     Wrong("a number that the registry cannot hold", gcs(maxconcurrency=1 << 70), "storage.gcs.maxconcurrency", "is refused: input should be less than"),
+    Wrong("fewer requests at once than the registry goes down to", gcs(maxconcurrency=24), "storage.gcs.maxconcurrency", "24 is refused: input should be greater than or equal to 25", gcs(maxconcurrency=25)),
+    Wrong("another name for Google's log before it was read", newest(gcs(debug_log=True), "18.4"), "storage.gcs.debug_log", "True is not known to GitLab 18.4", newest(gcs(debug_log=True, useragent="acme", parallelwalk=True), "18.5")),
+    Wrong("a cloud of Google's before it was known", newest(gcs(universe_domain="apis-berlin-build0.goog"), "18.9"), "storage.gcs.universe_domain", "is not known to GitLab 18.9", newest(gcs(universe_domain="apis-berlin-build0.goog"), "18.10")),
     Wrong("a segment that Swift refuses", swift(chunksize=1 << 40), "storage.swift.chunksize", "is refused: input should be less than"),
     Wrong("a driver that is none", at(gcs(), "storage", to={"mode": "shared", "gsc": {"bucket": "acme"}}), "storage.gsc", "unknown key"),
     Wrong("a key with a typo", gcs(rotdirectory="x"), "storage.gcs.rotdirectory", "unknown key"),
@@ -182,6 +207,25 @@ WRONG: list[Wrong] = [
     Wrong("checksums before s3_v2", s3(checksum_disabled=True), "sites.tokyo.storage.options.checksum_disabled", "True is not known to GitLab 18.5"),
     Wrong("no checksums, and which", s3("19.0", checksum_disabled=True, checksum_algorithm="SHA256"), "sites.tokyo.storage.options.checksum_algorithm", "is given beside checksum_disabled"),
     Wrong("a storage class before it was known", s3("18.0", storageclass="GLACIER_IR"), "sites.tokyo.storage.options.storageclass", "'GLACIER_IR' is not known to GitLab 18.0"),
+    Wrong("a class of directory buckets before it was known", at(s3("18.0", storageclass="EXPRESS_ONEZONE"), *BUCKET, "create", to=False), "sites.tokyo.storage.options.storageclass", "'EXPRESS_ONEZONE' is not known to GitLab 18.0", at(s3("18.1", storageclass="EXPRESS_ONEZONE"), *BUCKET, "create", to=False)),
+    Wrong("a class of directory buckets in a bucket of ours", s3(storageclass="EXPRESS_ONEZONE"), "sites.tokyo.storage.options.storageclass", "'EXPRESS_ONEZONE' for a bucket that is made here", s3(storageclass="INTELLIGENT_TIERING")),
+    Wrong("parts of which two are too large", s3(chunksize=(5 << 29) + 1), "sites.tokyo.storage.options.chunksize", "is refused: input should be less than or equal to 2684354560", s3(chunksize=5 << 29)),
+    Wrong("a threshold below all", s3(multipartcopythresholdsize=-1), "sites.tokyo.storage.options.multipartcopythresholdsize", "is refused: input should be greater than or equal to 0", s3(multipartcopythresholdsize=0)),
+    Wrong("no requests at all", s3(maxrequestspersecond=0), "sites.tokyo.storage.options.maxrequestspersecond", "is refused: input should be greater than or equal to 1", s3(maxrequestspersecond=1)),
+    Wrong("a word for the log that is none", s3(loglevel="logeverything"), "sites.tokyo.storage.options.loglevel", "is not of the right form", s3(loglevel="logdebug")),
+    Wrong("a word of the newer driver's", s3(loglevel="logrequest"), "sites.tokyo.storage.options.loglevel", "'logrequest' is not known to GitLab 18.5", s3("19.0", loglevel="logrequest,logretries")),
+    Wrong("a word of the older driver's", s3("19.0", loglevel="logrequest,logdebug"), "sites.tokyo.storage.options.loglevel", "'logrequest,logdebug' is not known to GitLab 19.0", s3("19.0", loglevel="logoff")),
+    Wrong("several words where one was read", s3("17.11", loglevel="logdebug,logdebugwithsigning"), "sites.tokyo.storage.options.loglevel", "is not known to GitLab 17.11", s3("18.0", loglevel="logdebug,logdebugwithsigning")),
+    Wrong("a region of a closed part of AWS", at(s3(), *BUCKET, "region", to="us-isof-south-1"), "sites.tokyo.storage.region", "'us-isof-south-1' is not known to GitLab 18.5", at(s3(), *BUCKET, "region", to="us-iso-east-1")),
+    Wrong("an address that is none", at(OTHER, *BUCKET, "endpoint", to="https://[::g:1]:9000"), "sites.tokyo.storage.endpoint", "is not of the right form", at(OTHER, *BUCKET, "endpoint", to="https://[fd00::1]:9000")),
+    Wrong("an address with too many parts", at(OTHER, *BUCKET, "endpoint", to="https://[fd00::1::2]"), "sites.tokyo.storage.endpoint", "'https://[fd00::1::2]' has no usable host and port", OTHER),
+    Wrong("a bucket's name before an address", at(at(OTHER, *BUCKET, "endpoint", to="http://[fd00::1]:9000"), *BUCKET, "options", to={"pathstyle": False}), "sites.tokyo.storage.options.pathstyle", "false, and http://[fd00::1]:9000 is an address", at(OTHER, *BUCKET, "options", to={"pathstyle": False})),
+    Wrong("a bucket of one server, its address spelled otherwise", own_server("https://[fd00::1]", "http://[FD00:0:0::1]:80"), "sites.tokyo.storage.bucket", "'acme-registry' is the storage of london too", own_server("https://[fd00::1]", "https://[fd00::2]")),
+    Wrong("a number of tries that stands for another", azure(max_retries=0), "storage.azure.max_retries", "0 is refused: input should be greater than or equal to 1", azure(**RETRIES)),
+    Wrong("a time without a unit", azure(retry_delay="4"), "storage.azure.retry_delay", "is not of the right form", azure(retry_delay="4s")),
+    Wrong("Azure's retries before there were any", own_azure("17.9", max_retries=5), "sites.tokyo.storage.azure.max_retries", "5 is not known to GitLab 17.9", own_azure("17.10", max_retries=5)),
+    Wrong("events of a log that is not kept", azure(debug_log_events="Retry"), "storage.azure.debug_log_events", "is given without debug_log: true", azure(debug_log=True, debug_log_events="Retry,Request")),
+    Wrong("an event that is none", azure(debug_log=True, debug_log_events="Errors"), "storage.azure.debug_log_events", "is not of the right form"),
     Wrong("a part that S3 refuses", s3(chunksize=1024), "sites.tokyo.storage.options.chunksize", "is refused: input should be greater than or equal to 5242880"),
     Wrong("an option with a typo", s3(chunksiz=26214400), "sites.tokyo.storage.options.chunksiz", "unknown key"),
     Wrong("encryption off, with a key for it", at(s3(encrypt=False), "sites", "tokyo", "storage", "kms_key_id", to="arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab"), "sites.tokyo.storage.options.encrypt", "false beside kms_key_id"),

@@ -6,6 +6,7 @@
 require 'date'
 require 'digest'
 require 'fileutils'
+require 'ipaddr'
 require 'json'
 require 'net/http'
 require 'openssl'

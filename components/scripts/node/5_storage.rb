@@ -16,9 +16,14 @@ module Storage
             when /\Aazure/ then azure(driver, root)
             when 'swift' then [address(driver['authurl']).sub(%r{/v[0-9.]+\z}, ''), driver['container'], trimmed(driver['prefix'])]
             when 'oss' then [server(driver['endpoint']), driver['bucket'], root]
-            else [driver['bucket'], root]
+            else [driver['bucket'], root, *universe(driver)]
             end
     { 'driver' => name.start_with?('s3') ? 's3' : name.sub('_v2', ''), 'place' => place }
+  end
+
+  # Google clouds of one's own have buckets of the same names.
+  def self.universe(driver)
+    [driver['universe_domain'].to_s.downcase] - ['', 'googleapis.com']
   end
 
   def self.trimmed(path)
@@ -37,8 +42,14 @@ module Storage
   # Where a URL leads, however it is written.
   def self.address(url)
     host, slash, path = url.to_s.downcase.sub(%r{\A[a-z]+://}, '').partition('/')
-    host = host.gsub(/\.+(?=:|\z)/, '').sub(/:(80|443)\z/, '')
+    host = host.gsub(/\.+(?=:|\z)/, '').sub(/:(80|443)\z/, '').sub(/\A\[(.*)\]/) { "[#{compressed(Regexp.last_match(1))}]" }
     "#{host}#{slash}#{path}".sub(%r{/+\z}, '')
+  end
+
+  def self.compressed(address)
+    IPAddr.new(address).to_s
+  rescue IPAddr::Error
+    address
   end
 
   # nil for AWS and Alibaba Cloud themselves, whether or not their endpoint is written out: a bucket's name says it all.
