@@ -177,6 +177,7 @@ def _storage(
         "region": s3.region,
         "root": s3.root_directory,
         "endpoint": s3.endpoint,
+        "path_style": s3.path_style,
         "patience": 5 if deployment.sites[site].s3_keys else 60,
         # None: the server's own credentials, from the instance metadata service.
         "access_key": secrets.get("s3_access_key"),

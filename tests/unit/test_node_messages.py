@@ -143,7 +143,7 @@ CASES = [
     Case("the server has no credentials of its own", "answers(404, 'Not Found'); $order['storage'].delete('access_key'); " + RIGHTS, ("404 Not Found", "instance profile")),
     Case("the proof failed: this secondary could change the shared storage", "answers(200); " + RIGHTS, ("put an object in s3://acme", "answered 200, not 403", "IAM policy")),
     Case("the proof failed: the storage does not answer to this site's key", "answers(403, '<Code>AccessDenied</Code>'); " + RIGHTS, ("403 AccessDenied", "sites.tokyo.s3_keys")),
-    Case("the proof failed: the storage does not answer this node", "unreached(SocketError.new('getaddrinfo: Name or service not known')); " + RIGHTS, ("read s3://acme with the key of tokyo: the name s3.eu-west-1.amazonaws.com does not resolve", "let s3.eu-west-1.amazonaws.com resolve on this node")),
+    Case("the proof failed: the storage does not answer this node", "unreached(SocketError.new('getaddrinfo: Name or service not known')); " + RIGHTS, ("read s3://acme with the key of tokyo: the name acme.s3.eu-west-1.amazonaws.com does not resolve", "let acme.s3.eu-west-1.amazonaws.com resolve on this node")),
     Case("the proof failed: the settings have no effect", "proof.send(:check_rendered)", ("holds another key", "comes after the include")),
     Case("the proof failed: the registry of tokyo does not accept its own token", f"{configured()}; answers(502, 'Bad Gateway'); proof.send(:own_registry)", ("http://127.0.0.1:5000 answered 502 Bad Gateway", "gitlab-ctl tail registry")),
     Case("the proof failed: GitLab does not accept the registry's notifications", "answers(401); proof.send(:notifications)", ("was answered 401", "registry_notification_secret")),

@@ -65,11 +65,22 @@ class S3
     @access['endpoint'] || "https://s3.#{@access['region']}.#{suffix}"
   end
 
+  # The bucket stands in the host's name or in the path, as the registry has it: its SDKs put a name with dots, which no
+  # certificate covers, in the path.
+  def url(key)
+    uri, bucket = URI(base.chomp('/')), @access['bucket']
+    in_path = @access['path_style'] || (uri.scheme == 'https' && bucket.include?('.'))
+    return URI("#{uri}/#{bucket}/#{key}") if in_path
+
+    uri.host = "#{bucket}.#{uri.host}"
+    URI("#{uri}/#{key}")
+  end
+
   def call(method, key, query, body = '')
-    uri = URI("#{base.chomp('/')}/#{@access['bucket']}/#{key}")
+    uri = url(key)
     time = Time.now.utc.strftime('%Y%m%dT%H%M%SZ')
     hash = Digest::SHA256.hexdigest(body)
-    host = uri.port == uri.default_port ? uri.hostname : "#{uri.hostname}:#{uri.port}"
+    host = uri.port == uri.default_port ? uri.host : "#{uri.host}:#{uri.port}"
     signed = { 'host' => host, 'x-amz-content-sha256' => hash, 'x-amz-date' => time }
     signed['x-amz-security-token'] = @access['token'] if @access['token']
     headers = signed.merge('authorization' => authorization(method, uri.path, query, signed, hash, time))
