@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from omnibus import versions
 from omnibus.machines import Tls
 from omnibus.model import Deployment, Node
 from omnibus.parts import Setting
+from omnibus.ruby import Value
 
 TLS_CERTIFICATE = "/etc/gitlab/geo-registry/site.crt"
 TLS_KEY = "/etc/gitlab/geo-registry/site.key"
@@ -28,24 +30,31 @@ def settings(d: Deployment, site_name: str, node: Node) -> Iterator[Setting]:
         return
     yield Setting("roles", (), [f"geo_{'primary' if site_name == d.primary else 'secondary'}_role"])
     if site.https:
-        yield from _certificates(site.aws.tls, node)
+        yield from _certificates(d, site.aws.tls, node)
     else:
         yield Setting("letsencrypt", ("enable",), False)
 
 
-def _certificates(tls: Tls, node: Node) -> Iterator[Setting]:
+def nginx(d: Deployment, servers: versions.Renamed, key: str, value: Value) -> Setting:
+    """A setting of the nginx servers of Rails or of the registry, under the name of the stack's version."""
+    name, *above = servers.name(versions.parse(d.gitlab_version)).split(".")
+    return Setting(name, (*above, key), value)
+
+
+def _certificates(d: Deployment, tls: Tls, node: Node) -> Iterator[Setting]:
     if tls.certificate:
         yield Setting("letsencrypt", ("enable",), False)
-        for nginx in ("nginx", "registry_nginx") if node.has("registry") else ("nginx",):
-            yield Setting(nginx, ("ssl_certificate",), TLS_CERTIFICATE)
-            yield Setting(nginx, ("ssl_certificate_key",), TLS_KEY)
+        both = (versions.RAILS_NGINX, versions.REGISTRY_NGINX)
+        for servers in both if node.has("registry") else both[:1]:
+            yield nginx(d, servers, "ssl_certificate", TLS_CERTIFICATE)
+            yield nginx(d, servers, "ssl_certificate_key", TLS_KEY)
     else:
         # Said, not left to omnibus' guess, which looks for files of an earlier run. It covers the registry's
         # name too (cookbook letsencrypt, recipes/http_authorization.rb).
         yield Setting("letsencrypt", ("enable",), True)
         if tls.letsencrypt_email:
             yield Setting("letsencrypt", ("contact_emails",), [tls.letsencrypt_email])
-    yield Setting("nginx", ("redirect_http_to_https",), True)
+    yield nginx(d, versions.RAILS_NGINX, "redirect_http_to_https", True)
 
 
 def files(d: Deployment, site_name: str, node: Node) -> dict[str, str]:

@@ -50,6 +50,16 @@ AZURE_DRIVER = Renamed(
 )
 
 
+_SERVICES_NGINX = (
+    "omnibus-gitlab commit 0ddeb868 (19.2.0): a reconfigure warns of the former names, and they still take "
+    "effect; before it the later ones are keys of a hash that nothing reads"
+)
+RAILS_NGINX = Renamed("nginx", "gitlab_rails.nginx", (19, 2), _SERVICES_NGINX)
+"""Of ssl_certificate, ssl_certificate_key and redirect_http_to_https; `nginx['enable']` keeps its name."""
+REGISTRY_NGINX = Renamed("registry_nginx", "registry.nginx", (19, 2), _SERVICES_NGINX)
+"""Hashes of gitlab.rb, with a dot before a key."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """A storage driver's `key`, or those `values` of it, from `since` on and before `until`; "": all of it.

@@ -44,7 +44,9 @@ class Meant:
         registry |= {"issuer": issuer, "internal_key": self.secrets["registry_key"]}
         registry |= {"internal_certificate": self.secrets["registry_certificate"]}
         rails: Raw = {"registry_issuer": issuer}
-        found: Raw = {"registry": registry, "gitlab_rails": rails, **self._created(rails)}
+        found: Raw = {"registry": registry, "gitlab_rails": rails}
+        self.found = found
+        found |= self._created(rails)
         if self.registry:
             found["registry_external_url"] = plain(self.site["registry_url"])
             self._registry(registry, rails)
@@ -66,6 +68,8 @@ class Meant:
         if "registry_http_addr" in self.node:
             registry["registry_http_addr"] = self.node["registry_http_addr"]
             rails["registry_api_url"] = own(self.site, "registry")
+            if self.node["registry_http_addr"].startswith(":"):
+                self._nginx("registry")["enable"] = False
         registry["database"] = self._database()
         others = [e for e in registry.get("notifications", []) if e["name"] != "geo_event"]
         registry["notifications"] = others + ([self._geo_event()] if self.primary else [])
@@ -99,6 +103,16 @@ class Meant:
             "sslmode": its.get("sslmode", "require"),
         }
 
+    def _nginx(self, whose: str) -> Raw:
+        """The hash of gitlab.rb for the servers that nginx has for Rails or for the registry."""
+        newer = at_least(self.raw["gitlab_version"], 19, 2)
+        if whose == "rails":
+            within, name = (self.found["gitlab_rails"], "nginx") if newer else (self.found, "nginx")
+        else:
+            within, name = (self.found["registry"], "nginx") if newer else (self.found, "registry_nginx")
+        hash_of: Raw = within.setdefault(name, {})
+        return hash_of
+
     def _created(self, rails: Raw) -> Raw:
         """A host that is made here has an empty gitlab.rb: its address, certificates, Geo role and name."""
         if "aws" not in self.site:
@@ -114,12 +128,15 @@ class Meant:
         if "certificate" in tls:
             at = "/etc/gitlab/geo-registry/site"
             files = {"ssl_certificate": f"{at}.crt", "ssl_certificate_key": f"{at}.key"}
-            found |= {"letsencrypt": {"enable": False}, "nginx": files}
-            found |= {"registry_nginx": dict(files)} if self.registry else {}
+            found["letsencrypt"] = {"enable": False}
+            self._nginx("rails").update(files)
+            if self.registry:
+                self._nginx("registry").update(files)
         else:
             who = tls.get("letsencrypt_email")
             found["letsencrypt"] = {"enable": True} | ({"contact_emails": [who]} if who else {})
-        return found | {"nginx": found.get("nginx", {}) | {"redirect_http_to_https": True}}
+        self._nginx("rails")["redirect_http_to_https"] = True
+        return found
 
     def storage(self) -> Raw:
         """The driver under its name, and what goes with a registry that only reads; {} where storage is kept."""

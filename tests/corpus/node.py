@@ -29,7 +29,16 @@ class GitlabRb
     @said = { 'registry' => theirs }
   end
 
+  # A hash below a table comes into being when something in it is stated.
   TABLES.each { |name| define_method(name) { @said[name] ||= {} } }
+  NESTED = %w[gitlab_rails registry].freeze
+  NESTED.each do |name|
+    define_method(name) do
+      table = (@said[name] ||= {})
+      table.default_proc = ->(hash, key) { key == 'nginx' ? hash[key] = {} : nil }
+      table
+    end
+  end
   CALLS.each { |name| define_method(name) { |value| @said[name] = value } }
 
   def evaluate(text)

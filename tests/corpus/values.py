@@ -90,6 +90,7 @@ def version(tape: Tape) -> str:
         (18, 1),
         (18, 11),
         (19, 0),
+        (19, 2),
     )
     major, minor = tape.pick(edges)
     if tape.flag():

@@ -12,7 +12,16 @@ import pytest
 
 from omnibus import driver as drivers
 from omnibus import parts, settings, storage, versions
-from tests.configurations import HOST_KEY, SHARED, changed, deployment, per_site, put
+from tests.configurations import (
+    CREATED,
+    HOST_KEY,
+    SHARED,
+    certificate,
+    changed,
+    deployment,
+    per_site,
+    put,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -26,6 +35,25 @@ def test_a_primary_notifies_with_the_secret_of_the_secrets_file() -> None:
     assert shown["gitlab_rails['registry_notification_secret']"] == "secrets['notification_secret']"
     assert shown[f"{at}['timeout']"] == "'5s'"
     assert not any("geo_registry_replication" in name for name in shown)
+
+
+@pytest.mark.parametrize(
+    ("version", "rails", "registry"),
+    [
+        ("19.1", "nginx", "registry_nginx"),
+        ("19.2", "gitlab_rails['nginx']", "registry['nginx']"),
+    ],
+)
+def test_nginx_settings_have_the_names_of_the_version(version: str, rails: str, registry: str) -> None:
+    """Those of the other version would be warned of at each reconfigure, or read by nothing."""
+    names = ("gitlab.tokyo.example.com", "registry.tokyo.example.com")
+    raw = changed(CREATED, put("sites", "tokyo", "aws", "tls", to=certificate(*names)))
+    shown = settings.preview(deployment(raw | {"gitlab_version": version}), "tokyo", "tokyo-1")
+    files = {"ssl_certificate": "'/etc/gitlab/geo-registry/site.crt'"}
+    files["ssl_certificate_key"] = "'/etc/gitlab/geo-registry/site.key'"
+    meant = {f"{name}['{key}']": path for name in (rails, registry) for key, path in files.items()}
+    meant[f"{rails}['redirect_http_to_https']"] = "true"
+    assert {key: value for key, value in shown.items() if "nginx" in key} == meant
 
 
 def test_a_secondary_replicates_and_does_not_notify() -> None:

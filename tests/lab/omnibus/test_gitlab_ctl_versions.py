@@ -98,3 +98,64 @@ def test_the_registry_s_environment(host: GitLabTree, version: str, there: bool)
     host.reconfigure(SITE)
     assert host.exists("/opt/gitlab/etc/registry/env/GODEBUG") == there
     assert host.exists("/opt/gitlab/etc/registry/env/SSL_CERT_DIR")
+
+
+FORMER = """
+nginx['redirect_http_to_https'] = true
+registry_nginx['ssl_certificate'] = '/etc/gitlab/own.crt'
+registry_nginx['listen_port'] = 5443
+"""
+NEWER = """
+gitlab_rails['nginx']['redirect_http_to_https'] = true
+registry['nginx']['ssl_certificate'] = '/etc/gitlab/own.crt'
+registry['nginx']['listen_port'] = 5443
+"""
+CONF = "/var/opt/gitlab/nginx/conf"
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "read", "warned"),
+    [
+        ("19.1.0", FORMER, True, False),
+        ("19.1.0", NEWER, False, False),
+        ("19.2.0", FORMER, True, True),
+        ("19.2.0", NEWER, True, False),
+        ("19.2.0", FORMER.replace("own.crt", "former.crt").replace("5443", "5444") + NEWER, True, True),
+    ],
+)
+def test_the_names_of_nginx_settings(
+    host: GitLabTree, version: str, lines: str, read: bool, warned: bool
+) -> None:
+    """Below each service from 19.2 on, which warns of the former ones; before it the newer ones say nothing."""
+    host.install(version)
+    output = host.reconfigure(SITE + lines)
+    registry = host.read(f"{CONF}/gitlab-registry.conf")
+    assert ("ssl_certificate /etc/gitlab/own.crt;" in registry) is read
+    assert ("listen *:5443 ssl;" in registry) is read
+    assert ("return 301 https://gitlab.london.example.com" in host.read(f"{CONF}/gitlab-http.conf")) is read
+    for text in (
+        "nginx['redirect_http_to_https'] has been deprecated. Please use gitlab_rails['nginx']['redirect",
+        "registry_nginx has been deprecated. Please use registry['nginx'] instead.",
+    ):
+        assert (text in output) is warned
+
+
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [("18.11.0", "registry_nginx['enable'] = false"), ("19.2.0", "registry['nginx']['enable'] = false")],
+)
+def test_a_node_whose_nginx_has_no_server_for_the_registry(host: GitLabTree, version: str, line: str) -> None:
+    """As it must be where the registry listens on all addresses: nginx has no upstream without a host."""
+    host.install(version)
+    host.reconfigure(f"{SITE}registry['registry_http_addr'] = ':5000'\n{line}\n")
+    assert not host.exists(f"{CONF}/gitlab-registry.conf")
+    assert host.registry()["http"]["addr"] == ":5000"
+
+
+@pytest.mark.parametrize("name", ["no", "2024", "null"])
+def test_the_name_of_a_geo_site_is_written_without_quotes(host: GitLabTree, name: str) -> None:
+    """What is not a text to YAML is not the site's name to Rails."""
+    host.reconfigure(f"{SITE}gitlab_rails['geo_node_name'] = '{name}'\n")
+    assert host.rails()["geo"]["node_name"] != name
+    host.reconfigure(f"{SITE}gitlab_rails['geo_node_name'] = '{name}-1'\n")
+    assert host.rails()["geo"]["node_name"] == f"{name}-1"

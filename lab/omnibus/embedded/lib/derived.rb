@@ -2,6 +2,7 @@
 
 require 'uri'
 require_relative 'lab'
+require_relative 'nginx_settings'
 require_relative 'notification_settings'
 require_relative 'registry_database_settings'
 
@@ -39,6 +40,7 @@ class Derived
 
   def apply
     roles
+    NginxSettings.new(@settings, @warnings).apply
     external_url
     lets_encrypt
     RAILS.each { |key, value| @rails[key] = value if @rails[key].nil? }

@@ -180,7 +180,8 @@ class Reconfigure
     else
       @resources.delete("#{conf}/gitlab-http.conf", restart: %w[nginx])
     end
-    if @settings['registry']['enable'] && @settings['registry_nginx']['listen_port']
+    servers = @settings['registry_nginx']
+    if @settings['registry']['enable'] && servers['listen_port'] && servers['enable'] != false
       @resources.file("#{conf}/gitlab-registry.conf", @rendered.nginx_registry, restart: %w[nginx])
     else
       @resources.delete("#{conf}/gitlab-registry.conf", restart: %w[nginx])

@@ -68,7 +68,7 @@ class Rendered
           issuer: #{@rails['registry_issuer']}
           notification_secret: #{@rails['registry_notification_secret']}
         geo:
-          node_name: #{@rails['geo_node_name'].to_s.to_json}
+          node_name: #{@rails['geo_node_name']}
           registry_replication:
             enabled: #{@rails['geo_registry_replication_enabled']}
             primary_api_url: #{@rails['geo_registry_replication_primary_api_url']}
