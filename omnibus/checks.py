@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from omnibus import machine_checks, spelling, storage_checks, topology_checks, versions
+from omnibus import machine_checks, spelling, storage_checks, template_checks, topology_checks, versions
 from omnibus.model import Deployment, Ssh
 from omnibus.problems import Problem
 from omnibus.ssh import key_problem
@@ -16,7 +16,7 @@ from omnibus.together import groups, untouched
 
 def problems(d: Deployment) -> list[Problem]:
     """Every contradiction in a configuration whose single values are right."""
-    checks = (_version, _names, topology_checks.problems, _ssh)
+    checks = (_version, _names, topology_checks.problems, template_checks.problems, _ssh)
     found = [p for check in (*checks, storage_checks.problems, machine_checks.problems) for p in check(d)]
     wrong = [*_primary(d)]
     # Where nobody is the primary, all sites would be told what secondaries may not.

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, SecretStr, StringConstraints
 
 from omnibus.driver import Text
-from omnibus.fields import Closed, Doc, Hidden
+from omnibus.fields import Closed, Doc, Hidden, in_yaml
 from omnibus.ruby import Secret, Value
 
 _REFUSED = "the storage would refuse the registry"
@@ -64,7 +64,8 @@ def _service_account(value: SecretStr) -> SecretStr:
     except (ValueError, RecursionError):
         found = None
     needed = ("type", "client_email", "private_key")
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), str) for key in needed):
+    usable = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in needed)
+    if not usable or not in_yaml(json.dumps(found, ensure_ascii=False)):
         raise ValueError("is no key file of a service account")
     return value
 

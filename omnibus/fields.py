@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -35,14 +36,32 @@ class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def _not_empty(value: SecretStr) -> SecretStr:
+_NOT_IN_YAML = r"\x7f-\x9f\u2028\u2029\ufffe\uffff"
+
+
+def in_yaml(text: str) -> bool:
+    """Whether YAML holds it as omnibus writes it: as JSON that escapes quotes and what is below a blank.
+
+    Run with Psych, PyYAML and go-yaml: DEL and most of what is up to U+009F are errors, U+0085 and U+2028
+    ends of lines.
+    """
+    return not re.search(rf"[{_NOT_IN_YAML}\ud800-\udfff]", text)
+
+
+def _usable(value: SecretStr) -> SecretStr:
     """A variable of a CI job that was not set is an empty text."""
     if not value.get_secret_value().strip():
         raise PydanticCustomError("empty", "is empty")
+    if not in_yaml(value.get_secret_value()):
+        raise PydanticCustomError("not_in_yaml", "holds a character that YAML has no place for")
     return value
 
 
-Hidden = Annotated[SecretStr, AfterValidator(_not_empty), Field(json_schema_extra={"pattern": r"\S"})]
+Hidden = Annotated[
+    SecretStr,
+    AfterValidator(_usable),
+    Field(json_schema_extra={"pattern": rf"^(?=[\s\S]*\S)[^{_NOT_IN_YAML}]*$"}),
+]
 """A secret that a user gives."""
 _Name = StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$")
 Name = Annotated[str, _Name, Doc("names become part of resource names and of files on the node", "london-1")]
@@ -105,7 +124,8 @@ Cidr = Annotated[
 PORT_NUMBER = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 HttpAddress = Annotated[
     str,
-    StringConstraints(pattern=rf"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):{PORT_NUMBER}$"),
+    # An address in brackets is right for a registry, and is told why it is not here: template_checks.py.
+    StringConstraints(pattern=rf"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])?:{PORT_NUMBER}$"),
     Doc("the registry would not listen there", "10.10.0.14:5000"),
 ]
 Path = Annotated[

@@ -52,7 +52,8 @@ class Node(Closed):
         HttpAddress | None,
         Doc(
             "where the registry itself listens, for a load balancer that does not come through the node's "
-            "nginx; omnibus' 127.0.0.1:5000 can be reached from the node alone",
+            "nginx; omnibus' 127.0.0.1:5000 can be reached from the node alone. :5000 is all addresses, IPv6 "
+            "too, on a node without Rails, whose nginx then passes nothing on to the registry",
             "10.10.0.14:5000",
         ),
     ] = None

@@ -83,8 +83,8 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
             )
         case "missing":
             return Problem(key, "missing", consequence, example)
-        case "empty":
-            return Problem(key, "is empty", consequence, example)
+        case "empty" | "not_in_yaml":
+            return Problem(key, detail["msg"], consequence, example)
         case kind:
             value = "[secret]" if _secret(owner, where) else _shown(detail)
             return Problem(key, f"{value} {_complaint(kind, detail['msg'])}", consequence, example)

@@ -79,6 +79,9 @@ def _registry(d: Deployment, site_name: str, node: Node) -> Iterator[Part]:
         yield Setting("registry", ("token_realm",), site.external_url.rstrip("/"))
     if node.registry_http_addr:
         yield Setting("registry", ("registry_http_addr",), node.registry_http_addr)
+        if node.registry_http_addr.startswith(":"):
+            # nginx has no upstream without a host: with a server for the registry it would not start.
+            yield base.nginx(d, versions.REGISTRY_NGINX, "enable", False)
         # Else omnibus makes it from the address, which may be 0.0.0.0 or plain.
         yield Setting("gitlab_rails", ("registry_api_url",), site.own_registry_url)
     yield Setting("registry", ("database",), _database(site))

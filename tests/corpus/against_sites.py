@@ -84,6 +84,46 @@ def no_port(w: Whole) -> Told:
 
 
 @contradiction
+def issuer_that_is_no_text(w: Whole) -> Told:
+    w.raw["issuer"] = w.tape.pick(
+        ("-", "2024", "1.5", "true", "null", "no", "y", "1e5", "0x1F", "2024-01-01", ".5")
+    )
+    return "issuer"
+
+
+@contradiction
+def name_that_is_no_text(w: Whole) -> Told:
+    site = w.site(lambda its: created(its) and its is not w.sites[w.raw["primary"]])
+    name = w.one(word for word in ("no", "y", "on", "null") if word not in w.sites)
+    w.sites[name] = w.sites.pop(site)
+    return f"sites.{name}"
+
+
+@contradiction
+def host_that_is_no_text(w: Whole) -> Told:
+    site = w.site()
+    w.sites[site]["registry_url"] = f"http://{w.tape.pick(('no', '10', '1.5', 'y', '0x10'))}:5050"
+    return f"sites.{site}.registry_url"
+
+
+@contradiction
+def address_that_is_no_text(w: Whole) -> Told:
+    site = w.site(lambda its: any("registry" in roles(node) for node in its["nodes"].values()))
+    node = w.node(site, lambda its: "registry" in roles(its))
+    w.sites[site]["nodes"][node]["registry_http_addr"] = w.tape.pick(("[fd00::5]:5000", "[::]:5000", "10:50"))
+    return f"sites.{site}.nodes.{node}.registry_http_addr"
+
+
+@contradiction
+def address_without_a_host_for_nginx(w: Whole) -> Told:
+    both = {"rails", "registry"}
+    site = w.site(lambda its: any(both <= {*roles(node)} for node in its["nodes"].values()))
+    node = w.node(site, lambda its: both <= {*roles(its)})
+    w.sites[site]["nodes"][node]["registry_http_addr"] = ":5000"
+    return f"sites.{site}.nodes.{node}.registry_http_addr"
+
+
+@contradiction
 def no_registry(w: Whole) -> Told:
     site = w.site(lambda site: not external(site))
     for node in w.sites[site]["nodes"].values():

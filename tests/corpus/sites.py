@@ -52,8 +52,8 @@ def nodes(tape: Tape, names: list[str], first: int, *, registry: bool, created: 
         if len(its) < len(ALL) or tape.flag():
             node["roles"] = its
         if "registry" in its and tape.flag():
-            at = ("0.0.0.0:5000", "[::]:1", "localhost:65535", f"10.1.0.{number}:5000")
-            node["registry_http_addr"] = tape.pick(at)
+            at = ("0.0.0.0:5000", "localhost:65535", f"10.1.0.{number}:5000", ":1")
+            node["registry_http_addr"] = tape.pick(at[:3] if "rails" in its else at)
         found[names.pop()] = node
     return found
 

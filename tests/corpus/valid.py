@@ -37,6 +37,8 @@ def configuration(tape: Tape) -> Raw:
     raw |= _further(tape)
     kinds = {name: tape.pick(KINDS) for name in site_names}
     for name, kind in kinds.items():
+        if kind == "created" and name in {"no", "null", "true"}:
+            kinds[name] = "existing"  # not a text to YAML, which reads a created site's name
         if mode == "shared" and name != raw["primary"] and kind == "snippet":
             kinds[name] = "external"  # nobody else would make its registry read-only
     registries = {
@@ -70,7 +72,7 @@ def configuration(tape: Tape) -> Raw:
 def _further(tape: Tape) -> Raw:
     trusted = pair("ca.example.com")["certificate"]
     found = tape.some(
-        replication=FLAGS, issuer=("omnibus-gitlab-issuer", "-", "A.b_c-9"),
+        replication=FLAGS, issuer=("omnibus-gitlab-issuer", "-x", "A.b_c-9", "1.2.3"),
         trusted_certificates=(trusted, "", f"# é\n{trusted}\r\n{trusted}"),
         reconfigure_seconds=(60, 7200), proof=("", "it's #{x} é"),
         rotate=({"notification_secret": 1}, {"http_secret": 0}, {}),

@@ -29,6 +29,7 @@ from tests.corpus.meant import Meant, everything
 from tests.corpus.meant_external import CONFIGS
 from tests.corpus.node import Omnibus
 from tests.corpus.secrets import MADE, secrets_of
+from tests.corpus.templates import Readers, config_yml, gitlab_yml, meant_config, meant_gitlab
 from tests.corpus.valid import configurations
 from tests.corpus.values import SECRET, Raw
 from tests.examples import examples
@@ -86,6 +87,29 @@ def test_what_is_right_is_taken_and_rendered_as_meant(ruby: Omnibus, raw: Raw, t
     for (site, node), found in corpus.found.items():
         meant = Meant(raw, site, node, corpus.secrets[site, node], theirs).settings()
         assert found == meant
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[Readers]:
+    found = Readers()
+    yield found
+    found.end()
+
+
+@examples(60)
+@given(raw=configurations(), theirs=st.sampled_from(THEIRS))
+def test_the_files_that_omnibus_makes_of_it_are_read_as_meant(
+    ruby: Omnibus, readers: Readers, raw: Raw, theirs: Raw
+) -> None:
+    """config.yml by the registry's, Rails' and the node's readers of YAML, gitlab.yml by Rails': no value changes its kind."""
+    corpus = Corpus(ruby, raw, theirs)
+    for (site, _), found in corpus.found.items():
+        url = raw["sites"][site]["external_url"]
+        if "registry_external_url" in found:
+            meant = meant_config(found, url)
+            assert readers.read(config_yml(found, url)) == dict.fromkeys(readers.NAMES, meant)
+        meant = meant_gitlab(found)
+        assert readers.read(gitlab_yml(found)) == dict.fromkeys(readers.NAMES, meant)
 
 
 @examples(100)

@@ -42,6 +42,21 @@ def test_a_registry_behind_a_load_balancer_listens_where_it_is_told() -> None:
     assert "registry['registry_http_addr']" not in settings.preview(deployment(SHARED), "tokyo", "tokyo-1")
 
 
+@pytest.mark.parametrize(
+    ("version", "off"),
+    [("18.5", "registry_nginx['enable']"), ("19.2", "registry['nginx']['enable']")],
+)
+def test_a_registry_on_all_addresses_is_not_in_its_nodes_nginx(version: str, off: str) -> None:
+    """nginx has no upstream `:5000`: with a server for the registry it would not start."""
+    node = ("sites", "london", "nodes", "london-registry")
+    raw = changed(BY_ROLE, put(*node, "registry_http_addr", to=":5000")) | {"gitlab_version": version}
+    shown = settings.preview(deployment(raw), "london", "london-registry")
+    assert shown["registry['registry_http_addr']"] == "':5000'"
+    assert {key: value for key, value in shown.items() if "nginx" in key} == {off: "false"}
+    raw = changed(raw, put(*node, "registry_http_addr", to="0.0.0.0:5000"))
+    assert not any("nginx" in key for key in settings.preview(deployment(raw), "london", "london-registry"))
+
+
 def test_sites_behind_one_url_reach_each_other_by_their_own() -> None:
     """People's names in what people see; the primary's own name in notifications and replication."""
     d = deployment(UNIFIED)

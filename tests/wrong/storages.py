@@ -237,6 +237,8 @@ WRONG: list[Wrong] = [
     Wrong("an access key with a blank", at(s3(), "sites", "london", "s3_keys", to=LASTING | {"access_key": "AKIAX "}), "sites.london.s3_keys.access_key", "is not of the right form"),
     Wrong("a variable that was not set, as S3's key", at(s3(), "sites", "london", "s3_keys", to=LASTING | {"secret_key": ""}), "sites.london.s3_keys.secret_key", "is empty"),
     Wrong("a variable that was not set, as S3's key, a blank", at(s3(), "sites", "london", "s3_keys", to=LASTING | {"secret_key": " \n"}), "sites.london.s3_keys.secret_key", "is empty"),
+    Wrong("a secret with what YAML has no place for", at(s3(), "sites", "tokyo", "s3_keys", to=LASTING | {"secret_key": "s3cr3t-value\x7f"}), "sites.tokyo.s3_keys.secret_key", "holds a character that YAML has no place for", at(s3(), "sites", "tokyo", "s3_keys", to=LASTING | {"secret_key": "it's é"})),
+    Wrong("a line's end of Unicode's in a key file", at(gcs(), *TOKYO, "gcs", "credentials", to=service_account("tokyo\u2028")), "sites.tokyo.credentials.gcs.credentials", "is not of the right form", gcs()),
     Wrong("a variable that was not set, as a password", at(swift(), *TOKYO, "swift", "password", to=""), "sites.tokyo.credentials.swift.password", "is empty"),
     Wrong("a variable that was not set, as a key file", at(gcs(), *TOKYO, "gcs", "credentials", to=""), "sites.tokyo.credentials.gcs.credentials", "is not of the right form"),
 ]  # fmt: skip

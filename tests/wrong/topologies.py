@@ -67,12 +67,15 @@ EXTERNAL = changed(SHARED, lambda raw: external(raw, **{"london-images": IMAGES}
 SNIPPET = changed(SHARED, external)
 
 LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
+REGISTRY_NODE = (*LONDON, "nodes", "london-registry")
 WRONG: list[Wrong] = [
     wrong("a primary behind one URL without a registry of its own to copy from", UNIFIED, drop(*LONDON, "registry_internal_url"), "sites.london.registry_internal_url", "missing behind one URL"),
     wrong("a primary behind one URL without a GitLab of its own to notify", UNIFIED, drop(*LONDON, "internal_url"), "sites.london.internal_url", "missing behind one URL"),
     wrong("a registry of its own that is everybody's", UNIFIED, put(*LONDON, "registry_internal_url", to="https://Registry.example.com.:5050/"), "sites.london.registry_internal_url", "is what people reach other sites by"),
     wrong("nobody signs tokens", SHARED, put(*TOKYO, "nodes", "tokyo-1", "roles", to=["registry"]), "sites.tokyo.nodes", "no node has the role rails"),
     wrong("an address for no registry", BY_ROLE, put(*LONDON, "nodes", "london-web-1", "registry_http_addr", to="0.0.0.0:5000"), "sites.london.nodes.london-web-1.registry_http_addr", "without the role registry"),
+    wrong("an address in brackets", changed(BY_ROLE, put(*REGISTRY_NODE, "registry_http_addr", to=":5000")), put(*REGISTRY_NODE, "registry_http_addr", to="[fd00::5]:5000"), "sites.london.nodes.london-registry.registry_http_addr", "'[fd00::5]:5000' is not a text to YAML"),
+    wrong("all addresses of a node with Rails", changed(SHARED, put(*TOKYO, "nodes", "tokyo-1", "registry_http_addr", to="0.0.0.0:5000")), put(*TOKYO, "nodes", "tokyo-1", "registry_http_addr", to=":5000"), "sites.tokyo.nodes.tokyo-1.registry_http_addr", "':5000' on a node with the role rails"),
     wrong("an address without a port", BY_ROLE, put(*LONDON, "nodes", "london-registry", "registry_http_addr", to="10.10.0.14"), "sites.london.nodes.london-registry.registry_http_addr", "not of the right form"),
     wrong("an address with a port that is none", BY_ROLE, put(*LONDON, "nodes", "london-registry", "registry_http_addr", to="0.0.0.0:65536"), "sites.london.nodes.london-registry.registry_http_addr", "not of the right form"),
     wrong("a name that Let's Encrypt knows nothing of", CREATED, put(*TOKYO, "registry_internal_url", to="https://registry.own.example.com"), "sites.tokyo.aws.tls.certificate", "missing, and Let's Encrypt makes none for registry.own.example.com"),

@@ -93,6 +93,8 @@ class Registry
   def self.local
     config = Omnibus.registry_config
     address = config && config.dig('http', 'addr')
+    # To Psych a text with a colon in front is a symbol.
+    address = ":#{address}" if address.is_a?(Symbol)
     address && new("http://#{address.start_with?(':') ? "127.0.0.1#{address}" : address}")
   end
 
