@@ -146,6 +146,18 @@ def identity(driver: Driver) -> dict[str, Any]:
     return {"driver": driver.driver, "place": driver.place()}
 
 
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two identities are one place: Google's buckets can be reached by S3's interface as well."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(identity: dict[str, Any]) -> dict[str, Any]:
+    server, *place = identity["place"]
+    if identity["driver"] == "s3" and server == "storage.googleapis.com":
+        return {"driver": "gcs", "place": place}
+    return identity
+
+
 def shown(driver: Driver) -> str:
     """`s3://acme-registry`, `azure acmeregistry.blob.core.windows.net registry`: for a person to read."""
     if isinstance(driver, S3):
@@ -159,7 +171,7 @@ def shared_by(places: dict[str, dict[str, Any] | None]) -> str | None:
     for site, place in places.items():
         if place is None:
             continue
-        key = repr(place)
+        key = repr(_plain(place))
         if key in seen:
             where = ":".join(str(part) for part in place["place"] if part)
             return (

@@ -11,7 +11,7 @@ from omnibus.credential_checks import access, credentials
 from omnibus.drivers import S3, Azure, Driver, Drivers, Filesystem, Swift
 from omnibus.model import Deployment
 from omnibus.problems import Problem
-from omnibus.storage import identity
+from omnibus.storage import identity, same
 
 
 def problems(d: Deployment) -> Iterator[Problem]:
@@ -119,7 +119,7 @@ def _one_place(one: Driver, other: Driver, *, rootless: bool) -> bool:
         return one.place()[:2] == other.place()[:2]
     if isinstance(one, Swift) and isinstance(other, Swift) and one.other_project(other):
         return False
-    return identity(one) == identity(other)
+    return same(identity(one), identity(other))
 
 
 def _writers(d: Deployment) -> Iterator[Problem]:

@@ -123,6 +123,9 @@ NEWEST_S3_OPTIONS = optional(
 )  # fmt: skip
 
 
+SERVERS = ("https://minio.example.com", "https://[FD00:0::1]:9000")
+
+
 def newer(version: str, major: int, minor: int = 0) -> bool:
     parts = version.split(".")
     return (int(parts[0]), int(parts[1])) >= (major, minor)
@@ -182,9 +185,16 @@ def _place(name: str, version: str) -> st.SearchStrategy[Raw]:
         options = S3_OPTIONS
         if newer(version, 19):
             options = st.builds(lambda a, b: _one_acl({**a, **b}), S3_OPTIONS, NEWEST_S3_OPTIONS)
-        more = optional(root_directory=ROOT, endpoint=st.just("https://minio.example.com"))
-        return st.builds(lambda o, m: {"options": o, "create": False, **m}, options, more)
+        more = optional(root_directory=ROOT, endpoint=st.sampled_from(SERVERS))
+        return st.builds(_s3_place, options, more)
     return PLACES[name]
+
+
+def _s3_place(options: Raw, more: Raw) -> Raw:
+    if "[" in more.get("endpoint", ""):
+        # A bucket's name does not stand before an address.
+        options = {key: value for key, value in options.items() if key != "pathstyle"}
+    return {"options": options, "create": False, **more}
 
 
 def _one_acl(options: Raw) -> Raw:

@@ -262,6 +262,10 @@ def test_two_kept_storages_that_are_one_are_named() -> None:
     assert drivers.server("https://minio.example.com:9000") == "minio.example.com:9000"
     told = storage.shared_by({"london": nfs, "tokyo": nfs})
     assert told and "london and tokyo" in told and "nfs:/export" in told
+    gcs = {"driver": "gcs", "place": ["acme", ""]}
+    by_s3 = {"driver": "s3", "place": ["storage.googleapis.com", "acme", ""]}
+    assert storage.shared_by({"london": gcs, "tokyo": by_s3})
+    assert storage.shared_by({"london": gcs, "tokyo": {**by_s3, "place": [None, "acme", ""]}}) is None
 
 
 def test_omnibus_imports_without_pulumi() -> None:

@@ -173,6 +173,11 @@ SWIFT = {
 }
 
 
+GOOGLES_S3 = {
+    "s3": {"bucket": "abc", "region": "auto", "create": False, "endpoint": "https://storage.googleapis.com/"}
+}
+
+
 @pytest.mark.parametrize(
     ("first", "second", "one"),
     [
@@ -187,6 +192,9 @@ SWIFT = {
         (SWIFT, {"swift": {**SWIFT["swift"], "tenant": "other", "trustid": "1"}}, True),
         (SWIFT, {"swift": {**SWIFT["swift"], "tenant": "other", "authversion": 1}}, True),
         ({"oss": {"bucket": "abc", "region": "oss-a"}}, {"oss": {"bucket": "abc", "region": "oss-a", "internal": True, "endpoint": "oss-a-internal.aliyuncs.com"}}, True),
+        ({"gcs": {"bucket": "abc"}}, GOOGLES_S3, True),
+        ({"gcs": {"bucket": "abc", "rootdirectory": "x"}}, GOOGLES_S3, False),
+        ({"gcs": {"bucket": "abd"}}, GOOGLES_S3, False),
         ({"filesystem": {"rootdirectory": "/srv"}}, {"filesystem": {"rootdirectory": "/srv"}}, False),
     ],
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def _place(name: str, driver: dict[str, str]) -> list[str | None]:
         return [keystone, driver.get("container"), _trimmed(driver.get("prefix"))]
     if name == "oss":
         return [_server(driver.get("endpoint")), driver.get("bucket"), root]
-    return [driver.get("bucket"), root]
+    universe = driver.get("universe_domain", "").lower()
+    return [driver.get("bucket"), root, *([universe] if universe not in ("", "googleapis.com") else [])]
 
 
 def _trimmed(path: str | None) -> str:
@@ -73,7 +75,15 @@ def _address(url: str) -> str:
     """Where a URL leads, however it is written."""
     host, slash, path = re.sub(r"^[a-z]+://", "", url.lower()).partition("/")
     host = re.sub(r":(80|443)$", "", re.sub(r"\.+(?=:|$)", "", host))
+    host = re.sub(r"^\[(.*)\]", lambda its: f"[{_compressed(its.group(1))}]", host)
     return f"{host}{slash}{path}".rstrip("/")
+
+
+def _compressed(address: str) -> str:
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address
 
 
 def _azure(driver: dict[str, str], root: str) -> list[str | None]:
