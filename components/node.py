@@ -178,6 +178,7 @@ def _storage(
         "root": s3.root_directory,
         "endpoint": s3.endpoint,
         "path_style": s3.path_style,
+        "skip_verify": s3.options.skipverify is True,
         "patience": 5 if deployment.sites[site].s3_keys else 60,
         # None: the server's own credentials, from the instance metadata service.
         "access_key": secrets.get("s3_access_key"),

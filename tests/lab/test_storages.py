@@ -114,6 +114,7 @@ def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool) -> str:
     access |= {
         "region": s3.region,
         "endpoint": s3.endpoint,
+        "path_style": s3.path_style,
         "access_key": f"acme:{site}",
         "secret_key": secret,
     }

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,12 +18,15 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from components.node import _storage
 from components.node_program import SCRIPTS
+from config import parse
+from tests.configurations import certificate, deployment, per_site
 
 pytestmark = pytest.mark.unit
 
 ASK = """
-%w[1_report 2_files 3_omnibus 4_registry 5_s3].each { |name| require File.join(ARGV[0], name) }
+Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/7_main/).sort.each { |file| require file }
 asked = nil
 Http.define_singleton_method(:call) { |method, url, headers: {}, **| asked = [method, url, headers]; [200, '', {}] }
 S3.new(JSON.parse(ARGV[1])).read
@@ -74,3 +83,79 @@ def test_it_is_signed_as_aws_sdk_signs_it(access: dict[str, Any]) -> None:
     request.context["timestamp"] = headers["x-amz-date"]
     text = signer.string_to_sign(request, signer.canonical_request(request))
     assert headers["authorization"].endswith(f"Signature={signer.signature(text, request)}")
+
+
+PROVE = """
+require 'net/http'
+# The server's name leads to this machine, as it would by DNS.
+Net::HTTP.class_eval { def conn_address = '127.0.0.1' }
+Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/7_main/).sort.each { |file| require file }
+access = JSON.parse(ARGV[1])
+begin
+  puts JSON.generate(Storage.rights('site' => 'tokyo', 'storage' => access))
+rescue Failure => e
+  puts "#{e.message}: #{e.cause_text}"
+end
+"""
+
+
+@contextmanager
+def virtual_hosted(pem: Path | None = None) -> Iterator[int]:
+    """The port of an S3 server that knows buckets by a host's name alone, as some providers' do. `pem`: by TLS."""
+
+    class Server(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            host, _, port = self.headers["Host"].partition(":")
+            bucket = host == "acme.s3.test" and int(port) == server.server_port
+            body = b"<UploadId>1</UploadId>" if bucket else b"<Code>InvalidBucketName</Code>"
+            self.send_response(200 if bucket else 400)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 (the library's names)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    if pem:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def proven(endpoint: str, options: dict[str, Any]) -> str:
+    """What the program on the node says of the permissions at that server."""
+    raw = per_site()
+    place = {"bucket": "acme", "region": "x", "create": False, "endpoint": endpoint, "options": options}
+    raw["sites"]["tokyo"] |= {"storage": place, "s3_keys": {"access_key": "AKIAX", "secret_key": "secret"}}
+    assert parse(raw)[1] == []
+    access = _storage(deployment(raw), "tokyo", {"s3_access_key": "AKIAX", "s3_secret_key": "secret"})
+    done = subprocess.run(
+        ["ruby", "-e", PROVE, str(SCRIPTS), json.dumps((access or {}) | {"patience": 0})],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_a_server_that_knows_no_bucket_in_a_path_is_asked_by_the_hosts_name() -> None:
+    """With `pathstyle: false`, as the registry needs it there; without it the registry would be refused as well."""
+    with virtual_hosted() as port:
+        assert "can be read and written" in proven(f"http://s3.test:{port}", {"pathstyle": False})
+        assert "400 InvalidBucketName" in proven(f"http://s3.test:{port}", {})
+
+
+def test_a_certificate_that_the_registry_does_not_verify_is_not_verified_here(tmp_path: Path) -> None:
+    """With `skipverify: true` alone."""
+    pair = certificate("s3.test")
+    pem = tmp_path / "s3.pem"
+    pem.write_text(pair["certificate"] + pair["private_key"])
+    with virtual_hosted(pem) as port:
+        options = {"pathstyle": False}
+        assert "can be read and written" in proven(f"https://s3.test:{port}", options | {"skipverify": True})
+        assert "certificate" in proven(f"https://s3.test:{port}", options)

@@ -85,7 +85,7 @@ class S3
     signed['x-amz-security-token'] = @access['token'] if @access['token']
     headers = signed.merge('authorization' => authorization(method, uri.path, query, signed, hash, time))
     uri.query = query unless query.empty?
-    Http.call(method, uri.to_s, headers: headers, body: method == 'PUT' ? body : nil)
+    Http.call(method, uri.to_s, headers: headers, body: method == 'PUT' ? body : nil, verify: !@access['skip_verify'])
   end
 
   def authorization(method, path, query, signed, hash, time)
