@@ -18,6 +18,7 @@ ends before a pause that would go beyond 15 minutes, whatever `maxretries` says.
 from __future__ import annotations
 
 from omnibus import versions
+from omnibus.ruby import Value
 
 TIMEOUT = "5s"
 """For one try. A Rails that has just been started needs more than the 500 ms of GitLab's examples."""
@@ -26,17 +27,25 @@ THRESHOLD = 5
 MAXRETRIES = 40
 """So many that the limit of 15 minutes comes first: 36 pauses at their shortest are 13.5 minutes."""
 
+IGNORED: dict[str, Value] = {"mediatypes": ["application/octet-stream"], "actions": ["pull"]}
+"""What GitLab makes nothing of (ContainerRegistry::Event): pulls, and the layers of a push.
 
-def settings(version: versions.Version) -> dict[str, str | int]:
-    """The keys of the endpoint in gitlab.rb that say how long an event is repeated."""
+From 4.26 on (GitLab 18.4) only 3000 events may wait, and a busy registry has that many pulls within a minute.
+Before 4.32 `actions` counts only beside `mediatypes` (container registry commit f0377967).
+"""
+
+
+def settings(version: versions.Version) -> dict[str, Value]:
+    """The keys of the endpoint in gitlab.rb that say which events there are, and how long one is repeated."""
     name = versions.NOTIFICATION_RETRIES.name(version)
     retries = MAXRETRIES if name == versions.NOTIFICATION_RETRIES.after else THRESHOLD
-    return {"timeout": TIMEOUT, name: retries, "backoff": BACKOFF}
+    return {"timeout": TIMEOUT, name: retries, "backoff": BACKOFF, "ignore": IGNORED}
 
 
-def external_settings() -> dict[str, str | int]:
+def external_settings() -> dict[str, Value]:
     """The same for a registry that is not omnibus'.
 
     Distribution reads `threshold` alone and tries for ever; GitLab's own reads `maxretries`.
     """
-    return {"timeout": TIMEOUT, "threshold": THRESHOLD, "maxretries": MAXRETRIES, "backoff": BACKOFF}
+    retries: dict[str, Value] = {"threshold": THRESHOLD, "maxretries": MAXRETRIES}
+    return {"timeout": TIMEOUT, **retries, "backoff": BACKOFF, "ignore": IGNORED}

@@ -85,6 +85,7 @@ class Meant:
             "url": own(self.first, "gitlab") + EVENTS,
             "timeout": "5s",
             "backoff": "1s",
+            "ignore": {"mediatypes": ["application/octet-stream"], "actions": ["pull"]},
             **retries,
             "headers": {"Authorization": [self.secrets["notification_secret"]]},
         }

@@ -69,6 +69,7 @@ def _geo_event(meant: Meant) -> Raw:
         "threshold": 5,
         "maxretries": 40,
         "backoff": "1s",
+        "ignore": {"mediatypes": ["application/octet-stream"], "actions": ["pull"]},
         "headers": {"Authorization": [meant.secrets["notification_secret"]]},
     }
 

@@ -54,7 +54,7 @@ def test_what_refuses_a_token_is_in_the_logs(reader: Reader, fresh: Lab, london:
     logged(fresh, tokyo, SIDEKIQ, "No valid connection to primary registry")
     by_hand(london, "gitlab_rails['registry_notification_secret'] = 'another'")
     fresh.push("london", "group/app:1.2", seed=b"1.2")
-    logged(fresh, london, REGISTRY, "error writing events", "response status 401")
+    logged(fresh, london, REGISTRY, "error writing event", "response status 401")
     reader.types(commands(PAGE)[:2])
     assert (ask("london"), ask("tokyo")) == ("taken", "taken")
     seen = len(london.read(REGISTRY))

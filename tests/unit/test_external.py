@@ -56,6 +56,8 @@ def test_a_primarys_registry_is_told_realm_issuer_certificate_and_notifications(
         "notifications.endpoints[geo_event].threshold": "5",
         "notifications.endpoints[geo_event].maxretries": "40",
         "notifications.endpoints[geo_event].backoff": '"1s"',
+        "notifications.endpoints[geo_event].ignore.mediatypes": '["application/octet-stream"]',
+        "notifications.endpoints[geo_event].ignore.actions": '["pull"]',
         "notifications.endpoints[geo_event].headers.Authorization": "[secrets['notification_secret']]",
     }
 

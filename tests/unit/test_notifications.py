@@ -69,6 +69,14 @@ def test_more_retries_would_not_last_longer() -> None:
         assert sum(retries.pauses(1.0, 40, share)) == sum(retries.pauses(1.0, 400, share))
 
 
+def test_what_gitlab_makes_nothing_of_does_not_wait_with_the_others() -> None:
+    """Both: before registry 4.32 `actions` alone is not looked at."""
+    shown = settings.preview(deployment(SHARED), "london", "london-1")
+    at = "registry['notifications']['geo_event']['ignore']"
+    assert shown[f"{at}['actions']"] == "['pull']"
+    assert shown[f"{at}['mediatypes']"] == "['application/octet-stream']"
+
+
 def test_a_registry_that_is_not_omnibus_repeats_as_long() -> None:
     """Distribution reads threshold, GitLab's own without the package maxretries, if it knows it."""
     secrets = dict.fromkeys(("notification_secret", "http_secret", "s3_access_key", "s3_secret_key"), "x")

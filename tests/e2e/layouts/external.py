@@ -121,6 +121,9 @@ def first(world: World) -> None:
         "+     threshold: 5",
         "+     maxretries: 40",
         '+     backoff: "1s"',
+        "+     ignore:",
+        '+       mediatypes: ["application/octet-stream"]',
+        '+       actions: ["pull"]',
         "+     headers:",
         f'+       Authorization: ["{secret}"]',
     ], changed

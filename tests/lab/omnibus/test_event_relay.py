@@ -81,6 +81,15 @@ def test_an_event_is_delivered_when_rails_is_back_in_time(
             wait_for(lambda: delivered(site))
 
 
+def test_a_full_queue_drops_the_newest(site: GitLabSite) -> None:
+    """3000 are the most from 18.4 on, if nothing is said; the first is not in the queue any more, but being sent."""
+    with pushed_while_rails_is_away(site, "18.4.0", "'maxretries' => 40, 'queuesizelimit' => 1"):
+        site.push("group/app", "2")
+        site.push("group/app", "3")
+        wait_for(lambda: "queue full, dropping event" in site.log())
+        assert site.log().count("queue full, dropping event") == 1
+
+
 def test_a_registry_that_is_told_to_end_tries_for_five_seconds_more(site: GitLabSite) -> None:
     """What is queued is delivered when Rails is back by then, and nothing listens meanwhile."""
     with pushed_while_rails_is_away(site, "18.11.0", "'maxretries' => 40") as registry:
