@@ -9,6 +9,7 @@ import config
 from components.accounts import Providers
 from components.hosts import Hosts
 from components.kept_storage import verified
+from components.lock_file import lock_file
 from components.next_steps import todo
 from components.registry_secrets import RegistrySecrets
 from components.registry_storage import RegistryStorage
@@ -31,10 +32,15 @@ storage = RegistryStorage("registry", deployment, providers)
 checked = verified(deployment, hosts)
 
 
+# What registries that may not write would have to write is in their storage before any node is touched.
+locks = lock_file(deployment, hosts, storage.secrets_of(deployment.primary), after=[secrets, storage])
+
+
 def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:
     """The settings of each of the site's nodes, applied and proven."""
     given = {**secrets.of(name), **storage.secrets_of(name)}
-    return kind(name, deployment, hosts=hosts, secrets=given, checked=checked, after=[storage, *after])
+    before = [storage, *locks, *after]
+    return kind(name, deployment, hosts=hosts, secrets=given, checked=checked, after=before)
 
 
 # All sites at once, as far as they can prove themselves against the primary's registry.

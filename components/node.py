@@ -9,10 +9,10 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
-from components import connection
+from components import connection, storage_order
 from components.hosts import Reach
 from components.node_program import program
-from omnibus import base, settings, storage
+from omnibus import base, settings
 from omnibus.model import Deployment, Site
 from omnibus.ssh import Ssh
 
@@ -47,7 +47,7 @@ class Node(pulumi.ComponentResource):
             **order_of(deployment, site, name),
             "settings": text,
             "secrets": {key: secrets[key] for key in settings.secret_names(deployment, site, name)},
-            "storage": _storage(deployment, site, secrets),
+            "storage": storage_order.access(deployment, site, secrets),
             "storage_checked": checked,
             "files": base.files(deployment, site, deployment.sites[site].nodes[name]),
             # Another server at the same address has none of this yet.
@@ -99,13 +99,13 @@ def session(
             depends_on=[*after, *reach.ready],
             # With a server that goes all that is on it goes as well.
             deleted_with=reach.instance,
-            ignore_changes=_unread(reach, deployment.ssh_of(site, name)),
+            ignore_changes=unread(reach, deployment.ssh_of(site, name)),
             hooks=connection.explained(resource, deployment, site, name),
         ),
     )
 
 
-def _unread(reach: Reach, ssh: Ssh) -> list[str]:
+def unread(reach: Reach, ssh: Ssh) -> list[str]:
     """What a preview without the key's file leaves as it was: it needs nothing that leads to the hosts."""
     if not reach.unread:
         return []
@@ -153,37 +153,6 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
 def _database(site: Site) -> dict[str, str] | None:
     database = site.metadata_database
     return {"host": database.host, "name": database.name} if database else None
-
-
-def place_of(deployment: Deployment, site: str) -> dict[str, Any] | None:
-    """Where the site's images are to be; None where they stay where they are."""
-    driver = deployment.driver_of(site)
-    if driver is None:
-        return None
-    write = not deployment.read_only(site)
-    return {**storage.identity(driver), "shown": storage.shown(driver), "write": write}
-
-
-def _storage(
-    deployment: Deployment, site: str, secrets: Mapping[str, pulumi.Input[Any]]
-) -> dict[str, Any] | None:
-    found = place_of(deployment, site)
-    s3 = deployment.storage_of(site)
-    if found is None or s3 is None:
-        return found
-    return {
-        **found,
-        "bucket": s3.bucket,
-        "region": s3.region,
-        "root": s3.root_directory,
-        "endpoint": s3.endpoint,
-        "path_style": s3.path_style,
-        "skip_verify": s3.options.skipverify is True,
-        "patience": 5 if deployment.sites[site].s3_keys else 60,
-        # None: the server's own credentials, from the instance metadata service.
-        "access_key": secrets.get("s3_access_key"),
-        "secret_key": secrets.get("s3_secret_key"),
-    }
 
 
 def command_line(deployment: Deployment, site: str, name: str, order: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
-from components import connection, node
+from components import connection, node, storage_order
 from components.generated import GeneratedSecret
 from components.hosts import Hosts
 from omnibus.model import Deployment
@@ -90,7 +90,7 @@ def _once(
 ) -> remote.Command:
     """What a node of the primary is asked at the first `up`: asked again it would tell of another `up`."""
     site, reach = deployment.primary, hosts.of(name)
-    asked = {**node.order_of(deployment, site, name), "storage": node.place_of(deployment, site)}
+    asked = {**node.order_of(deployment, site, name), "storage": storage_order.place_of(deployment, site)}
     once = pulumi.ResourceOptions(
         depends_on=reach.ready,
         ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],

@@ -149,8 +149,18 @@ class Azure(Driver):
     ) = None
     """What is logged with debug_log; all of it if left out."""
 
+    @property
+    def url(self) -> str:
+        """Where the account's blob service answers."""
+        return self.serviceurl or f"https://{self._host()}"
+
+    @property
+    def account(self) -> str:
+        """The account's name, as far as it is known: a URL's host begins with it."""
+        return self.accountname or urlsplit(self.url).netloc.partition(".")[0]
+
     def place(self) -> list[str | None]:
-        host = urlsplit(self.serviceurl).netloc if self.serviceurl else self._host()
+        host = urlsplit(self.url).netloc
         legacy = self.legacyrootprefix is True or self.trimlegacyrootprefix is False
         root = (self.rootdirectory or "").strip("/")
         return [address(host), self.container, f"/{root}" if legacy else root]

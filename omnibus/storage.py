@@ -107,6 +107,22 @@ def rights(s3: S3, *, write: bool) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
+def headers(s3: S3) -> dict[str, str]:
+    """What the registry says of each object that it writes: a bucket's policy may ask for it.
+
+    Source: container-registry, s3-aws/v2/s3.go, PutContent. Its default, private, adds nothing.
+    """
+    found: dict[str, str] = {}
+    if s3.options.objectacl and not s3.options.objectownership:
+        found["x-amz-acl"] = s3.options.objectacl
+    if s3.kms_key_id:
+        found["x-amz-server-side-encryption"] = "aws:kms"
+        found["x-amz-server-side-encryption-aws-kms-key-id"] = s3.kms_key_id
+    elif s3.options.encrypt:
+        found["x-amz-server-side-encryption"] = "AES256"
+    return found
+
+
 def rights_name(s3: S3) -> str:
     """What the rights to this place are called in the stack: another place's have another name.
 

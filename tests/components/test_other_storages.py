@@ -46,7 +46,11 @@ def test_each_site_has_its_own_credentials_and_nobody_elses(recorded: dict[str, 
         account = told["secrets"]["gcs_credentials"]
         assert account["client_email"] == SERVICE_ACCOUNT["client_email"].replace("{}", site)
         where = {"driver": "gcs", "place": ["acme", "r"], "shown": "gcs acme r", "write": writes}
-        assert told["storage"] == where
+        assert told["storage"] == where | {
+            "bucket": "acme",
+            "universe": "googleapis.com",
+            "keyfile": None,
+        }
 
 
 def test_no_credential_is_plain(recorded: dict[str, Registration]) -> None:

@@ -38,13 +38,14 @@ def depends_on(resource: Registration) -> set[str]:
 
 
 def test_each_node_is_one_command_below_its_site(shared: dict[str, Registration]) -> None:
-    """One SSH session a node: site → node → its command."""
+    """One SSH session a node: site → node → its command. Beside them: the key, and the lock file on shared storage."""
     command = shared["london-1-settings"]
     assert (command.type, command.parent) == ("command:remote:Command", "london-1")
     assert (shared["london-1"].type, shared["london-1"].parent) == ("gitlabgeo:index:Node", "london")
     assert shared["london"].type == "gitlabgeo:index:PrimarySite"
     assert shared["tokyo"].type == "gitlabgeo:index:SecondarySite"
-    assert len([r for r in shared.values() if r.type == "command:remote:Command"]) == 3
+    commands = {r.name for r in shared.values() if r.type == "command:remote:Command"}
+    assert commands == {"registry-key", "registry-lock-file", "london-1-settings", "tokyo-1-settings"}
 
 
 def test_sites_that_exist_go_at_once_and_wait_for_the_storage(shared: dict[str, Registration]) -> None:
@@ -84,7 +85,7 @@ def test_program_and_secrets_go_over_stdin_as_a_secret(shared: dict[str, Registr
 def test_every_session_that_fails_is_explained(shared: dict[str, Registration]) -> None:
     """Where it was the connection; the hook has the resource's name."""
     commands = [made for made in shared.values() if made.type == "command:remote:Command"]
-    assert len(commands) == 3
+    assert len(commands) == 4
     assert all(list(made.request.hooks.on_error) == [f"{made.name}-connection"] for made in commands)
     assert all(f"{made.name}-connection" in HOOKS for made in commands)
 

@@ -78,8 +78,8 @@ def test_up_configures_and_proves_both_sites(seen_while_applying: dict[str, str]
 def test_one_session_and_one_reconfigure_a_node(
     seen_while_applying: dict[str, str], london: Host, tokyo: Host
 ) -> None:
-    """The primary is asked for its key once, before anything; each node is changed in one session."""
-    assert (london.ssh_sessions(), tokyo.ssh_sessions()) == (2, 1)
+    """The primary is asked for its key once, and puts the lock file in; each node is changed in one session."""
+    assert (london.ssh_sessions(), tokyo.ssh_sessions()) == (3, 1)
 
 
 def test_an_image_pushed_to_london_is_read_at_tokyo(seen_while_applying: dict[str, str], fresh: Lab) -> None:

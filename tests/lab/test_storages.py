@@ -90,18 +90,18 @@ def test_a_wrong_password_keeps_the_registry_from_starting(server: Swift, tmp_pa
 
 
 PROVE = """
-%w[1_report 2_files 3_omnibus 4_registry 5_s3 5_storage].each { |name| require File.join(ARGV[0], name) }
+Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('_main.rb') }.each { |path| require path }
 order = JSON.parse($stdin.read)
 begin
-  puts JSON.generate(Storage.prove(order))
+  puts JSON.generate(ARGV[1] == 'lock_file' ? LockFiles.new(order).write : Storage.prove(order))
 rescue Failure => e
   puts "#{e.message}: #{e.cause_text}"
 end
 """
 
 
-def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool) -> str:
-    """What the program on the node says of a site's rights, tried at the S3 server."""
+def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool, verb: str = "prove") -> str:
+    """What the program on the node says of a site's rights, tried at the S3 server; or of its lock file."""
     s3 = deployment(raw).storage_of(site)
     assert s3
     access = {
@@ -118,9 +118,16 @@ def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool) -> str:
         "access_key": f"acme:{site}",
         "secret_key": secret,
     }
+    order = {
+        "node": f"{site}-1",
+        "site": site,
+        "roles": ["registry"],
+        "registry_kind": "omnibus",
+        "files": {},
+    }
     done = subprocess.run(
-        ["ruby", "-rjson", "-e", PROVE, str(SCRIPTS)],
-        input=json.dumps({"site": site, "storage": access, "files": {}}), capture_output=True, text=True, check=True,
+        ["ruby", "-rjson", "-e", PROVE, str(SCRIPTS), verb],
+        input=json.dumps({**order, "storage": access}), capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout
 
@@ -128,6 +135,9 @@ def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool) -> str:
 def test_the_proof_tries_rights_at_another_s3_server(server: Swift) -> None:
     """A reader's write is refused there, a writer that should be none is found out, a wrong key as well."""
     raw = shared_s3(server.url)
+    assert "its registry would not start again" in proven(raw, "tokyo", KEYS["tokyo"], write=False)
+    for done in ("written", "there already"):
+        assert done in proven(raw, "london", KEYS["london"], write=True, verb="lock_file")
     assert 'refuses a write and a delete with it":"403' in proven(raw, "tokyo", KEYS["tokyo"], write=False)
     assert "can be read and written" in proven(raw, "london", KEYS["london"], write=True)
     assert "could change the shared storage" in proven(raw, "london", KEYS["london"], write=False)

@@ -27,6 +27,8 @@ SEEN: dict[str, str] = {
     "has given up its queue and only waits for GitLab": "tests/unit/test_node_events.py",
     "response status 401": "tests/e2e/test_docs_troubles.py",
     "No valid connection to primary registry": "tests/e2e/test_docs_troubles.py",
+    "failed to mark filesystem only usage": "tests/e2e/layouts/lock_file.py",
+    "registry metadata database in use, please enable the database": NODE_MESSAGES,
     "405": "tests/e2e/test_shared.py",
     "unsupported": "tests/e2e/test_shared.py",
     "manifest unknown": "tests/e2e/test_docs_troubles.py",
@@ -60,6 +62,8 @@ NOT_SEEN = {
     "example",
     "on",
     "off",
+    "database-in-use",
+    "filesystem-in-use",
 }
 
 

@@ -96,6 +96,7 @@ ORDER: dict[str, Any] = {
 DISK = {"filesystem": {"rootdirectory": "DIR/images"}}
 HOLDS = "put('/images/docker/registry/v2/repositories/acme/x', '')"
 RIGHTS = "Storage.rights($order)"
+LOCKS = "LockFiles.new($order).prove"
 
 
 def configured(**more: Any) -> str:
@@ -144,6 +145,10 @@ CASES = [
     Case("the proof failed: this secondary could change the shared storage", "answers(200); " + RIGHTS, ("put an object in s3://acme", "answered 200, not 403", "IAM policy")),
     Case("the proof failed: the storage does not answer to this site's key", "answers(403, '<Code>AccessDenied</Code>'); " + RIGHTS, ("403 AccessDenied", "sites.tokyo.s3_keys")),
     Case("the proof failed: the storage does not answer this node", "unreached(SocketError.new('getaddrinfo: Name or service not known')); " + RIGHTS, ("read s3://acme with the key of tokyo: the name acme.s3.eu-west-1.amazonaws.com does not resolve", "let acme.s3.eu-west-1.amazonaws.com resolve on this node")),
+    Case("refused: its registry would not start again", "answers(404); " + LOCKS, ("s3://acme/docker/registry/lockfiles/filesystem-in-use is missing", "pulumi config set proof", "printf '{\"version\":1}' | aws s3 cp - s3://acme/docker/registry/lockfiles/filesystem-in-use")),
+    Case("refused: a registry with a metadata database uses this storage", "answers(200); " + LOCKS, ("s3://acme/docker/registry/lockfiles/database-in-use is there", "registry metadata database in use, please enable the database", "metadata_database")),
+    Case("refused: the metadata of the images are not in the metadata database", "answers(200); $order['database'] = {}; " + LOCKS, ("s3://acme/docker/registry/lockfiles/filesystem-in-use is there", "please import data", "registry-database import")),
+    Case("the proof failed: the storage does not answer to this site's key", "$answer = ->(method, *_) { method == 'HEAD' ? [404, '', {}] : [403, '<Code>AccessDenied</Code>', {}] }; main.send(:lock_file)", ("put docker/registry/lockfiles/filesystem-in-use in s3://acme", "403 AccessDenied")),
     Case("the proof failed: the settings have no effect", "proof.send(:check_rendered)", ("holds another key", "comes after the include")),
     Case("the proof failed: the registry of tokyo does not accept its own token", f"{configured()}; answers(502, 'Bad Gateway'); proof.send(:own_registry)", ("http://127.0.0.1:5000 answered 502 Bad Gateway", "gitlab-ctl tail registry")),
     Case("the proof failed: GitLab does not accept the registry's notifications", "answers(401); proof.send(:notifications)", ("was answered 401", "registry_notification_secret")),

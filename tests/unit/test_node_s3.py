@@ -18,8 +18,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from components.node import _storage
 from components.node_program import SCRIPTS
+from components.storage_order import access as access_of
 from config import parse
 from tests.configurations import certificate, deployment, per_site
 
@@ -135,7 +135,7 @@ def proven(endpoint: str, options: dict[str, Any]) -> str:
     place = {"bucket": "acme", "region": "x", "create": False, "endpoint": endpoint, "options": options}
     raw["sites"]["tokyo"] |= {"storage": place, "s3_keys": {"access_key": "AKIAX", "secret_key": "secret"}}
     assert parse(raw)[1] == []
-    access = _storage(deployment(raw), "tokyo", {"s3_access_key": "AKIAX", "s3_secret_key": "secret"})
+    access = access_of(deployment(raw), "tokyo", {"s3_access_key": "AKIAX", "s3_secret_key": "secret"})
     done = subprocess.run(
         ["ruby", "-e", PROVE, str(SCRIPTS), json.dumps((access or {}) | {"patience": 0})],
         capture_output=True, text=True, check=True, timeout=60,

@@ -49,8 +49,22 @@ class S3
     call('DELETE', probe, '')
   end
 
+  # 200 where an object is there, 404 where not.
+  def look(key)
+    call('HEAD', key, '')
+  end
+
+  # With what the registry itself says of an object that it writes: encryption, access control list.
+  def create(key, body)
+    call('PUT', key, '', body, @access['headers'] || {})
+  end
+
   def where
     "s3://#{@access['bucket']}"
+  end
+
+  def command(key)
+    "aws s3 cp - #{where}/#{key}#{@access['endpoint'] && " --endpoint-url #{@access['endpoint']}"}"
   end
 
   private
@@ -76,15 +90,17 @@ class S3
     URI("#{uri}/#{key}")
   end
 
-  def call(method, key, query, body = '')
+  def call(method, key, query, body = '', more = {})
     uri = url(key)
     time = Time.now.utc.strftime('%Y%m%dT%H%M%SZ')
     hash = Digest::SHA256.hexdigest(body)
     host = uri.port == uri.default_port ? uri.host : "#{uri.host}:#{uri.port}"
     signed = { 'host' => host, 'x-amz-content-sha256' => hash, 'x-amz-date' => time }
     signed['x-amz-security-token'] = @access['token'] if @access['token']
+    signed = signed.merge(more).sort.to_h
     headers = signed.merge('authorization' => authorization(method, uri.path, query, signed, hash, time))
     uri.query = query unless query.empty?
+    headers['content-type'] = 'application/octet-stream' if method == 'PUT'
     Http.call(method, uri.to_s, headers: headers, body: method == 'PUT' ? body : nil, verify: !@access['skip_verify'])
   end
 

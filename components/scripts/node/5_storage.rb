@@ -158,8 +158,12 @@ module Storage
 
   # The rights that go with the keys, tried; a write that must be refused is tried too. Says what it found.
   def self.prove(order)
-    # Before the reconfigure that makes the node trust them.
-    Http.trusting(order['files'].values_at(*Omnibus.trusted(order['files']))) { rights(order) }
+    trusting(order) { rights(order).merge(LockFiles.new(order).prove) }
+  end
+
+  # Certificates that the node trusts after the reconfigure only.
+  def self.trusting(order, &block)
+    Http.trusting(order['files'].values_at(*Omnibus.trusted(order['files'])), &block)
   end
 
   def self.rights(order)

@@ -1,4 +1,4 @@
-# The orders: apply, undo, and adopt and inspect, which only read.
+# The orders: apply, undo; adopt and inspect_storage, which only read; lock_file, which leaves the node alone, too.
 class Main
   STATE = "#{Change::DIRECTORY}/state.json"
   SECRETS = "#{Change::DIRECTORY}/secrets.json"
@@ -16,10 +16,17 @@ class Main
       raise Failure.new('no omnibus GitLab on this node', cause: "#{Omnibus::CTL} or #{Omnibus::GITLAB_RB} is missing",
                                                           remedy: "check that this host is the GitLab node #{@order['node']}")
     end
+    # It need not wait until a reconfigure has ended, and other sites wait for it.
+    return lock_file if command == 'lock_file'
+
     locked { send(command) }
   end
 
   private
+
+  def lock_file
+    Storage.trusting(@order) { LockFiles.new(@order).write }
+  end
 
   def locked
     File.open(LOCK, File::RDWR | File::CREAT, 0o600) do |file|

@@ -21,6 +21,35 @@ def site() -> Iterator[GitLabSite]:
         yield GitLabSite(tree)
 
 
+class Bucket(BaseHTTPRequestHandler):
+    """An S3 server without an object in it, which remembers who asked."""
+
+    asked: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append({name.lower(): value for name, value in self.headers.items()})
+        found = b"<ListBucketResult/>" if "list-type=2" in self.path else b""
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Length", str(len(found)))
+        self.end_headers()
+        self.wfile.write(found)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """The address of such a server: from GitLab 18.8 on a registry does not start without its storage."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def refuses(site: GitLabSite) -> str:
     """The registry must end by itself; what it says."""
     command = [str(OMNIBUS / "embedded/bin/registry"), "serve", str(site.tree.path("/registry.yml"))]
@@ -46,11 +75,11 @@ def test_it_starts_with_what_a_reconfigure_writes(site: GitLabSite) -> None:
         site.push("group/app", "1")
 
 
-def test_its_environment_is_clean(site: GitLabSite) -> None:
+def test_its_environment_is_clean(site: GitLabSite, bucket: str) -> None:
     """With AWS_CA_BUNDLE Debian's registry panics as soon as it has S3 for storage."""
     site.reconfigure(
         "registry['storage'] = { 's3_v2' => { 'bucket' => 'b', 'region' => 'eu-west-1', 'accesskey' => 'a',"
-        " 'secretkey' => 's', 'regionendpoint' => 'http://127.0.0.1:9' } }\n"
+        f" 'secretkey' => 's', 'regionendpoint' => '{bucket}' }} }}\n"
     )
     with site.registry(AWS_CA_BUNDLE="/nowhere.pem"):
         pass
@@ -95,7 +124,7 @@ def test_swift_before_it_was_removed(site: GitLabSite) -> None:
 
 
 def s3(**options: object) -> str:
-    """A storage that needs nobody to answer when the registry starts."""
+    """A storage that needs nobody to answer when the registry starts, before GitLab 18.8."""
     keys = {"bucket": "b", "region": "eu-west-1", "accesskey": "a", "secretkey": "s"} | options
     return f"registry['storage'] = {{ 's3' => JSON.parse('{json.dumps(keys)}') }}\n"
 
@@ -110,17 +139,19 @@ def s3(**options: object) -> str:
         ("16.6.1", "ca-west-1"),
     ],
 )
-def test_regions_that_the_driver_does_not_know(site: GitLabSite, version: str, region: str) -> None:
+def test_regions_that_the_driver_does_not_know(
+    site: GitLabSite, bucket: str, version: str, region: str
+) -> None:
     """They end it at its start, unless it has the endpoint's address."""
     site.tree.install(version)
     site.reconfigure(s3(region=region))
     assert f"1 error occurred:\n\t* validating region provided: {region}\n" in refuses(site)
-    site.reconfigure(s3(region=region, regionendpoint="http://127.0.0.1:9"))
+    site.reconfigure(s3(region=region, regionendpoint=bucket))
     with site.registry():
         pass
 
 
-@pytest.mark.parametrize(("version", "region"), [("18.11.0", "ca-west-1"), ("16.6.1", "il-central-1")])
+@pytest.mark.parametrize(("version", "region"), [("18.7.0", "ca-west-1"), ("16.6.1", "il-central-1")])
 def test_regions_that_only_debians_registry_does_not_know(
     site: GitLabSite, version: str, region: str
 ) -> None:
@@ -132,7 +163,7 @@ def test_regions_that_only_debians_registry_does_not_know(
 
 
 @pytest.mark.parametrize(("version", "largest"), [("18.11.0", 2684354560), ("16.6.1", 5368709120)])
-def test_chunks_that_the_driver_refuses(site: GitLabSite, version: str, largest: int) -> None:
+def test_chunks_that_the_driver_refuses(site: GitLabSite, bucket: str, version: str, largest: int) -> None:
     """Larger than half of what S3 takes, in 16.6 than all of it, or smaller than S3's least."""
     site.tree.install(version)
     for size in (largest + 1, 5242879):
@@ -140,7 +171,7 @@ def test_chunks_that_the_driver_refuses(site: GitLabSite, version: str, largest:
         assert f"the chunksize {size} parameter should be a number between 5242880 and {largest}" in refuses(
             site
         )
-    site.reconfigure(s3(chunksize=largest))
+    site.reconfigure(s3(chunksize=largest, regionendpoint=bucket))
     with site.registry():
         pass
 
@@ -150,41 +181,20 @@ def test_both_problems_are_told_at_once(site: GitLabSite) -> None:
     assert "creating new registry instance: configuring application: 2 errors occurred:" in refuses(site)
 
 
-class Bucket(BaseHTTPRequestHandler):
-    """An S3 server without an object in it, which remembers who asked."""
-
-    asked: ClassVar[list[dict[str, str]]] = []
-
-    def do_GET(self) -> None:
-        self.asked.append({name.lower(): value for name, value in self.headers.items()})
-        self.send_response(404)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Nobody reads it."""
-
-
-def test_a_session_token_is_not_read(site: GitLabSite) -> None:
+def test_a_session_token_is_not_read(site: GitLabSite, bucket: str) -> None:
     """The storage is asked with the key alone, as if none had been stated."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        endpoint = f"http://127.0.0.1:{server.server_port}"
-        site.reconfigure(s3(accesskey="AKEY", sessiontoken="of-a-session", regionendpoint=endpoint))
-        with site.running("rails", "registry"):
-            site.call("GET", "/v2/group/app/tags/list", "repository:group/app:pull")
-        server.shutdown()
+    Bucket.asked.clear()
+    site.reconfigure(s3(accesskey="AKEY", sessiontoken="of-a-session", regionendpoint=bucket))
+    with site.running("rails", "registry"):
+        site.call("GET", "/v2/group/app/tags/list", "repository:group/app:pull")
     assert Bucket.asked
     assert all("Credential=AKEY/" in one["authorization"] for one in Bucket.asked)
     assert not [one for one in Bucket.asked if "x-amz-security-token" in one]
 
 
-def test_keys_that_nobody_knows_are_ignored(site: GitLabSite) -> None:
+def test_keys_that_nobody_knows_are_ignored(site: GitLabSite, bucket: str) -> None:
     """Without a word, in every driver."""
-    site.reconfigure(s3(nonsense="1"))
+    site.reconfigure(s3(nonsense="1", regionendpoint=bucket))
     with site.registry():
         pass
     assert "nonsense" not in site.log()

@@ -4,6 +4,7 @@ require 'json'
 require 'yaml'
 require_relative 'event_relay'
 require_relative 'registry_database'
+require_relative 'registry_lock_files'
 require_relative 'registry_storage'
 
 # One start of the registry: what GitLab's would refuse ends it with GitLab's words, the rest becomes a configuration
@@ -11,7 +12,7 @@ require_relative 'registry_storage'
 class RegistryProcess
   # In the order in which GitLab's registry looks at them. Each `apply(config, version)` returns the configuration as
   # it goes on, or raises Refused.
-  STEPS = [RegistryStorage, RegistryDatabase].freeze
+  STEPS = [RegistryStorage, RegistryDatabase, RegistryLockFiles].freeze
   # Distribution has no such sections.
   NOT_DISTRIBUTION = %w[database gc redis].freeze
   # AWS_CA_BUNDLE, for one, makes Debian's registry panic: it gets what the real one is given, and no more.

@@ -1,0 +1,156 @@
+# frozen_string_literal: true
+
+require 'cgi'
+require 'fileutils'
+require 'json'
+require 'net/http'
+require 'openssl'
+require 'uri'
+
+# What GitLab's registry does in its storage before it serves, which Debian's does not: with the registry's own
+# credentials, so that what these may not do ends it.
+module RegistryStorageClient
+  class Error < StandardError; end
+
+  REPOSITORIES = 'docker/registry/v2/repositories/'
+
+  # A driver without what it needs is refused by Debian's registry, which knows all of that.
+  def self.incomplete?(name, options)
+    name == 's3' && %w[bucket region].any? { |key| options.to_h[key].to_s.empty? }
+  end
+
+  # A directory.
+  class Directory
+    def initialize(options)
+      @root = (options || {})['rootdirectory'] || '/var/lib/registry'
+    end
+
+    def there?(key)
+      File.exist?("#{@root}/#{key}")
+    end
+
+    # A repository is where there are manifests.
+    def repositories?
+      Dir.glob("#{@root}/#{REPOSITORIES}**/_manifests").any?
+    end
+
+    def put(key, body)
+      FileUtils.mkdir_p(File.dirname("#{@root}/#{key}"))
+      File.write("#{@root}/#{key}", body)
+    rescue SystemCallError => e
+      raise Error, "filesystem: #{e.message}"
+    end
+
+    def delete(key)
+      FileUtils.rm_f("#{@root}/#{key}")
+    end
+  end
+
+  # A bucket of S3, by requests that are signed (AWS Signature Version 4) with the keys of the configuration or those of
+  # the instance metadata service.
+  class Bucket
+    METADATA = 'http://169.254.169.254'
+
+    def initialize(options)
+      @options = options
+      @root = options['rootdirectory'].to_s.delete_prefix('/').chomp('/')
+    end
+
+    # As the driver looks for a path: itself, and if that is refused in a list.
+    def there?(key)
+      answer = call('Head', path(key))
+      return answer.is_a?(Net::HTTPSuccess) if [200, 404].include?(answer.code.to_i)
+
+      list('prefix' => path(key), 'max-keys' => '1').include?("<Key>#{path(key)}</Key>")
+    end
+
+    def repositories?
+      more = {}
+      loop do
+        page = list({ 'prefix' => path(REPOSITORIES) }.merge(more))
+        return true if page.include?('/_manifests/')
+
+        token = page[%r{<NextContinuationToken>(.*?)</NextContinuationToken>}m, 1] or return false
+        more = { 'continuation-token' => CGI.unescapeHTML(token) }
+      end
+    end
+
+    def put(key, body)
+      expect(call('Put', path(key), body: body), 'PutObject')
+    end
+
+    def delete(key)
+      expect(call('Delete', path(key)), 'DeleteObject')
+    end
+
+    private
+
+    def path(key)
+      @root.empty? ? key : "#{@root}/#{key}"
+    end
+
+    def list(query)
+      expect(call('Get', '', query: { 'list-type' => '2' }.merge(query)), 'ListObjectsV2').body
+    end
+
+    def expect(answer, operation)
+      return answer if answer.is_a?(Net::HTTPSuccess)
+
+      code = answer.body.to_s[%r{<Code>(\w+)</Code>}, 1]
+      raise Error, "operation error S3: #{operation}, https response error StatusCode: #{answer.code}, api error #{code}"
+    end
+
+    def call(method, key, query: {}, body: '')
+      uri = URI("#{endpoint}/#{@options['bucket']}/#{key}")
+      uri.query = query.sort.map { |name, value| "#{name}=#{CGI.escape(value).gsub('+', '%20')}" }.join('&') unless query.empty?
+      request = Net::HTTP.const_get(method).new(uri)
+      request.body = body if method == 'Put'
+      signed(request, uri, body).each { |name, value| request[name] = value }
+      Net::HTTP.start(uri.hostname, uri.port, nil, use_ssl: uri.scheme == 'https', open_timeout: 10, read_timeout: 30) { |http| http.request(request) }
+    rescue SystemCallError, SocketError, Timeout::Error, OpenSSL::SSL::SSLError => e
+      raise Error, "operation error S3: exceeded maximum number of attempts, #{e.message}"
+    end
+
+    def endpoint
+      given = @options['regionendpoint'].to_s.chomp('/')
+      return "https://s3.#{@options['region']}.amazonaws.com" if given.empty?
+
+      given.include?('://') ? given : "https://#{given}"
+    end
+
+    def signed(request, uri, body)
+      time = Time.now.utc.strftime('%Y%m%dT%H%M%SZ')
+      hash = OpenSSL::Digest::SHA256.hexdigest(body)
+      headers = { 'host' => uri.port == uri.default_port ? uri.hostname : "#{uri.hostname}:#{uri.port}",
+                  'x-amz-content-sha256' => hash, 'x-amz-date' => time }
+      id, secret, token = keys
+      headers['x-amz-security-token'] = token if token
+      scope = "#{time[0, 8]}/#{@options['region']}/s3/aws4_request"
+      names = headers.keys.join(';')
+      text = [request.method, uri.path, uri.query.to_s, *headers.map { |name, value| "#{name}:#{value}" }, '', names, hash].join("\n")
+      to_sign = ['AWS4-HMAC-SHA256', time, scope, OpenSSL::Digest::SHA256.hexdigest(text)].join("\n")
+      key = scope.split('/').inject("AWS4#{secret}") { |last, part| OpenSSL::HMAC.digest('SHA256', last, part) }
+      signature = OpenSSL::HMAC.hexdigest('SHA256', key, to_sign)
+      headers.merge('authorization' => "AWS4-HMAC-SHA256 Credential=#{id}/#{scope}, SignedHeaders=#{names}, Signature=#{signature}")
+    end
+
+    def keys
+      return @options.values_at('accesskey', 'secretkey') unless @options['accesskey'].to_s.empty?
+
+      @keys ||= of_the_server
+    end
+
+    def of_the_server
+      uri = URI(ENV.fetch('AWS_EC2_METADATA_SERVICE_ENDPOINT', METADATA))
+      Net::HTTP.start(uri.hostname, uri.port, nil, open_timeout: 2, read_timeout: 5) do |http|
+        token = http.put('/latest/api/token', '', 'X-aws-ec2-metadata-token-ttl-seconds' => '300').body
+        read = ->(name) { http.get("/latest/meta-data/iam/security-credentials/#{name}", 'X-aws-ec2-metadata-token' => token).body }
+        JSON.parse(read.call(read.call('').lines.first.to_s.strip)).values_at('AccessKeyId', 'SecretAccessKey', 'Token')
+      end
+    rescue SystemCallError, SocketError, Timeout::Error, JSON::ParserError => e
+      raise Error, "failed to refresh cached credentials, no EC2 IMDS role found, #{e.class}"
+    end
+  end
+
+  DRIVERS = { 's3' => Bucket, 'filesystem' => Directory }.freeze
+end
