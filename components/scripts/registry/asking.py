@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Any, Callable, NamedTuple
 from urllib.parse import urlsplit
 
+from . import causes
 from .document import Tree
 from .edits import get
 from .report import Failure, say
@@ -24,11 +25,17 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
 class Answer(NamedTuple):
-    """`status` 0 where there was none; `text` says why, or is the answer's body."""
+    """`status` 0 where there was none; `text` says why, or is the answer's body. `cause`: of no answer."""
 
     status: int
     text: str
     challenge: dict[str, str]
+    cause: causes.Cause | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether asking again cannot bring another one."""
+        return self.cause is not None and self.cause.final
 
     @property
     def shown(self) -> str:
@@ -47,7 +54,9 @@ def ask(
             challenge = dict(_CHALLENGE.findall(answer.getheader("WWW-Authenticate") or ""))
             return Answer(answer.status, answer.read(2000).decode(errors="replace"), challenge)
     except (OSError, http.client.HTTPException) as error:
-        return Answer(0, f"{type(error).__name__}: {error}", {})
+        port = at.port or (443 if at.scheme == "https" else 80)
+        cause = causes.of(error, at.hostname or "", port, SECONDS)
+        return Answer(0, cause.text, {}, cause)
 
 
 def _connection(scheme: str, host: str, port: int | None, verify: bool) -> http.client.HTTPConnection:
@@ -64,7 +73,7 @@ def until(seconds: float, question: Callable[[], Answer], final: Callable[[Answe
     deadline = time.monotonic() + seconds
     while True:
         answer = question()
-        if final(answer) or time.monotonic() > deadline:
+        if final(answer) or answer.final or time.monotonic() > deadline:
             return answer
         time.sleep(0.5)
 
@@ -130,7 +139,9 @@ class Proof:
             raise Failure(
                 "the proof failed: the registry does not answer",
                 cause=f"{self._asked} was {answer.shown}",
-                remedy="read the registry's log on this host: storage, certificate or a setting keeps it "
+                remedy=f"{answer.cause.remedy}; then `pulumi up` again"
+                if answer.final and answer.cause
+                else "read the registry's log on this host: storage, certificate or a setting keeps it "
                 "from starting; then `pulumi up` again",
             )
         if not right(answer):
@@ -161,8 +172,10 @@ class Proof:
             raise Failure(
                 "the proof failed: GitLab does not accept the registry's notifications",
                 cause=f"POST {url} with the notification secret was {right.shown}",
-                remedy="open this URL from this host (name, firewall, a certificate that it trusts); each "
-                f"Rails node of {self._order['site']} must have this stack's registry_notification_secret",
+                remedy=f"{right.cause.remedy}; then `pulumi up` again"
+                if right.cause
+                else f"each Rails node of {self._order['site']} must have this stack's "
+                "registry_notification_secret",
             )
         other = "A" + secrets.token_hex(16)
         wrong = until(30, lambda: _event(url, other), lambda answer: 0 < answer.status < 500)
