@@ -55,7 +55,8 @@ class Instance(Host):
         finished = self.dir / "var/lib/cloud/instance/boot-finished"
         wait_for(finished.exists, f"the first boot of {self.name}", seconds)
         wait_for(lambda: not self.services_down(), f"GitLab on {self.name}", seconds)
-        if self.exists("/var/opt/gitlab/nginx/conf/gitlab-http.conf"):
+        conf = "/var/opt/gitlab/nginx/conf"
+        if self.exists(f"{conf}/gitlab-http.conf") or self.exists(f"{conf}/service_conf/gitlab-rails.conf"):
             wait_for(self._answers, f"GitLab's answer on {self.name}", seconds)
 
     def services_down(self) -> list[str]:

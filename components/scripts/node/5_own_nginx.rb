@@ -5,7 +5,7 @@ class OwnNginx
   OFF = '/opt/gitlab/sv/nginx/down'
   SERVICE = '/opt/gitlab/service/nginx'
   LOG = '/var/log/gitlab/nginx'
-  # The paths to GitLab's and the registry's server block, up to GitLab 18 and since.
+  # The files of the server blocks, from GitLab 18.5 on and before.
   FILES = { 'GitLab' => %w[service_conf/gitlab-rails.conf gitlab-http.conf], 'the registry' => %w[service_conf/gitlab-registry.conf gitlab-registry.conf] }.freeze
   START_SECONDS = 10
   # Puma alone takes minutes on a small server.

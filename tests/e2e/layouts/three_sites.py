@@ -55,9 +55,40 @@ def first(lab: Lab, stack: Stack) -> None:
     assert all(
         "own registry accepts a token signed with the key" in checks for checks in proof["london"].values()
     )
+    own_nginx(proof["london"])
     rails = [h for h in lab.hosts() if h.name != "london-registry"]
     assert len({host.read(KEY) for host in rails}) == 1
     arrives(lab, "1", lab.push("london", "group/app:1", seed=b"1"))
+
+
+def own_nginx(proof: dict[str, dict[str, str]]) -> None:
+    """Each node's nginx was asked for what it serves, and for nothing else."""
+    asked = {
+        name: [check for check in checks if "this node's nginx" in check] for name, checks in proof.items()
+    }
+    gitlab = ["GitLab answers for gitlab.london.example.com through this node's nginx"]
+    registry = ["the registry answers for registry.london.example.com through this node's nginx"]
+    assert asked == {
+        "london-web-1": gitlab,
+        "london-web-2": gitlab,
+        "london-sidekiq": [],
+        "london-registry": registry,
+    }
+
+
+def certificate(lab: Lab, stack: Stack) -> None:
+    """A registry's own node needs its certificate; the site's other nodes need none of it."""
+    host, file = lab.host("london-registry"), "/etc/gitlab/ssl/registry.london.example.com.crt"
+    good, before = host.read(file), host.reconfigures()
+    host.run(f"rm {file}")
+    stack.configure(lambda config: config["sites"]["london"].update(ssh={"wait_seconds": 30}))
+    said = stack.fails()
+    refused = "refused: nginx would not start with the certificate of registry.london.example.com"
+    assert f"london-registry (site london): {refused}" in said
+    assert host.reconfigures() == before
+    assert {site: ask(site) for site in BUCKETS} == dict.fromkeys(BUCKETS, "taken")
+    host.write(file, good)
+    stack.up()
 
 
 def nothing_to_do(lab: Lab, stack: Stack) -> None:
@@ -122,6 +153,7 @@ def main() -> None:
     issuer(lab, stack)
     few_at_a_time(lab, stack)
     one_dead(lab, stack)
+    certificate(lab, stack)
     stack.destroy()
     assert {host.name: host.read(GITLAB_RB) for host in lab.hosts()} == before
     assert not any(host.exists(OURS) for host in lab.hosts())

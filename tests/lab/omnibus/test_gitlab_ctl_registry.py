@@ -14,6 +14,8 @@ from tests.lab.omnibus.gitlab_tree import (
     GitLabTree,
 )
 
+SERVER_BLOCKS = "/var/opt/gitlab/nginx/conf/service_conf"
+
 # -- addresses
 
 
@@ -73,7 +75,7 @@ def test_a_port_of_its_own_and_plain_http(host: GitLabTree) -> None:
         SITE.replace("https://registry.london.example.com", "http://registry.london.example.com:5050")
     )
     assert host.rails()["registry"]["port"] == 5050
-    nginx = host.read("/var/opt/gitlab/nginx/conf/gitlab-registry.conf")
+    nginx = host.read(f"{SERVER_BLOCKS}/gitlab-registry.conf")
     assert "listen *:5050;" in nginx
     assert "ssl_certificate" not in nginx
 
@@ -82,12 +84,53 @@ def test_nginx_serves_both_urls_with_the_certificates_of_their_hosts(host: GitLa
     """Real nginx configuration, from /etc/gitlab/ssl."""
     host.reconfigure()
     for name, host_name, upstream in (
-        ("http", "gitlab.london.example.com", "127.0.0.1:8080"),
+        ("rails", "gitlab.london.example.com", "127.0.0.1:8080"),
         ("registry", "registry.london.example.com", "127.0.0.1:5000"),
     ):
-        nginx = host.read(f"/var/opt/gitlab/nginx/conf/gitlab-{name}.conf")
+        nginx = host.read(f"{SERVER_BLOCKS}/gitlab-{name}.conf")
         assert f"ssl_certificate_key /etc/gitlab/ssl/{host_name}.key;" in nginx
         assert f"proxy_pass http://{upstream};" in nginx
+
+
+def test_tls_may_end_in_front_of_nginx(host: GitLabTree) -> None:
+    """`listen_https = false`: no certificate is named, and Rails is still told https."""
+    host.reconfigure(f"{SITE}registry_nginx['listen_https'] = false\nregistry_nginx['listen_port'] = 80\n")
+    nginx = host.read(f"{SERVER_BLOCKS}/gitlab-registry.conf")
+    assert "listen *:80;" in nginx and "ssl_certificate" not in nginx
+    assert "X-Forwarded-Proto https" in nginx
+    assert "ssl_certificate " in host.read(f"{SERVER_BLOCKS}/gitlab-rails.conf")
+
+
+def test_the_registry_may_have_no_server_block(host: GitLabTree) -> None:
+    """Somebody else's web server is in front of it."""
+    host.reconfigure()
+    host.reconfigure(f"{SITE}registry_nginx['enable'] = false\n")
+    assert not host.exists(f"{SERVER_BLOCKS}/gitlab-registry.conf")
+    assert "restart nginx" in host.commanded()
+
+
+@pytest.mark.parametrize(("version", "counts"), [("19.1.0", False), ("19.2.0", True)])
+def test_nginx_settings_below_a_service(host: GitLabTree, version: str, counts: bool) -> None:
+    """Read from 19.2 on, where they win over the older names."""
+    host.install(version)
+    host.reconfigure(
+        f"{SITE}registry['nginx']['ssl_certificate'] = '/srv/new.crt'\n"
+        "registry_nginx['ssl_certificate'] = '/srv/old.crt'\n"
+    )
+    nginx = host.read(f"{SERVER_BLOCKS}/gitlab-registry.conf")
+    assert f"ssl_certificate /srv/{'new' if counts else 'old'}.crt;" in nginx
+
+
+def test_server_blocks_move_with_an_upgrade(host: GitLabTree) -> None:
+    """Beside nginx.conf before 18.5; what is left there is read no more and taken away."""
+    host.install("18.4.0")
+    host.reconfigure()
+    conf = "/var/opt/gitlab/nginx/conf"
+    assert host.exists(f"{conf}/gitlab-http.conf") and not host.exists(SERVER_BLOCKS)
+    host.install("18.5.0")
+    host.reconfigure()
+    assert not host.exists(f"{conf}/gitlab-http.conf")
+    assert "service_conf/gitlab-*.conf" in host.read(f"{conf}/nginx.conf")
 
 
 def test_a_registry_without_an_external_url_gets_an_empty_address(host: GitLabTree) -> None:
@@ -155,7 +198,7 @@ def test_what_is_stated_of_storage_stays(host: GitLabTree) -> None:
 def test_a_node_without_rails_has_only_the_registry(host: GitLabTree) -> None:
     """`gitlab_rails['enable'] = false`: no signing key, no gitlab.yml, nothing of GitLab's in nginx."""
     alone = "gitlab_rails['enable'] = false\nregistry_external_url 'http://registry.london.example.com'\n"
-    conf = "/var/opt/gitlab/nginx/conf"
+    conf = SERVER_BLOCKS
     host.reconfigure(alone + "registry['token_realm'] = 'https://gitlab.london.example.com'\n")
     assert not host.path(KEY).exists()
     assert not host.path(GITLAB_YML).exists()
@@ -163,6 +206,6 @@ def test_a_node_without_rails_has_only_the_registry(host: GitLabTree) -> None:
     assert host.registry()["auth"]["token"]["realm"] == "https://gitlab.london.example.com/jwt/auth"
     host.reconfigure(SITE)
     assert host.path(KEY).exists()
-    assert host.path(f"{conf}/gitlab-http.conf").exists()
+    assert host.path(f"{conf}/gitlab-rails.conf").exists()
     host.reconfigure(SITE + "gitlab_rails['enable'] = false\n")
-    assert not host.path(f"{conf}/gitlab-http.conf").exists()
+    assert not host.path(f"{conf}/gitlab-rails.conf").exists()

@@ -175,17 +175,25 @@ class Reconfigure
     conf = "#{DATA}/nginx/conf"
     @resources.directory(conf)
     @resources.file("#{conf}/nginx.conf", @rendered.nginx_conf, restart: %w[nginx])
-    if rails? && @settings['external_url']
-      @resources.file("#{conf}/gitlab-http.conf", @rendered.nginx_rails, restart: %w[nginx])
-    else
-      @resources.delete("#{conf}/gitlab-http.conf", restart: %w[nginx])
+    server_blocks(conf)
+  end
+
+  # Nothing looks whether the files that they name are there.
+  def server_blocks(conf)
+    rails, registry = %w[http registry].map { |name| "#{conf}/gitlab-#{name}.conf" }
+    if Rendered.service_conf?
+      # Those of a former version would not be read any more.
+      [rails, registry].each { |file| @resources.delete(file) }
+      @resources.directory("#{conf}/service_conf")
+      rails, registry = %w[rails registry].map { |name| "#{conf}/service_conf/gitlab-#{name}.conf" }
     end
-    servers = @settings['registry_nginx']
-    if @settings['registry']['enable'] && servers['listen_port'] && servers['enable'] != false
-      @resources.file("#{conf}/gitlab-registry.conf", @rendered.nginx_registry, restart: %w[nginx])
-    else
-      @resources.delete("#{conf}/gitlab-registry.conf", restart: %w[nginx])
-    end
+    server_block(rails, rails? && @settings['external_url'], :nginx_rails)
+    nginx = @settings['registry_nginx']
+    server_block(registry, @settings['registry']['enable'] && nginx['listen_port'] && nginx['enable'] != false, :nginx_registry)
+  end
+
+  def server_block(file, wanted, text)
+    wanted ? @resources.file(file, @rendered.send(text), restart: %w[nginx]) : @resources.delete(file, restart: %w[nginx])
   end
 
   def self_sign

@@ -6,6 +6,11 @@ require_relative 'derived'
 # The texts of the files that a reconfigure writes, with the keys and forms of omnibus' templates
 # (registry-config.yml.erb, gitlab.yml.erb, nginx-*.conf.erb), as far as registry and Geo go.
 class Rendered
+  # Whether the server blocks are where they are since 18.5; before that they lie beside nginx.conf.
+  def self.service_conf?
+    Lab.version >= '18.5'
+  end
+
   def initialize(settings)
     @settings = settings
     @registry = settings['registry']
@@ -97,7 +102,7 @@ class Rendered
         client_max_body_size #{@settings['nginx']['client_max_body_size'] || '250m'};
         server_names_hash_bucket_size 64;
       #{temporary.join("\n")}
-        include #{dir}/conf/gitlab-*.conf;
+        include #{dir}/conf/#{'service_conf/' if Rendered.service_conf?}gitlab-*.conf;
       }
     CONF
   end
@@ -131,8 +136,9 @@ class Rendered
     "server { listen *:80; server_name #{host}; #{proofs}location / { return 301 https://#{host}#{port}$request_uri; } }\n"
   end
 
+  # listen_https decides whether nginx speaks TLS; the URL, what Rails and the registry are told.
   def server(nginx, host, upstream, extra: '', redirect: false)
-    tls = nginx['https']
+    tls = nginx['listen_https'].nil? ? nginx['https'] : nginx['listen_https']
     ssl = "\n  ssl_certificate #{nginx['ssl_certificate']};\n  ssl_certificate_key #{nginx['ssl_certificate_key']};" if tls
     plain = plain_server(host, nginx['listen_port']) if tls && redirect
     <<~CONF
@@ -147,7 +153,7 @@ class Rendered
           proxy_set_header Host $http_host;
           proxy_set_header X-Real-IP $remote_addr;
           proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-          proxy_set_header X-Forwarded-Proto #{tls ? 'https' : 'http'};
+          proxy_set_header X-Forwarded-Proto #{nginx['https'] ? 'https' : 'http'};
         }
       }
     CONF
