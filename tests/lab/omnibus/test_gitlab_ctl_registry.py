@@ -109,18 +109,6 @@ def test_the_registry_may_have_no_server_block(host: GitLabTree) -> None:
     assert "restart nginx" in host.commanded()
 
 
-@pytest.mark.parametrize(("version", "counts"), [("19.1.0", False), ("19.2.0", True)])
-def test_nginx_settings_below_a_service(host: GitLabTree, version: str, counts: bool) -> None:
-    """Read from 19.2 on, where they win over the older names."""
-    host.install(version)
-    host.reconfigure(
-        f"{SITE}registry['nginx']['ssl_certificate'] = '/srv/new.crt'\n"
-        "registry_nginx['ssl_certificate'] = '/srv/old.crt'\n"
-    )
-    nginx = host.read(f"{SERVER_BLOCKS}/gitlab-registry.conf")
-    assert f"ssl_certificate /srv/{'new' if counts else 'old'}.crt;" in nginx
-
-
 def test_server_blocks_move_with_an_upgrade(host: GitLabTree) -> None:
     """Beside nginx.conf before 18.5; what is left there is read no more and taken away."""
     host.install("18.4.0")

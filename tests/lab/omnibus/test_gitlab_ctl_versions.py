@@ -110,7 +110,7 @@ gitlab_rails['nginx']['redirect_http_to_https'] = true
 registry['nginx']['ssl_certificate'] = '/etc/gitlab/own.crt'
 registry['nginx']['listen_port'] = 5443
 """
-CONF = "/var/opt/gitlab/nginx/conf"
+CONF = "/var/opt/gitlab/nginx/conf/service_conf"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_the_names_of_nginx_settings(
     registry = host.read(f"{CONF}/gitlab-registry.conf")
     assert ("ssl_certificate /etc/gitlab/own.crt;" in registry) is read
     assert ("listen *:5443 ssl;" in registry) is read
-    assert ("return 301 https://gitlab.london.example.com" in host.read(f"{CONF}/gitlab-http.conf")) is read
+    assert ("return 301 https://gitlab.london.example.com" in host.read(f"{CONF}/gitlab-rails.conf")) is read
     for text in (
         "nginx['redirect_http_to_https'] has been deprecated. Please use gitlab_rails['nginx']['redirect",
         "registry_nginx has been deprecated. Please use registry['nginx'] instead.",
