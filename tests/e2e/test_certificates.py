@@ -63,8 +63,73 @@ def answers(host: Host) -> bool:
     return http_status(f"https://{GITLAB}/-/readiness", host.address) == 200
 
 
+@pytest.fixture
+def without_registry(existing: Stack, fresh: Lab, tokyo: Host) -> Stack:
+    """tokyo's administrator has not had a registry: no URL in gitlab.rb, nothing of this program's on the node."""
+    fresh.reset()
+    tokyo.write(GITLAB_RB, tokyo.read(GITLAB_RB).replace(URL_LINE.encode(), b""))
+    tokyo.run("gitlab-ctl reconfigure")
+    fresh.wait(lambda: answers(tokyo), 30, "tokyo's GitLab")
+    return existing
+
+
+def test_the_lab_fails_as_omnibus_does(without_registry: Stack, fresh: Lab, tokyo: Host) -> None:
+    """The counterpart: an administrator's own reconfigure says 0, and GitLab is gone."""
+    with put_back(tokyo, CRT, KEY, GITLAB_RB):
+        remove(tokyo)
+        tokyo.write(GITLAB_RB, tokyo.read(GITLAB_RB) + URL_LINE.encode())
+        said = tokyo.run("gitlab-ctl reconfigure").stdout
+        assert "gitlab Reconfigured!" in said and "ok: run: nginx" in said
+        fresh.wait(lambda: not answers(tokyo), 10, "the end of nginx")
+        time.sleep(2)
+        assert not answers(tokyo)
+        fresh.wait(lambda: "[emerg]" in tokyo.read("/var/log/gitlab/nginx/current").decode(), 10, "its log")
+    tokyo.run("gitlab-ctl reconfigure")
+    fresh.wait(lambda: answers(tokyo), 30, "tokyo's GitLab")
+
+
+def test_a_first_registry_without_a_certificate(without_registry: Stack, tokyo: Host) -> None:
+    """The case that takes a GitLab down: refused at the existing site, and with the files it is there."""
+    before = files(tokyo)
+    with put_back(tokyo, CRT, KEY):
+        remove(tokyo)
+        with Watched(tokyo) as watched:
+            said = without_registry.fails()
+    assert f"tokyo-1 (site tokyo): {REFUSED} {REGISTRY}" in said
+    assert watched.asked > 5 and watched.away < 1
+    assert files(tokyo) == before and not tokyo.exists(OURS)
+    without_registry.up()
+    assert http_status(f"https://{REGISTRY}/v2/", tokyo.address) == 401
+
+
+def test_nginx_that_does_not_come_back_is_rolled_back_at_once(without_registry: Stack, tokyo: Host) -> None:
+    """The certificate goes between the look and the reconfigure: GitLab answers again, and the cause is nginx' own."""
+    ctl = "/opt/gitlab/bin/gitlab-ctl"
+    real = tokyo.read(ctl)
+    hook = f'#!/bin/sh\n[ "$1" != reconfigure ] || rm -f {CRT}\nexec {ctl}.real "$@"\n'
+    before = files(tokyo)
+    with put_back(tokyo, CRT, KEY):
+        tokyo.write(f"{ctl}.real", real, mode=0o755)
+        tokyo.write(ctl, hook.encode(), mode=0o755)
+        try:
+            with Watched(tokyo) as watched:
+                said = without_registry.fails()
+            assert answers(tokyo), "GitLab's port answers again"
+        finally:
+            tokyo.write(ctl, real, mode=0o755)
+    measured("GitLab away until it was rolled back", watched.away)
+    assert "tokyo-1 (site tokyo): nginx on this node does not answer for" in said
+    assert "refuses the connection" in said and "[emerg]" in said and CRT in said
+    assert "the former settings are back, and a reconfigure with them succeeded, and nginx answers" in said
+    assert 1 < watched.away < 30
+    assert files(tokyo) == before and not tokyo.exists(OURS)
+    without_registry.up()
+    assert answers(tokyo)
+
+
 @pytest.fixture(scope="module")
-def up(existing: Stack) -> Stack:
+def up(existing: Stack, fresh: Lab) -> Stack:
+    fresh.reset()
     existing.up()
     return existing
 
@@ -158,76 +223,6 @@ def test_a_certificate_that_does_not_fit_is_refused_before_anything_is_written(
     proof = only_tokyo.outputs()["proof"]["tokyo"]["tokyo-1"]
     assert proof[f"GitLab answers for {GITLAB} through this node's nginx"] == "200"
     assert proof[f"the registry answers for {REGISTRY} through this node's nginx"] == "401"
-
-
-@pytest.fixture
-def without_registry(up: Stack, fresh: Lab, tokyo: Host) -> Iterator[Stack]:
-    """tokyo's administrator has not had a registry: no URL in gitlab.rb, nothing of this program's on the node."""
-    up.destroy()
-    before = tokyo.read(GITLAB_RB)
-    tokyo.write(GITLAB_RB, before.replace(URL_LINE.encode(), b""))
-    tokyo.run("gitlab-ctl reconfigure")
-    fresh.wait(lambda: answers(tokyo), 30, "tokyo's GitLab")
-    yield up
-    up.destroy()
-    tokyo.write(GITLAB_RB, before)
-    tokyo.run("gitlab-ctl reconfigure")
-    settle(tokyo)
-    up.up()
-
-
-def test_the_lab_fails_as_omnibus_does(without_registry: Stack, fresh: Lab, tokyo: Host) -> None:
-    """The counterpart: an administrator's own reconfigure says 0, and GitLab is gone."""
-    with put_back(tokyo, CRT, KEY, GITLAB_RB):
-        remove(tokyo)
-        tokyo.write(GITLAB_RB, tokyo.read(GITLAB_RB) + URL_LINE.encode())
-        said = tokyo.run("gitlab-ctl reconfigure").stdout
-        assert "gitlab Reconfigured!" in said and "ok: run: nginx" in said
-        fresh.wait(lambda: not answers(tokyo), 10, "the end of nginx")
-        time.sleep(2)
-        assert not answers(tokyo)
-        fresh.wait(lambda: "[emerg]" in tokyo.read("/var/log/gitlab/nginx/current").decode(), 10, "its log")
-    tokyo.run("gitlab-ctl reconfigure")
-    fresh.wait(lambda: answers(tokyo), 30, "tokyo's GitLab")
-
-
-def test_a_first_registry_without_a_certificate(without_registry: Stack, tokyo: Host) -> None:
-    """The case that takes a GitLab down: refused at the existing site, and with the files it is there."""
-    before = files(tokyo)
-    with put_back(tokyo, CRT, KEY):
-        remove(tokyo)
-        with Watched(tokyo) as watched:
-            said = without_registry.fails()
-    assert f"tokyo-1 (site tokyo): {REFUSED} {REGISTRY}" in said
-    assert watched.asked > 5 and watched.away < 1
-    assert files(tokyo) == before and not tokyo.exists(OURS)
-    without_registry.up()
-    assert http_status(f"https://{REGISTRY}/v2/", tokyo.address) == 401
-
-
-def test_nginx_that_does_not_come_back_is_rolled_back_at_once(without_registry: Stack, tokyo: Host) -> None:
-    """The certificate goes between the look and the reconfigure: GitLab answers again, and the cause is nginx' own."""
-    ctl = "/opt/gitlab/bin/gitlab-ctl"
-    real = tokyo.read(ctl)
-    hook = f'#!/bin/sh\n[ "$1" != reconfigure ] || rm -f {CRT}\nexec {ctl}.real "$@"\n'
-    before = files(tokyo)
-    with put_back(tokyo, CRT, KEY):
-        tokyo.write(f"{ctl}.real", real, mode=0o755)
-        tokyo.write(ctl, hook.encode(), mode=0o755)
-        try:
-            with Watched(tokyo) as watched:
-                said = without_registry.fails()
-            assert answers(tokyo), "GitLab's port answers again"
-        finally:
-            tokyo.write(ctl, real, mode=0o755)
-    measured("GitLab away until it was rolled back", watched.away)
-    assert "tokyo-1 (site tokyo): nginx on this node does not answer for" in said
-    assert "refuses the connection" in said and "[emerg]" in said and CRT in said
-    assert "the former settings are back, and a reconfigure with them succeeded, and nginx answers" in said
-    assert 1 < watched.away < 30
-    assert files(tokyo) == before and not tokyo.exists(OURS)
-    without_registry.up()
-    assert answers(tokyo)
 
 
 def test_own_paths_count(only_tokyo: Stack, tokyo: Host) -> None:
