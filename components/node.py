@@ -14,6 +14,7 @@ from components.hosts import Reach
 from components.node_program import program
 from omnibus import base, settings
 from omnibus.model import Deployment, Site
+from omnibus.model import Node as SiteNode
 from omnibus.ssh import Ssh
 
 # All that the program needs is in Ruby's standard library, and it starts faster without looking for gems.
@@ -138,6 +139,8 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
         "siblings": any(other != name for other in deployment.sites[site].nodes_with("rails")),
         "registry_url": deployment.sites[site].own_registry_url,
         "registry_kind": deployment.sites[site].registry_kind,
+        "public": _public(deployment.sites[site], deployment.sites[site].nodes[name]),
+        "registry_url_changes": deployment.sites[site].registry_url_changes,
         "database": _database(deployment.sites[site]),
         "primary": {
             "site": deployment.primary,
@@ -147,6 +150,16 @@ def order_of(deployment: Deployment, site: str, name: str) -> dict[str, Any]:
         },
         "reconfigure_seconds": deployment.reconfigure_seconds,
         "asked": deployment.proof,
+    }
+
+
+def _public(site: Site, node: SiteNode) -> dict[str, str | None]:
+    """The URLs that people and GitLab use; None: GitLab asks the registry beside it where that listens."""
+    beside = node.has("registry") and not node.registry_http_addr
+    return {
+        "external_url": site.external_url.rstrip("/"),
+        "registry_url": site.registry_url.rstrip("/"),
+        "api_url": None if beside else site.own_registry_url,
     }
 
 

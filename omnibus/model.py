@@ -224,6 +224,14 @@ class Site(Closed):
             "restart: …}}}, or {}",
         ),
     ] = None
+    registry_url_changes: Annotated[
+        bool,
+        Doc(
+            "true says: the site's registry moves to registry_url, and whoever names its images by the "
+            "address that it has had knows of it",
+            "true",
+        ),
+    ] = False
     read_only: Annotated[
         bool | None,
         Doc(

@@ -66,6 +66,21 @@ class Storage:
         return _flat("registry['storage']", self.value)
 
 
+@dataclass(frozen=True)
+class ApiUrl:
+    """Where GitLab asks the registry beside it: the administrator's `registry['registry_http_addr']`, or
+    omnibus' default. Whatever gitlab.rb says of the URL itself may be of an earlier set-up.
+    """
+
+    def __str__(self) -> str:
+        # [] would bring an empty hash into being, which omnibus would take for the address.
+        address = "registry.fetch('registry_http_addr', nil).to_s[/\\A\\S*:[0-9]+\\z/] || '127.0.0.1:5000'"
+        return f"""gitlab_rails['registry_api_url'] = "http://#{{{address}}}".sub('//:', '//127.0.0.1:')"""
+
+    def flat(self) -> dict[str, str]:
+        return {"gitlab_rails['registry_api_url']": "\"http://#{registry['registry_http_addr']}\""}
+
+
 def _flat(path: str, value: Value) -> dict[str, str]:
     if isinstance(value, Mapping) and value:
         return {
@@ -74,4 +89,4 @@ def _flat(path: str, value: Value) -> dict[str, str]:
     return {path: literal(value)}
 
 
-Part: TypeAlias = Setting | Endpoints | Storage
+Part: TypeAlias = ApiUrl | Setting | Endpoints | Storage

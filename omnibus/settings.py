@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from omnibus import base, credentials, notifications, versions
 from omnibus.model import Deployment, Node, Site
-from omnibus.parts import Endpoints, Part, Setting, Storage
+from omnibus.parts import ApiUrl, Endpoints, Part, Setting, Storage
 from omnibus.ruby import Secret, Value, literal
 from omnibus.storage import registry_storage
 
@@ -73,17 +73,21 @@ def _key_pair(d: Deployment) -> Iterator[Setting]:
 def _registry(d: Deployment, site_name: str, node: Node) -> Iterator[Part]:
     site = d.sites[site_name]
     yield Setting("registry_external_url", (), site.registry_url.rstrip("/"))
-    if not node.has_rails:
-        # A node of its own has no external_url to take the realm from (libraries/registry.rb).
-        yield Setting("registry", ("enable",), True)
-        yield Setting("registry", ("token_realm",), site.external_url.rstrip("/"))
+    # The URL turns the registry on, and makes realm and port, only where gitlab.rb says nothing of them
+    # (libraries/registry.rb): what is left there from an earlier set-up would stay in force. A node without
+    # Rails has no external_url to take the realm from either.
+    yield Setting("registry", ("enable",), True)
+    yield Setting("registry", ("token_realm",), site.external_url.rstrip("/"))
+    yield _port(site)
     if node.registry_http_addr:
         yield Setting("registry", ("registry_http_addr",), node.registry_http_addr)
         if node.registry_http_addr.startswith(":"):
             # nginx has no upstream without a host: with a server for the registry it would not start.
             yield base.nginx(d, versions.REGISTRY_NGINX, "enable", False)
-        # Else omnibus makes it from the address, which may be 0.0.0.0 or plain.
+        # The address may be 0.0.0.0 or plain.
         yield Setting("gitlab_rails", ("registry_api_url",), site.own_registry_url)
+    elif node.has_rails:
+        yield ApiUrl()
     yield Setting("registry", ("database",), _database(site))
     storage = registry_storage(d, site_name)
     if storage is not None:
@@ -109,13 +113,20 @@ def _database(site: Site) -> dict[str, Value]:
 
 def _elsewhere(site: Site) -> Iterator[Setting]:
     url = urlsplit(site.registry_url)
+    # In gitlab.rb it would win over the host and the port below.
+    yield Setting("registry_external_url", (), None)
     yield Setting("registry", ("enable",), False)
     yield Setting("gitlab_rails", ("registry_enabled",), True)
     yield Setting("gitlab_rails", ("registry_api_url",), site.own_registry_url)
     # As it is written, like omnibus beside a registry: all of a site's nodes name images alike.
     yield Setting("gitlab_rails", ("registry_host",), url.netloc.partition(":")[0])
-    if url.port not in (None, 80, 443):
-        yield Setting("gitlab_rails", ("registry_port",), url.port)
+    yield _port(site)
+
+
+def _port(site: Site) -> Setting:
+    # Old versions of Docker fail where a standard port is named, so omnibus leaves such a one out.
+    port = urlsplit(site.registry_url).port
+    return Setting("gitlab_rails", ("registry_port",), None if port in (80, 443) else port)
 
 
 def _primary(d: Deployment, node: Node) -> Iterator[Part]:

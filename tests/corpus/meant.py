@@ -51,10 +51,12 @@ class Meant:
             found["registry_external_url"] = plain(self.site["registry_url"])
             self._registry(registry, rails)
         else:
+            found["registry_external_url"] = None
             registry["enable"] = False
             rails |= {"registry_enabled": True, "registry_api_url": own(self.site, "registry")}
-            host, port = host_and_port(self.site["registry_url"])
-            rails |= {"registry_host": host} | ({"registry_port": port} if port not in {80, 443} else {})
+            rails |= {"registry_host": host_and_port(self.site["registry_url"])[0]}
+        port = host_and_port(self.site["registry_url"])[1]
+        rails["registry_port"] = None if port in {80, 443} else port
         if self.application and self.primary:
             rails["registry_notification_secret"] = self.secrets["notification_secret"]
         if self.application and not self.primary:
@@ -63,8 +65,10 @@ class Meant:
         return found
 
     def _registry(self, registry: Raw, rails: Raw) -> None:
-        if not self.application:
-            registry |= {"enable": True, "token_realm": plain(self.site["external_url"])}
+        registry |= {"enable": True, "token_realm": plain(self.site["external_url"])}
+        if self.application:
+            address = registry.get("registry_http_addr") or "127.0.0.1:5000"
+            rails["registry_api_url"] = f"http://{'127.0.0.1' if address.startswith(':') else ''}{address}"
         if "registry_http_addr" in self.node:
             registry["registry_http_addr"] = self.node["registry_http_addr"]
             rails["registry_api_url"] = own(self.site, "registry")

@@ -95,7 +95,7 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
 def config_yml(found: Raw, external_url: str) -> str:
     """The registry's file, of a node with a registry."""
     registry, rails = found["registry"], found["gitlab_rails"]
-    address = registry.get("registry_http_addr", "127.0.0.1:5000")
+    address = registry.get("registry_http_addr") or "127.0.0.1:5000"
     lines = ["version: 0.1"]
     if "storage" in registry:
         lines.append(f"storage: {_json(registry['storage'])}")
@@ -112,9 +112,9 @@ def gitlab_yml(found: Raw) -> str:
     """Rails' file, as far as registry and Geo go."""
     rails = found["gitlab_rails"]
     host, port = rails.get("registry_host"), rails.get("registry_port")
-    if "registry_external_url" in found:
+    if found.get("registry_external_url"):
         url = urlsplit(found["registry_external_url"])
-        host, port = url.netloc.partition(":")[0], url.port if url.port not in {80, 443} else None
+        host, port = url.netloc.partition(":")[0], port if url.port in {None, 80, 443} else url.port
     own = urlsplit(found.get("external_url", "")).netloc.partition(":")[0]
     lines = ["production:", "  gitlab:", f"    host: {own}", "  registry:", f"    host: {host}"]
     lines += [
@@ -137,7 +137,7 @@ def meant_config(found: Raw, external_url: str) -> Raw:
         "issuer": rails["registry_issuer"],
     }
     http = {
-        "addr": registry.get("registry_http_addr", "127.0.0.1:5000"),
+        "addr": registry.get("registry_http_addr") or "127.0.0.1:5000",
         "secret": registry.get("http_secret", ""),
     }
     meant: Raw = {"version": 0.1, "http": http, "auth": {"token": token}, "database": registry["database"]}
@@ -152,9 +152,9 @@ def meant_gitlab(found: Raw) -> Raw:
     """What Rails must read of `gitlab_yml`; what is empty there is nothing."""
     rails = found["gitlab_rails"]
     host, port = rails.get("registry_host"), rails.get("registry_port")
-    if "registry_external_url" in found:
+    if found.get("registry_external_url"):
         url = urlsplit(found["registry_external_url"])
-        host, port = url.netloc.partition(":")[0], url.port if url.port not in {80, 443} else None
+        host, port = url.netloc.partition(":")[0], port if url.port in {None, 80, 443} else url.port
     registry = {
         "host": host,
         "port": port,

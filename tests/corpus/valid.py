@@ -135,4 +135,4 @@ def _read_only(tape: Tape, raw: Raw, name: str) -> Raw:
         and raw["sites"][name]["storage"] != "keep"
     ):
         allowed = [True, False]
-    return tape.some(read_only=allowed)
+    return tape.some(read_only=allowed, registry_url_changes=FLAGS)

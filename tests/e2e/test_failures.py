@@ -116,13 +116,18 @@ def test_a_reconfigure_that_fails_is_taken_back(changing: Stack, london: Host) -
     london.write(GITLAB_RB, b"regsitry_external_url 'https://typo.example.com'\n" + good)
     output = changing.fails()
     assert "london-1 (site london): gitlab-ctl reconfigure failed" in output
-    assert "regsitry_external_url" in output
+    assert "cause: Cannot set unsupported config value regsitry_external_url." in output
     assert "the former settings are back" in output
     assert "/var/log/gitlab/reconfigure" in output
     london.write(GITLAB_RB, good)
     assert files(london) == before
     whole(london)
-    changing.up()
+    said = changing.up()
+    assert (
+        "london-1: the last run failed, and so did the reconfigure with the former settings (Cannot set"
+        in said
+    )
+    assert "cut off" not in said
 
 
 def test_our_settings_failing_leaves_the_former_ones_at_work(changing: Stack, london: Host) -> None:

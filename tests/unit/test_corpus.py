@@ -58,7 +58,11 @@ THEIRS: list[Raw] = [
         "notifications": [{"name": "theirs", "url": "x"}, {"name": "geo_event", "headers": {"Authorization": ["old"]}}],
         "http_secret": "old",
         "token_realm": "old",
+        "enable": False,
+        "registry_http_addr": ":5001",
     },
+    {"enable": None, "registry_http_addr": None},
+    {"enable": "false", "registry_http_addr": "localhost:5001"},
 ]  # fmt: skip
 DRIVERS = {"s3", "s3_v2", "gcs", "azure", "azure_v2", "swift", "oss", "filesystem"}
 
@@ -105,7 +109,7 @@ def test_the_files_that_omnibus_makes_of_it_are_read_as_meant(
     corpus = Corpus(ruby, raw, theirs)
     for (site, _), found in corpus.found.items():
         url = raw["sites"][site]["external_url"]
-        if "registry_external_url" in found:
+        if found.get("registry_external_url"):
             meant = meant_config(found, url)
             assert readers.read(config_yml(found, url)) == dict.fromkeys(readers.NAMES, meant)
         meant = meant_gitlab(found)

@@ -90,7 +90,9 @@ def test_no_symptom_is_told_that_is_not_on_the_page() -> None:
 def test_every_failure_of_the_nodes_program_is_on_the_page() -> None:
     """By the longest part of its first line that is the same each time."""
     ruby = "".join(path.read_text() for path in sorted((ROOT / "components/scripts/node").glob("*.rb")))
-    said = re.findall(r"""(?:Failure\.new|\bfailed)\(\s*(?:'((?:[^'\\]|\\.)+)'|"((?:[^"\\]|\\.)+)")""", ruby)
+    said = re.findall(
+        r"""(?:Failure\.new|\bfailed|\brefused)\(\s*(?:'((?:[^'\\]|\\.)+)'|"((?:[^"\\]|\\.)+)")""", ruby
+    )
     page = read("troubleshooting.md")
     fixed = [
         max(re.split(r"#\{[^}]*\}", "".join(one).replace("\\'", "'")), key=len).removeprefix("'s registry ")

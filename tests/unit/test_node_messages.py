@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,11 @@ ORDER: dict[str, Any] = {
     "issuer": "omnibus-gitlab-issuer",
     "registry_url": "https://registry.tokyo.example.com",
     "registry_kind": "omnibus",
+    "public": {
+        "external_url": "https://gitlab.tokyo.example.com",
+        "registry_url": "https://registry.tokyo.example.com",
+        "api_url": None,
+    },
     "primary": {
         "site": "london",
         "external_url": "https://gitlab.london.example.com",
@@ -103,6 +109,29 @@ def configured(**more: Any) -> str:
     """A config.yml of the node's registry."""
     text = json.dumps({"storage": DISK, "http": {"addr": ":5000"}, **more})
     return f"put('/var/opt/gitlab/registry/config.yml', {json.dumps(text)}.gsub('DIR', $dir))"
+
+
+def rails(**registry: Any) -> str:
+    """A gitlab.yml that has the registry at GitLab's own name."""
+    host = "gitlab.tokyo.example.com"
+    text = json.dumps(
+        {"production": {"gitlab": {"host": host}, "registry": {"enabled": True, "host": host, **registry}}}
+    )
+    return f"put('/var/opt/gitlab/gitlab-rails/etc/gitlab.yml', {json.dumps(text)})"
+
+
+READ_ONLY = "registry['storage'] = { 'maintenance' => { 'readonly' => { 'enabled' => true } } }"
+
+
+def refused(line: str) -> str:
+    """What is found beforehand in a gitlab.rb with this as its second line."""
+    ours = "registry['enable'] = true; gitlab_rails['registry_issuer'] = 'omnibus-gitlab-issuer'"
+    return (
+        f"put('/etc/gitlab/gitlab.rb', {json.dumps(f'x = 1{chr(10)}{line}{chr(10)}')}.gsub(\"'/etc/own\", \"'#{{$dir}}/etc/own\")); "
+        f"m = main('settings' => {json.dumps(ours)}); "
+        "stub(Omnibus, :now) { Process.clock_gettime(Process::CLOCK_MONOTONIC) }; $stderr = STDERR; settings = Settings.read(m.send(:wanted)); $stderr = StringIO.new; "
+        "Conflicts.refuse($order.merge('settings' => ''), settings, $order['secrets']['registry_certificate'])"
+    )
 
 
 @dataclass(frozen=True)
@@ -162,6 +191,13 @@ CASES = [
     Case("the proof failed: london's registry accepts a forged token", "answers(404, 'NAME_UNKNOWN'); proof.send(:primarys_registry)", ("was answered 404, not 401", "bypassed at https://registry.london.example.com")),
     Case("the proof failed: london's registry lets a pull-only token push", "$asked = 0; $answer = ->(method, *_) { method == 'post' ? [202, '', {}] : [($asked += 1) == 1 ? 404 : 401, 'NAME_UNKNOWN', {}] }; proof.send(:primarys_registry)", ("was answered 202, not 401", "mend it on london")),
     Case("the proof failed: the registry of this secondary accepts pushes", f"{configured()}; answers(202); proof.send(:read_only)", ("answered 202, not 405", "later registry['storage']")),
+    Case("refused: registry['storage']['maintenance']['readonly'] is on at tokyo", refused(READ_ONLY), ("line 2 of DIR/etc/gitlab/gitlab.rb has it", "remove maintenance.readonly there")),
+    Case("refused: registry['storage']['maintenance']['readonly'] is on at tokyo", f"put('/etc/own.rb', {READ_ONLY!r}); " + refused("from_file '/etc/own.rb'"), ("DIR/etc/gitlab/gitlab.rb, or a file that it includes, has it",)),
+    Case("refused: registry_nginx['listen_port'] is not the port of registry_url", refused("registry_nginx['listen_port'] = 5050"), ("line 2 of DIR/etc/gitlab/gitlab.rb has 5050", "if a load balancer passes")),
+    Case("refused: registry['rootcertbundle'] names a file without this stack's registry certificate", refused("registry['rootcertbundle'] = '/etc/gitlab/own.crt'"), ("line 2 of DIR/etc/gitlab/gitlab.rb names /etc/gitlab/own.crt", "remove that line")),
+    Case("refused: DIR/etc/gitlab/gitlab.rb ends before its last line", refused("return"), ("does not come to the include", "look there for `return`")),
+    Case("refused: its registry would be at registry.tokyo.example.com instead of gitlab.tokyo.example.com:5050", f"{HOLDS}; {configured()}; {rails(port=5050)}; PublicName.refuse_change($order)", ("omnibus turns it on there by itself", "registry_url_changes true")),
+    Case("refused: its registry would be at registry.tokyo.example.com instead of gitlab.tokyo.example.com:4567", f"{rails(port=4567)}; PublicName.refuse_change($order)", ("is at gitlab.tokyo.example.com:4567 now and holds images, or could not be asked",)),
     Case("no omnibus GitLab on this node", "main.run(:apply)", ("gitlab.rb is missing", "the GitLab node tokyo-1")),
     Case("another run of this program is still at work on this node", "put('/run/x', ''); held = File.open(Main::LOCK, 'w').tap { |f| f.flock(File::LOCK_EX) }; main.send(:locked) { }", ("gitlab-geo-registry.lock is held", "wait for it to end")),
     Case("no registry key pair to take over", "main.send(:adopt)", ("has no matching internal_key", "set registry_external_url")),
@@ -255,7 +291,74 @@ def test_the_next_run_says_how_the_last_one_ended(node: Node, code: str, says: s
     )
 
 
-MESSAGE = re.compile(r"""(Failure\.new|\bfailed|(?<![.\w])new)\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+RENDERED = {
+    "registry": {
+        "auth": {"token": {"realm": "https://gitlab.tokyo.example.com/jwt/auth", "issuer": "omnibus-gitlab-issuer"}},
+        "storage": {"s3": {}, "maintenance": {"readonly": {"enabled": True}}},
+        "http": {"addr": ":5000"},
+    },
+    "rails": {
+        "gitlab": {"host": "GitLab.tokyo.example.com"},
+        "registry": {"enabled": True, "host": "registry.tokyo.example.com", "port": None, "api_url": "http://127.0.0.1:5000"},
+        "geo": {"registry_replication": {"enabled": True, "primary_api_url": "https://registry.london.example.com"}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "at", "value", "wrong"),
+    [
+        ("registry", "storage", {"s3": {}, "maintenance": {"readonly": {"enabled": True}}}, None),
+        ("registry", "storage", {"s3": {}}, "config.yml has read-only false (registry['storage']['maintenance']['readonly'])"),
+        ("registry", "auth.token.realm", "https://old/jwt/auth", "config.yml has the realm https://old/jwt/auth (registry['token_realm'])"),
+        ("registry", "http.addr", "127.0.0.1:5001", "gitlab.yml has the registry's API at http://127.0.0.1:5000 (gitlab_rails['registry_api_url'])"),
+        ("rails", "registry.enabled", False, "gitlab.yml has the registry off"),
+        ("rails", "registry.host", "old", "gitlab.yml has the registry at old (registry_external_url, gitlab_rails['registry_port'])"),
+        ("rails", "registry.port", 5050, "gitlab.yml has the registry at registry.tokyo.example.com:5050 (registry_external_url, gitlab_rails['registry_port'])"),
+        ("rails", "registry.port", 443, None),
+        ("rails", "registry.api_url", "http://gitlab:5050", "gitlab.yml has the registry's API at http://gitlab:5050 (gitlab_rails['registry_api_url'])"),
+        ("rails", "gitlab.host", "other", "gitlab.yml has GitLab at other (external_url), not at https://gitlab.tokyo.example.com"),
+        ("rails", "registry.key", "/srv/own.key", "/srv/own.key holds another key"),
+        ("registry", "auth.token.rootcertbundle", "/srv/own.crt", "/srv/own.crt does not hold the certificate"),
+    ],
+)  # fmt: skip
+def test_each_value_that_omnibus_has_made_otherwise_is_named(
+    node: Node, file: str, at: str, value: Any, wrong: str | None
+) -> None:
+    """Of both files, with the setting that makes it."""
+    made = json.loads(json.dumps(RENDERED))
+    *path, last = [file, *at.split(".")]
+    reduce(dict.__getitem__, path, made)[last] = value
+    code = (
+        f"put('/var/opt/gitlab/registry/config.yml', {json.dumps(json.dumps(made['registry']))}); "
+        f"put('/var/opt/gitlab/gitlab-rails/etc/gitlab.yml', {json.dumps(json.dumps({'production': made['rails']}))}); "
+        "put('/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key', $order['secrets']['registry_key']); "
+        "put('/var/opt/gitlab/registry/gitlab-registry.crt', $order['secrets']['registry_certificate']); "
+        "$stderr.puts JSON.generate(Proof.rendered($order.merge('read_only' => true, 'replication' => true)))"
+    )
+    assert json.loads(node.told(code)) == ([wrong] if wrong else [])
+
+
+@pytest.mark.parametrize(
+    ("gitlab_rb", "state", "says"),
+    [
+        ("x = 1\\n", {"owner": "acme/prod"}, "DIR/etc/gitlab/gitlab.rb was rewritten without the line that includes the settings; it is put back."),
+        ("x = 1\\n", {}, None),
+        ("x = 1\\n#{Include::LINE}\\n", {"owner": "acme/prod"}, None),
+    ],
+)  # fmt: skip
+def test_a_gitlab_rb_that_a_tool_has_rewritten_is_noticed(
+    node: Node, gitlab_rb: str, state: dict[str, str], says: str | None
+) -> None:
+    """At the next look, with what to do about it; not at the first one."""
+    code = f"put('/etc/gitlab/gitlab.rb', \"{gitlab_rb}\"); main('state' => JSON.parse({json.dumps(json.dumps(state))})).send(:rewritten)"
+    said = node.told(code)
+    assert said == "" if says is None else says in said and "put the line into its template" in said
+
+
+MESSAGE = re.compile(
+    r"""(Failure\.new|\bfailed|\brefused|(?<![.\w])new)\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+)
 
 
 def messages() -> list[tuple[str, str]]:
@@ -269,7 +372,7 @@ def messages() -> list[tuple[str, str]]:
                 continue  # a registry by its URL
             said = re.split(r"#\{[^}]*\}", quoted[1:-1].replace("\\'", "'"))
             pattern = ".+".join(map(re.escape, said))
-            prefix = "the proof failed: " if kind == "failed" else ""
+            prefix = {"failed": "the proof failed: ", "refused": "refused: "}.get(kind, "")
             found.append((f"{file.name}:{text[: match.start()].count(chr(10)) + 1}", prefix + pattern))
     return found
 

@@ -66,6 +66,43 @@ def test_a_secondary_replicates_and_does_not_notify() -> None:
     assert not any("notification_secret" in value for value in shown.values())
 
 
+@pytest.mark.parametrize(
+    ("registry_url", "port"),
+    [
+        ("https://registry.london.example.com", "nil"),
+        ("https://registry.london.example.com:443", "nil"),
+        ("https://registry.london.example.com:5050", "5050"),
+    ],
+)
+def test_what_an_earlier_set_up_may_have_left_is_stated(registry_url: str, port: str) -> None:
+    """That the registry is on, its realm, its port and its address: in gitlab.rb they would win over our URL."""
+    raw = changed(SHARED, put("sites", "london", "registry_url", to=registry_url))
+    shown = settings.preview(deployment(raw), "london", "london-1")
+    assert shown["registry['enable']"] == "true"
+    assert shown["registry['token_realm']"] == "'https://gitlab.london.example.com'"
+    assert shown["gitlab_rails['registry_port']"] == port
+    assert shown["gitlab_rails['registry_api_url']"] == "\"http://#{registry['registry_http_addr']}\""
+
+
+@pytest.mark.parametrize(
+    ("said", "api_url"),
+    [
+        ("{}", "http://127.0.0.1:5000"),
+        ("{ 'registry_http_addr' => nil }", "http://127.0.0.1:5000"),
+        ("{ 'registry_http_addr' => {} }", "http://127.0.0.1:5000"),
+        ("{ 'registry_http_addr' => 'localhost:5001' }", "http://localhost:5001"),
+        ("{ 'registry_http_addr' => ':5001' }", "http://127.0.0.1:5001"),
+        ("{ 'registry_http_addr' => '[::1]:5001' }", "http://[::1]:5001"),
+    ],
+)
+def test_gitlab_asks_the_registry_beside_it_where_it_listens(said: str, api_url: str) -> None:
+    """Evaluated by real Ruby; the address that the administrator chose stays."""
+    code = f"gitlab_rails = {{ 'registry_api_url' => 'http://gitlab:5050' }}; registry = {said}; {parts.ApiUrl()}"
+    code += "; puts gitlab_rails['registry_api_url']"
+    out = subprocess.run(["ruby", "-e", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == api_url
+
+
 def test_replication_can_be_stated_off() -> None:
     """Off is said, not left out: a former `true` would stay."""
     parsed = deployment(changed(SHARED, lambda raw: raw.update(replication=False)))
@@ -138,7 +175,7 @@ def test_a_node_without_the_registry_is_told_where_it_is() -> None:
     assert shown["gitlab_rails['registry_port']"] == "5050"
     assert shown["registry['internal_key']"] == "secrets['registry_key']"
     assert shown["gitlab_rails['geo_registry_replication_enabled']"] == "true"
-    assert "registry_external_url" not in shown
+    assert shown["registry_external_url"] == "nil"
     assert not any("storage" in name or "notifications" in name for name in shown)
 
 

@@ -4,8 +4,8 @@ module Omnibus
   GITLAB_RB = '/etc/gitlab/gitlab.rb'
   SECRETS_JSON = '/etc/gitlab/gitlab-secrets.json'
   KEY = '/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key'
-  CERTIFICATE = '/var/opt/gitlab/registry/gitlab-registry.crt'
-  REGISTRY_CONFIG = '/var/opt/gitlab/registry/config.yml'
+  REGISTRY = '/var/opt/gitlab/registry' # unless registry['dir'] is elsewhere
+  PUBLIC_ATTRIBUTES = '/var/opt/gitlab/public_attributes.json'
   TRUSTED = '/etc/gitlab/trusted-certs'
   RAILS_CONFIG = '/var/opt/gitlab/gitlab-rails/etc/gitlab.yml'
   PAIR = %w[internal_key internal_certificate http_secret].freeze # what reconfigure copies from gitlab.rb
@@ -121,8 +121,29 @@ module Omnibus
     Files.write(SECRETS_JSON, "#{JSON.pretty_generate(all)}\n", mode: 0o600)
   end
 
+  # The registry's directory, as the last successful reconfigure had it.
+  def self.registry_directory
+    JSON.parse(Files.read(PUBLIC_ATTRIBUTES) || '{}').dig('registry', 'dir') || REGISTRY
+  rescue JSON::ParserError, TypeError
+    REGISTRY
+  end
+
+  # The file of certificates whose tokens the registry accepts; registry['rootcertbundle'] may name another.
+  def self.certificate
+    (registry_config || {}).dig('auth', 'token', 'rootcertbundle') || "#{registry_directory}/gitlab-registry.crt"
+  end
+
+  # The key that GitLab signs with; gitlab_rails['registry_key_path'] may have moved it.
+  def self.key
+    rails_config.dig('registry', 'key') || KEY
+  end
+
+  def self.registry_config_path
+    "#{registry_directory}/config.yml"
+  end
+
   def self.registry_config
-    yaml(REGISTRY_CONFIG)
+    yaml(registry_config_path)
   rescue Errno::ENOENT
     nil
   end
@@ -159,6 +180,14 @@ module Omnibus
   # SHA-256 of the certificate's DER, as `openssl x509 -fingerprint -sha256` prints it, lower case without colons.
   def self.fingerprint(pem)
     OpenSSL::Digest::SHA256.hexdigest(OpenSSL::X509::Certificate.new(pem).to_der)
+  end
+
+  # Whether this certificate is among those of a PEM text.
+  def self.certificate_in?(text, certificate)
+    pem = /-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----/m
+    text.scan(pem).any? { |one| fingerprint(one) == fingerprint(certificate) }
+  rescue OpenSSL::OpenSSLError
+    false
   end
 
   def self.pair?(key, certificate)

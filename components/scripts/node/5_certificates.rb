@@ -6,8 +6,7 @@ class Certificates
 
   # What is shown of it, {check => answer}; raises Failure where nginx would not start, or the registry's clients would
   # refuse its certificate. contents: files as they are to be, nil for one that is to go.
-  def self.check(order, contents)
-    settings = Settings.read(contents)
+  def self.check(order, contents, settings = Settings.read(contents))
     return new(order, contents, settings).check if settings.known?
 
     Report.say("#{order['node']}: the certificates for nginx could not be looked at beforehand: gitlab.rb cannot be evaluated here: #{settings.why}")

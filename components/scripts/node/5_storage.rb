@@ -152,7 +152,7 @@ module Storage
     root = config.dig('storage', 'filesystem', 'rootdirectory')
     return !Dir.glob("#{root}/docker/registry/v2/repositories/*").empty? if root && database?(config) == false
 
-    key = Files.read(Omnibus::KEY)
+    key = Files.read(Omnibus.key)
     key && Registry.local.images?(Token.new(key, config.dig('auth', 'token', 'issuer')))
   end
 

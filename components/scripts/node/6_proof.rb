@@ -27,23 +27,25 @@ class Proof
   def self.rendered(order)
     wrong = []
     secrets = order['secrets']
-    wrong << "#{Omnibus::KEY} holds another key" if rails?(order) && Files.read(Omnibus::KEY).to_s.strip != secrets['registry_key'].strip
+    wrong << "#{Omnibus.key} holds another key" if rails?(order) && Files.read(Omnibus.key).to_s.strip != secrets['registry_key'].strip
     wrong += rendered_registry(order, secrets) if order['roles'].include?('registry')
     wrong += rendered_rails(order, secrets) if rails?(order)
     wrong
   end
 
   def self.rendered_registry(order, secrets)
-    config = Omnibus.registry_config or return ["#{Omnibus::REGISTRY_CONFIG} is missing"]
+    config = Omnibus.registry_config or return ["#{Omnibus.registry_config_path} is missing"]
     wrong = []
-    wrong << "#{Omnibus::CERTIFICATE} holds another certificate" if Files.read(Omnibus::CERTIFICATE).to_s.strip != secrets['registry_certificate'].strip
+    wrong << "#{Omnibus.certificate} does not hold the certificate" unless Omnibus.certificate_in?(Files.read(Omnibus.certificate).to_s, secrets['registry_certificate'])
+    realm = config.dig('auth', 'token', 'realm')
+    wrong << "config.yml has the realm #{realm} (registry['token_realm'])" if realm != "#{order['public']['external_url']}/jwt/auth"
     wrong << "config.yml has the issuer #{config.dig('auth', 'token', 'issuer')}" if config.dig('auth', 'token', 'issuer') != order['issuer']
     wrong += rendered_database(config['database'] || {}, order['database'])
     tokens = (config.dig('notifications', 'endpoints') || []).select { |e| e['name'] == 'geo_event' }.map { |e| e.dig('headers', 'Authorization') }
     wanted = order['kind'] == 'primary' ? [[secrets['notification_secret']]] : []
     wrong << 'config.yml has other geo_event notifications' if tokens != wanted
     read_only = config.dig('storage', 'maintenance', 'readonly', 'enabled') == true
-    wrong << "config.yml has read-only #{read_only}" if order['storage'] && read_only != order['read_only']
+    wrong << "config.yml has read-only #{read_only} (registry['storage']['maintenance']['readonly'])" if order['storage'] && read_only != order['read_only']
     wrong
   end
 
@@ -57,14 +59,35 @@ class Proof
 
   def self.rendered_rails(order, secrets)
     config = Omnibus.rails_config
-    return ["gitlab.yml has another notification secret"] if order['kind'] == 'primary' && config.dig('registry', 'notification_secret') != secrets['notification_secret']
-    return [] if order['kind'] == 'primary'
-
+    wrong = rendered_address(order, config)
+    if order['kind'] == 'primary'
+      wrong << 'gitlab.yml has another notification secret' if config.dig('registry', 'notification_secret') != secrets['notification_secret']
+      return wrong
+    end
     geo = config.dig('geo', 'registry_replication') || {}
-    wrong = []
     wrong << "gitlab.yml has registry replication #{geo['enabled'].inspect}" if (geo['enabled'] == true) != order['replication']
     wrong << "gitlab.yml has the primary's registry at #{geo['primary_api_url'].inspect}" if order['replication'] && geo['primary_api_url'] != order['primary']['registry_url']
     wrong
+  end
+
+  # How GitLab names images, where it asks the registry, and whether it is the one that tokens are fetched from.
+  def self.rendered_address(order, config)
+    registry = config['registry'] || {}
+    name, wanted = PublicName.shown(registry['host'], registry['port']), PublicName.of(order['public']['registry_url'])
+    wrong = []
+    wrong << 'gitlab.yml has the registry off' unless registry['enabled'] == true
+    wrong << "gitlab.yml has the registry at #{name} (registry_external_url, gitlab_rails['registry_port'])" if name != wanted
+    wrong << "gitlab.yml has the registry's API at #{registry['api_url']} (gitlab_rails['registry_api_url'])" if registry['api_url'] != api_url(order)
+    host = config.dig('gitlab', 'host').to_s
+    wrong << "gitlab.yml has GitLab at #{host} (external_url), not at #{order['public']['external_url']}" if host.casecmp(URI(order['public']['external_url']).host) != 0
+    wrong
+  end
+
+  def self.api_url(order)
+    return order['public']['api_url'] if order['public']['api_url']
+
+    address = (Omnibus.registry_config || {}).dig('http', 'addr')
+    "http://#{address}".sub('//:', '//127.0.0.1:')
   end
 
   # {check => answer}. Raises Failure at the first check that fails.

@@ -57,12 +57,14 @@ class Main
       raise Failure.new('no registry key pair to take over', cause: "#{Omnibus::SECRETS_JSON} has no matching internal_key and internal_certificate",
                                                              remedy: 'set registry_external_url there, run `gitlab-ctl reconfigure`, then `pulumi up` again')
     end
-    used = Files.read(Omnibus::KEY)
+    used = Files.read(Omnibus.key)
     if used && used.strip != key.strip
       raise Failure.new('the registry key in use is not the one that the next reconfigure would write',
-                        cause: "#{Omnibus::KEY} was replaced by hand; #{Omnibus::SECRETS_JSON} has another",
+                        cause: "#{Omnibus.key} was replaced by hand; #{Omnibus::SECRETS_JSON} has another",
                         remedy: 'run `gitlab-ctl reconfigure` and `gitlab-ctl restart registry` on the primary, then `pulumi up` again')
     end
+    PublicName.refuse_change(@order)
+    Conflicts.refuse(@order, Settings.read({}), certificate)
     adopted(key, certificate)
   end
 
@@ -79,9 +81,13 @@ class Main
     mine
     interrupted = recover
     Storage.refuse_to_hide_images(@order) if registry?
-    proven = Storage.prove(@order)
+    rewritten
+    PublicName.refuse_change(@order) unless @state['owner']
     contents = wanted
-    proven.merge!(Certificates.check(@order, contents))
+    settings = Settings.read(contents)
+    Conflicts.refuse(@order, settings, @order['secrets']['registry_certificate'])
+    proven = Storage.prove(@order)
+    proven.merge!(Certificates.check(@order, contents, settings))
     changed = contents.reject { |path, bytes| Files.read(path) == bytes }
     needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
@@ -90,6 +96,14 @@ class Main
     needed ? change(changed, restart: interrupted, &proof) : proof.call
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
       'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven, **(@events ? { 'events' => @events } : {}) }
+  end
+
+  # A tool that writes gitlab.rb from a template takes our line out each time.
+  def rewritten
+    return if !@state['owner'] || Include.present?(Files.read(Omnibus::GITLAB_RB).to_s)
+
+    Report.say("#{@order['node']}: #{Omnibus::GITLAB_RB} was rewritten without the line that includes the settings; it is put back. " \
+               'Where a tool writes that file, put the line into its template (docs/your-own-sites.md)')
   end
 
   # What a cut-off run had changed is back; so is the state of before it, and the secrets of before it.
@@ -199,7 +213,7 @@ class Main
   end
 
   def rendered_files
-    [Omnibus::CERTIFICATE, Omnibus::REGISTRY_CONFIG].to_h { |path| [path, Files.read(path)] }
+    { certificate: Files.read(Omnibus.certificate), config: Files.read(Omnibus.registry_config_path) }
   end
 
   # A reconfigure that was cut off had written files whose restarts it never came to, and no later run makes up for it.
@@ -220,8 +234,8 @@ class Main
     return unless registry?
 
     now = rendered_files
-    return if now[Omnibus::CERTIFICATE] == before[Omnibus::CERTIFICATE] && Omnibus.trusted(contents).empty?
-    return if now[Omnibus::REGISTRY_CONFIG] != before[Omnibus::REGISTRY_CONFIG]
+    return if now[:certificate] == before[:certificate] && Omnibus.trusted(contents).empty?
+    return if now[:config] != before[:config]
 
     Omnibus.restart(@order, 'registry')
   end

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import yaml
 
 from tests.lab.omnibus.gitlab_tree import (
     CERTIFICATE,
@@ -148,6 +151,46 @@ def test_the_key_is_written_only_where_rails_has_its_registry_enabled(host: GitL
     assert host.exists(CERTIFICATE)
     assert not host.exists(KEY)
     assert host.registry()["auth"]["token"]["realm"] == "https://gitlab.london.example.com/jwt/auth"
+
+
+def test_the_registrys_directory_is_where_gitlab_rb_says(host: GitLabTree) -> None:
+    """Its service starts there, and a file that everybody may read says where; a failed run does not change that."""
+    public = "/var/opt/gitlab/public_attributes.json"
+    host.reconfigure()
+    assert json.loads(host.read(public))["registry"]["dir"] == "/var/opt/gitlab/registry"
+    host.reconfigure(SITE + "registry['dir'] = '/srv/registry'")
+    config = yaml.safe_load(host.read("/srv/registry/config.yml"))
+    assert config["auth"]["token"]["rootcertbundle"] == "/srv/registry/gitlab-registry.crt"
+    assert (
+        host.read("/srv/registry/gitlab-registry.crt") == host.secrets()["registry"]["internal_certificate"]
+    )
+    assert "cd /srv/registry && " in host.read("/opt/gitlab/sv/registry/run")
+    assert json.loads(host.read(public))["registry"]["dir"] == "/srv/registry"
+    host.fails(SITE + "regsitry['dir'] = '/elsewhere'")
+    assert json.loads(host.read(public))["registry"]["dir"] == "/srv/registry"
+
+
+def test_keys_and_certificates_elsewhere(host: GitLabTree) -> None:
+    """The key is written where gitlab.rb says; a bundle that it names is the administrator's own file."""
+    paths = (
+        "gitlab_rails['registry_key_path'] = '/etc/gitlab/a.key'\n"
+        "registry['rootcertbundle'] = '/etc/gitlab/a.crt'\n"
+    )
+    host.reconfigure(SITE + paths)
+    assert host.read("/etc/gitlab/a.key") == host.secrets()["registry"]["internal_key"]
+    assert host.rails()["registry"]["key"] == "/etc/gitlab/a.key"
+    assert host.registry()["auth"]["token"]["rootcertbundle"] == "/etc/gitlab/a.crt"
+    assert not host.exists("/etc/gitlab/a.crt")
+
+
+def test_a_failed_run_prints_as_chef_and_omnibus_do(host: GitLabTree) -> None:
+    """The exception's message alone between headline and end, then which settings were removed."""
+    said = host.fails(SITE + "git_data_dirs({ 'default' => { 'path' => '/x' } })")
+    _, _, after = said.partition("There was an error running gitlab-ctl reconfigure:\n\n")
+    lines = after.partition("Running handlers complete")[0].split("\n")
+    assert lines[0] == "Removed configurations found in gitlab.rb. Aborting reconfigure."
+    assert lines[3] == "Removals:" and lines[4].startswith("* git_data_dirs was removed in 18.0")
+    assert "FATAL: RuntimeError: Removed configurations" in said
 
 
 def test_the_issuer_is_one_setting_of_rails_for_both(host: GitLabTree) -> None:

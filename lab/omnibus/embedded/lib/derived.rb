@@ -46,6 +46,9 @@ class Derived
     RAILS.each { |key, value| @rails[key] = value if @rails[key].nil? }
     registry_external_url
     registry_beside_gitlab
+    @registry['dir'] ||= "#{DATA}/registry"
+    # The recipe's own is a default, which gitlab.rb wins over (registry/recipes/enable.rb).
+    @registry['rootcertbundle'] ||= "#{@registry['dir']}/gitlab-registry.crt"
     registry if @registry['enable']
     notifications if @registry['notifications']
   end

@@ -86,8 +86,8 @@ class GitlabRb
     raise IOError, "Cannot open or read #{path}!" unless File.file?(path) && File.readable?(path)
 
     instance_eval(File.read(path), path, 1)
-    ConfigMash.auto_vivify = false
   ensure
+    ConfigMash.auto_vivify = false
     @strict = false
   end
 

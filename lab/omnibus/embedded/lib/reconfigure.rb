@@ -99,6 +99,7 @@ class Reconfigure
     ensure
       restarts
     end
+    public_attributes
     puts 'Running handlers complete', "Infra Phase complete, #{@resources.updated} resources updated"
     puts '', 'Warnings:', *compilation.warnings, '' if compilation.warnings.any?
     puts 'gitlab Reconfigured!'
@@ -150,16 +151,23 @@ class Reconfigure
     return unless @settings['registry']['enable']
 
     certificate = @settings['registry']['internal_certificate']
-    @resources.directory("#{DATA}/registry", owner: 'registry', mode: 0o2770)
+    dir = @settings['registry']['dir']
+    @resources.directory(dir, owner: 'registry', mode: 0o2770)
     @resources.directory(@settings['gitlab_rails']['registry_path'], owner: 'registry', group: 'git', mode: 0o770)
     environment.each do |name, value|
       @resources.file("/opt/gitlab/etc/registry/env/#{name}", value, restart: %w[registry])
     end
     # The registry reads it at its start only, and is not restarted for it.
-    @resources.file("#{DATA}/registry/gitlab-registry.crt", certificate, owner: 'registry', sensitive: true)
-    @resources.file("#{DATA}/registry/config.yml", @rendered.registry_config, owner: 'registry', restart: %w[registry])
+    @resources.file("#{dir}/gitlab-registry.crt", certificate, owner: 'registry', sensitive: true)
+    @resources.file("#{dir}/config.yml", @rendered.registry_config, owner: 'registry', restart: %w[registry])
     # What makes an upgrade restart it.
-    @resources.file("#{DATA}/registry/VERSION", IO.popen([REGISTRY, '--version'], &:read), restart: %w[registry])
+    @resources.file("#{dir}/VERSION", IO.popen([REGISTRY, '--version'], &:read), restart: %w[registry])
+  end
+
+  # What a user that is not root may read, after a run that came to its end (registry/libraries/registry_helper.rb).
+  def public_attributes
+    registry = { 'dir' => @settings['registry']['dir'], 'username' => 'registry', 'group' => 'registry' }
+    @resources.file("#{DATA}/public_attributes.json", "#{JSON.generate('registry' => registry)}\n")
   end
 
   def environment
@@ -224,7 +232,7 @@ class Reconfigure
     wanted.each do |name|
       # Root's alone: the registry logs its headers, and so the notification token.
       @resources.directory("/var/log/gitlab/#{name}", mode: 0o700)
-      @resources.file("/opt/gitlab/sv/#{name}/run", @runit.run_script(name), mode: 0o755, restart: [name])
+      @resources.file("/opt/gitlab/sv/#{name}/run", @runit.run_script(name, @settings['registry']['dir']), mode: 0o755, restart: [name])
     end
     @started = @runit.enable(wanted)
   end
@@ -253,7 +261,7 @@ class Reconfigure
 
   # As chef and omnibus' handler (package/libraries/handlers/gitlab.rb) print it, to one terminal.
   def failed(error)
-    name = error.class.name
+    name = error.is_a?(RemovedSettings) ? 'RuntimeError' : error.class.name
     puts '', '=' * 80, "Recipe Compile Error in #{COOKBOOKS}/gitlab-base/recipes/default.rb", '=' * 80, '', name, '-' * name.size,
          error.message, '', 'Cookbook Trace: (most recent call first)', '-' * 40,
          *(error.backtrace || []).grep(/gitlab\.rb|settings/).first(3).map { |line| "  #{line}" },

@@ -44,7 +44,7 @@ class Rendered
           realm: #{@registry['token_realm']}/jwt/auth
           service: container_registry
           issuer: #{@rails['registry_issuer']}
-          rootcertbundle: #{Derived::DATA}/registry/gitlab-registry.crt
+          rootcertbundle: #{@registry['rootcertbundle']}
           autoredirect: #{@registry['autoredirect']}
       validation:
         disabled: #{!@registry['validation_enabled']}

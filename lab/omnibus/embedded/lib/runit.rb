@@ -12,7 +12,7 @@ class Runit
   LIB = '/opt/gitlab/embedded/lib'
   RUBY = '/opt/gitlab/embedded/bin/ruby --disable-gems'
   RUN = {
-    'registry' => 'cd /var/opt/gitlab/registry && exec chpst -P -e /opt/gitlab/etc/registry/env ' \
+    'registry' => 'cd %<registry>s && exec chpst -P -e /opt/gitlab/etc/registry/env ' \
                   '-U registry:registry -u registry:registry /opt/gitlab/embedded/bin/registry serve ./config.yml',
     'postgresql' => "exec chpst -P -u git:git #{RUBY} #{LIB}/postgresql.rb",
     'puma' => "exec chpst -P -u git:git #{RUBY} #{LIB}/puma.rb",
@@ -20,8 +20,8 @@ class Runit
     'nginx' => 'exec chpst -P nginx -p /var/opt/gitlab/nginx -c conf/nginx.conf'
   }.freeze
 
-  def run_script(name)
-    "#!/bin/bash\nexec 2>&1\n#{RUN.fetch(name)}\n"
+  def run_script(name, registry = '')
+    "#!/bin/bash\nexec 2>&1\n#{format(RUN.fetch(name), registry: registry)}\n"
   end
 
   def enabled
