@@ -24,7 +24,7 @@ from lab.tree import write
 PLAIN = "X-Lab-Without-Tls"
 """The header of requests that reached AWS without TLS."""
 AWS_ENDPOINT = f"http://{SERVICES_ADDRESS}:5000"
-REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1")
+REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1", "mx-central-1")
 # Services see nothing of the user's environment: a stray AWS_* or proxy variable would change what they do.
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 

@@ -205,6 +205,18 @@ class Swift(Driver):
     """The directory in the container; its root if left out."""
     chunksize: Annotated[int, Field(ge=MIB, le=5 << 30), Doc("1 MiB to 5 GiB", "20971520")] | None = None
     """Bytes of each segment of an upload, at least 1 MiB."""
+    # Both are read only where the server does not answer /info (Distribution 2.8, registry 3.86: swift.go).
+    tempurlcontainerkey: Flag | None = None
+    """For a server without /info: signs URLs with the container's key, not the account's."""
+    tempurlmethods: (
+        Annotated[
+            list[Literal["GET", "PUT", "HEAD", "POST", "DELETE"]],
+            Field(min_length=1),
+            Doc("Swift would refuse what was signed for another method", "[GET, HEAD]"),
+        ]
+        | None
+    ) = None
+    """For a server without /info: for which methods it takes temporary URLs."""
 
     def place(self) -> list[str | None]:
         keystone = re.sub(r"/v[0-9.]+$", "", address(self.authurl))

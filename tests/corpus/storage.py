@@ -43,7 +43,7 @@ PLACES: dict[str, dict[str, Sequence[Any]]] = {
         "region": TEXTS, "tenant": TEXTS, "tenantid": TEXTS, "tenantdomain": TEXTS, "tenantdomainid": TEXTS,
         "domain": TEXTS, "domainid": TEXTS, "trustid": TEXTS, "authversion": (3, 2, 1),
         "endpointtype": ("public", "internal", "admin"), "insecureskipverify": FLAGS, "prefix": ROOTS,
-        "chunksize": (MIB, 20 * MIB),
+        "chunksize": (MIB, 20 * MIB), "tempurlcontainerkey": FLAGS, "tempurlmethods": (["GET"], ["GET", "HEAD"]),
     },
     "oss": {
         "endpoint": ("oss.example.com",), "internal": FLAGS, "encrypt": FLAGS, "encryptionkeyid": TEXTS,

@@ -12,8 +12,13 @@ pytestmark = pytest.mark.e2e
 REPOSITORY = "group/app"
 
 
+UNKNOWN = "mx-central-1"
+"""A region that no registry of GitLab's starts with, unless it is told S3's address there."""
+
+
 @pytest.fixture(scope="module")
 def up(replicated: Stack) -> str:
+    replicated.configure(lambda c: c["sites"]["tokyo"]["storage"].update(region=UNKNOWN))
     return replicated.up()
 
 
@@ -31,7 +36,7 @@ def test_an_image_is_copied_by_event_worker_and_registry(up: str, fresh: Lab) ->
 
 def test_each_site_has_a_bucket_of_its_own(up: str, fresh: Lab) -> None:
     """In its region, with the image in both; encrypted, versioned, private."""
-    for bucket, region in (("acme-registry-london", "eu-west-1"), ("acme-registry-tokyo", "ap-northeast-1")):
+    for bucket, region in (("acme-registry-london", "eu-west-1"), ("acme-registry-tokyo", UNKNOWN)):
         s3 = fresh.s3(region)
         assert s3.get_bucket_location(Bucket=bucket)["LocationConstraint"] == region
         assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] > 0
@@ -43,6 +48,15 @@ def test_each_site_has_a_bucket_of_its_own(up: str, fresh: Lab) -> None:
         assert ownership == [{"ObjectOwnership": "BucketOwnerEnforced"}]
         uploads = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"][0]
         assert uploads["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 7
+
+
+def test_a_registry_is_told_the_address_of_a_region_that_it_does_not_know(
+    up: str, london: Host, tokyo: Host
+) -> None:
+    """And asks for the bucket by its host's name there as well; in a region that it knows nothing is said."""
+    config = tokyo.read("/var/opt/gitlab/registry/config.yml").decode()
+    assert f'"regionendpoint":"https://s3.{UNKNOWN}.amazonaws.com","pathstyle":false' in config
+    assert "regionendpoint" not in london.read("/var/opt/gitlab/registry/config.yml").decode()
 
 
 def test_new_tags_follow_and_deleted_ones_go(up: str, fresh: Lab) -> None:

@@ -199,6 +199,7 @@ WRONG: list[Wrong] = [
     Wrong("oss where it is gone", oss("18.5"), "storage.oss", "is not known to GitLab 18.5"),
     Wrong("a port of Keystone that is none", swift(authurl="https://k.example.com:70000/v3"), "storage.swift.authurl", "is not of the right form"),
     Wrong("a port of an S3 server that is none", own({"bucket": "abc", "region": "eu-west-1", "create": False, "endpoint": "https://minio:0"}), "sites.tokyo.storage.endpoint", "is not of the right form"),
+    Wrong("a method that has no temporary URLs", swift(tempurlmethods=["PATCH"]), "storage.swift.tempurlmethods.0", "is refused: input should be 'GET', 'PUT', 'HEAD', 'POST' or 'DELETE'", swift(tempurlmethods=["GET", "HEAD"], tempurlcontainerkey=True)),
     Wrong("an unknown key of swift", swift(user="x"), "storage.swift.user", "unknown key"),
     Wrong("an ACL where the bucket's owner owns all", s3(objectacl="private", objectownership=True), "sites.tokyo.storage.options.objectacl", "'private' for a bucket that is made here"),
     Wrong("an ACL for a bucket of ours", s3(objectacl="private"), "sites.tokyo.storage.options.objectacl", "'private' for a bucket that is made here"),
