@@ -213,6 +213,27 @@ def test_nginx_that_ends_is_seen_within_seconds(node: Node) -> None:
         assert node.told(ON + code) == "nginx on this node does not answer for registry.example.com\n"
 
 
+@pytest.mark.parametrize(
+    ("log", "seconds"),
+    [
+        ("[emerg] 1#0: cannot load certificate", 0),
+        ("[emerg] 1#0: bind() to 0.0.0.0:443 failed", 10),
+        ("", 10),
+    ],
+)
+def test_a_loop_of_starts_is_not_waited_for(node: Node, log: str, seconds: int) -> None:
+    """Its log says so before the time is over; a port that is still taken becomes free."""
+    file = "/var/log/gitlab/nginx/current"
+    grows = f"n.define_singleton_method(:ask) {{ |block| File.write(\"#{{$dir}}{file}\", {json.dumps(log + chr(10))}, mode: 'a'); super(block) }}; "
+    with web(200) as server:
+        code = f"{conf(server.port)}{put(file)}n = OwnNginx.new($order); {grows}"
+        code += conf(free_port(), name="registry.example.com", file="gitlab-registry.conf")
+        code += (
+            "began = $now; begin; n.came_back; rescue Failure; nil; end; $stderr.puts(($now - began).floor)"
+        )
+        assert int(node.told(ON + code)) == seconds
+
+
 @pytest.mark.parametrize("before", ["nothing", "502"])
 def test_what_did_not_answer_before_need_not_do_so_now(node: Node, before: str) -> None:
     """Somebody has stopped nginx, or Rails is down: that is told, and the change goes on."""

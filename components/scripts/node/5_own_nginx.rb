@@ -27,7 +27,8 @@ class OwnNginx
     blocks.each do |block|
       next unless expected?(block)
 
-      seen = Http.until(START_SECONDS) { ask(block).then { |now| { ok: now.rank.positive?, seen: now } } }[:seen]
+      starts = vain_starts
+      seen = Http.until(START_SECONDS) { ask(block).then { |now| { ok: now.rank.positive? || vain_starts >= starts + 2, seen: now } } }[:seen]
       gone(block, seen) if seen.rank.zero?
       distrusted(block, seen)
     end
@@ -206,17 +207,27 @@ class OwnNginx
     Dir.glob("#{LOG}/{current,error.log,gitlab_error.log}").select { |path| File.file?(path) }
   end
 
-  # The last thing that kept nginx from starting, of what was logged since.
+  # The last thing that kept nginx from starting.
   def log_says
-    lines = logs.flat_map do |path|
+    lines = complaints
+    lines.empty? ? '' : "; nginx' log: #{lines.last[0, 300]}"
+  end
+
+  # How often runit has started it for nothing: twice is a loop. A port that is still taken becomes free.
+  def vain_starts
+    complaints.reject { |line| line.include?('bind()') }.size
+  end
+
+  # What has kept nginx from starting since, each line once a log.
+  def complaints
+    logs.map do |path|
       since = @sizes[path].to_i
       File.open(path, 'rb') do |file|
         file.seek(since <= file.size ? since : 0)
-        file.read(1 << 20).to_s.scrub.lines.grep(/\[(emerg|alert|crit)\]/)
+        file.read(1 << 20).to_s.scrub.scan(/\[(?:emerg|alert|crit)\].*/)
       end
-    end
-    lines.empty? ? '' : "; nginx' log: #{lines.last.strip[/\[(?:emerg|alert|crit)\].*/][0, 300]}"
+    end.max_by(&:size) || []
   rescue SystemCallError
-    ''
+    []
   end
 end
