@@ -33,13 +33,14 @@ checked = verified(deployment, hosts)
 
 
 # What registries that may not write would have to write is in their storage before any node is touched.
-locks = lock_file(deployment, hosts, storage.secrets_of(deployment.primary), after=[secrets, storage])
+primary_storage = [secrets, *storage.ready(deployment.primary)]
+locks = lock_file(deployment, hosts, storage.secrets_of(deployment.primary), after=primary_storage)
 
 
 def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:
     """The settings of each of the site's nodes, applied and proven."""
     given = {**secrets.of(name), **storage.secrets_of(name)}
-    before = [storage, *locks, *after]
+    before = [*storage.ready(name), *locks, *after]
     return kind(name, deployment, hosts=hosts, secrets=given, checked=checked, after=before)
 
 

@@ -20,6 +20,7 @@ class RegistryBucket(pulumi.ComponentResource):
     """A bucket made by this stack. It and all that protects it stay when the stack goes: it holds images.
 
     Named for itself, whichever sites use it: a change that the nodes refuse can be taken back.
+    `ready`: what must be in force before the first image is written.
     """
 
     def __init__(self, s3: S3, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -30,7 +31,7 @@ class RegistryBucket(pulumi.ComponentResource):
         keep = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         bucket = aws.s3.Bucket(f"{name}-bucket", bucket=s3.bucket, force_destroy=False, opts=keep)
         rest = pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[bucket])
-        aws.s3.BucketPublicAccessBlock(
+        public_access = aws.s3.BucketPublicAccessBlock(
             f"{name}-public-access",
             bucket=bucket.bucket,
             block_public_acls=True,
@@ -39,19 +40,19 @@ class RegistryBucket(pulumi.ComponentResource):
             restrict_public_buckets=True,
             opts=rest,
         )
-        aws.s3.BucketOwnershipControls(
+        ownership = aws.s3.BucketOwnershipControls(
             f"{name}-ownership",
             bucket=bucket.bucket,
             rule={"object_ownership": "BucketOwnerEnforced"},
             opts=rest,
         )
-        aws.s3.BucketVersioning(
+        versioning = aws.s3.BucketVersioning(
             f"{name}-versioning",
             bucket=bucket.bucket,
             versioning_configuration={"status": "Enabled"},
             opts=rest,
         )
-        aws.s3.BucketServerSideEncryptionConfiguration(
+        encryption = aws.s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encryption",
             bucket=bucket.bucket,
             rules=[
@@ -65,6 +66,7 @@ class RegistryBucket(pulumi.ComponentResource):
             ],
             opts=rest,
         )
+        # AWS takes about a minute to confirm it, and it matters after a week: no node waits for it.
         aws.s3.BucketLifecycleConfiguration(
             f"{name}-lifecycle",
             bucket=bucket.bucket,
@@ -78,12 +80,13 @@ class RegistryBucket(pulumi.ComponentResource):
             ],
             opts=rest,
         )
-        aws.s3.BucketPolicy(
+        tls_only = aws.s3.BucketPolicy(
             f"{name}-tls-only",
             bucket=bucket.bucket,
             policy=json.dumps(storage.tls_only(s3)),
             opts=rest,
         )
+        self.ready: list[pulumi.Resource] = [public_access, ownership, versioning, encryption, tls_only]
         self.register_outputs({"bucket": s3.bucket})
 
 
@@ -114,7 +117,8 @@ class StorageAccess(pulumi.ComponentResource):
 class RegistryStorage(pulumi.ComponentResource):
     """All sites' storage; of drivers other than S3 all that is made for them is given.
 
-    `secrets_of(site)`: the keys that its registry comes to its storage with.
+    `secrets_of(site)`: the keys that its registry comes to its storage with; `ready(site)`: what must be
+    there before that registry is configured.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class RegistryStorage(pulumi.ComponentResource):
         super().__init__("gitlabgeo:index:RegistryStorage", name, {"mode": deployment.storage.mode}, opts)
         self._secrets: dict[str, dict[str, pulumi.Input[Any]]] = {}
         made: dict[str, RegistryBucket] = {}
+        self._ready: dict[str, list[pulumi.Resource]] = {}
         for site_name, site in deployment.sites.items():
             keys = deployment.keys_of(site_name)
             if keys:
@@ -142,15 +147,21 @@ class RegistryStorage(pulumi.ComponentResource):
                 here.providers = [providers.of_storage(s3.region)]
             if new:
                 made[s3.bucket] = RegistryBucket(s3, here)
+            self._ready[site_name] = [*made[s3.bucket].ready] if s3.bucket in made else []
             if site.s3_keys:
                 self._secrets[site_name] = {
                     name: pulumi.Output.secret(value) for name, value in site.s3_keys.secrets().items()
                 }
             if user:
                 write = not deployment.read_only(site_name)
-                self._secrets[site_name] = StorageAccess(site_name, s3, write=write, opts=here).secrets
+                access = StorageAccess(site_name, s3, write=write, opts=here)
+                self._secrets[site_name] = access.secrets
+                self._ready[site_name].append(access)
         self.register_outputs({})
 
     def secrets_of(self, site: str) -> dict[str, pulumi.Input[Any]]:
         """Empty for a site that keeps its storage, and where the servers have credentials of their own."""
         return self._secrets.get(site, {})
+
+    def ready(self, site: str) -> list[pulumi.Resource]:
+        return self._ready.get(site, [])

@@ -55,6 +55,26 @@ def test_sites_that_exist_go_at_once_and_wait_for_the_storage(shared: dict[str, 
         assert f"{one}-registry-key" in depends_on(shared[f"{one}-1-settings"])
 
 
+def test_a_node_waits_for_what_its_registry_needs_of_the_storage_and_no_more(
+    replicated: dict[str, Registration],
+) -> None:
+    """All that protects the first image, and the key to it; neither the rule for abandoned uploads nor another site's."""
+    waits = depends_on(replicated["tokyo-1-settings"])
+    needed = ("public-access", "ownership", "versioning", "encryption", "tls-only")
+    assert {f"acme-tokyo-{part}" for part in needed} | {"tokyo-registry-key"} <= waits
+    assert "acme-tokyo-lifecycle" in replicated
+    assert not [name for name in waits if "lifecycle" in name or name.startswith(("acme-london", "london-reg"))]
+
+
+def test_no_created_server_waits_for_the_lifecycle_rule() -> None:
+    """With a role in place of a key, too: AWS takes a minute to confirm the rule."""
+    made = record(CREATED)
+    for name in ("london-1-settings", "tokyo-1-settings", "london-1-server"):
+        waits = depends_on(made[name])
+        assert not [other for other in waits if "lifecycle" in other], name
+    assert "acme-registry-tls-only" in depends_on(made["london-1-settings"])
+
+
 def test_a_primary_that_is_made_here_comes_first() -> None:
     """Before it is there nothing can be proven against it; the primary needs no secondary."""
     made = record(CREATED)
