@@ -1,10 +1,11 @@
-"""Failures of AWS on order: a test tells the lab's AWS which calls to refuse, how, and how often.
+"""Failures of AWS on order: a test tells the lab's AWS which calls to refuse or delay, how, and how often.
 
 POST /moto-api/lab/faults with {"action": "RunInstances", "code": "InsufficientInstanceCapacity",
 "status": 500, "times": 2} refuses the next two such calls; "message", "after" (calls that pass first) and
-"region" may be given. The action is the API's name of the call; of S3 and Route 53, which have none in their
-requests, it is the method and the start of the path, as "POST /2013-04-01/hostedzone/". GET lists what is
-still to come, DELETE forgets it.
+"region" may be given. "seconds" delays the answer; without a code that is all, and the call passes. The
+action is the API's name of the call; of S3 and Route 53, which have none in their requests, it is the method
+and the start of path and query, as "POST /2013-04-01/hostedzone/". GET lists what is still to come, DELETE
+forgets it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import io
 import json
 import re
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,12 +33,13 @@ class Fault:
     """Calls to refuse."""
 
     action: str
-    code: str
+    code: str = ""
     status: int = 400
     message: str = "ordered by a test"
     times: int = 1
     after: int = 0
     region: str = ""
+    seconds: float = 0
 
 
 _faults: list[Fault] = []
@@ -53,7 +56,9 @@ def install() -> None:
         if environ.get("PATH_INFO") == "/moto-api/reset":
             _faults.clear()
         fault = _due(environ) if _faults else None
-        if fault is None:
+        if fault is not None:
+            time.sleep(fault.seconds)
+        if fault is None or not fault.code:
             answer: Iterable[bytes] = serve(self, environ, start_response)
             return answer
         return _refuse(fault, environ, start_response)
@@ -94,7 +99,7 @@ def _due(environ: WSGIEnvironment) -> Fault | None:
 
 
 def _actions(environ: WSGIEnvironment) -> list[str]:
-    names = [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"]
+    names = [f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}?{environ.get('QUERY_STRING', '')}"]
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         names.append(str(target).rpartition(".")[2])
     if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):

@@ -1,23 +1,26 @@
 """What moto lacks once a program states everything about its groups, addresses and names.
 
 Each function names what AWS does and moto does not. `prepare` puts all of it in place, and with it what is
-lacking of machines (lab/aws_machines.py) and keys (lab/aws_keys.py), and the failures that a test can order
-(lab/aws_faults.py).
+lacking of machines (lab/aws_machines.py) and keys (lab/aws_keys.py), its answers to what is gone
+(lab/aws_answers.py), what permissions are compared with (lab/aws_permissions.py), and the failures that a
+test can order (lab/aws_faults.py).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import flask
+from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError
 from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
 from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupBackend, SecurityGroupRule
-from moto.iam.access_control import IAMRequestBase
+from moto.iam.access_control import IAMRequest, IAMRequestBase
 from moto.route53.exceptions import ResourceRecordAlreadyExists
 from moto.route53.models import Route53Backend
 
-from lab import aws_faults, aws_keys, aws_machines
+from lab import aws_answers, aws_faults, aws_keys, aws_machines, aws_permissions
 
 
 def prepare() -> None:
@@ -28,7 +31,9 @@ def prepare() -> None:
     _want_gateways()
     _refuse_second_records()
     _check_rest_signatures()
+    aws_answers.prepare()
     aws_keys.prepare()
+    aws_permissions.prepare()
     aws_faults.install()
 
 
@@ -105,13 +110,28 @@ def _refuse_second_records() -> None:
 
 
 def _check_rest_signatures() -> None:
-    """The signature of Route 53's REST requests: moto takes the headers for a body where there is none."""
-    made = IAMRequestBase._create_aws_request  # noqa: SLF001
+    """Signatures of REST requests: moto takes the headers for a body where there is none.
+
+    Those of S3 Control are made as S3's own are, over the path as it was sent.
+    """
+    made, auth = IAMRequestBase._create_aws_request, IAMRequest._create_auth  # noqa: SLF001
 
     def created(self: IAMRequestBase) -> AWSRequest:
         request = made(self)
-        if self._service == "route53":
+        if self._service == "route53" or _of_s3_control(self):
             request.data = self._body or b""
+        if _of_s3_control(self):
+            request.url = flask.request.environ["RAW_URI"]
         return request
 
+    def signed(self: IAMRequest, credentials: Any) -> Any:
+        if _of_s3_control(self):
+            return S3SigV4Auth(credentials, self._service, self._region)
+        return auth(self, credentials)
+
     IAMRequestBase._create_aws_request = created  # type: ignore[method-assign]  # noqa: SLF001
+    IAMRequest._create_auth = signed  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _of_s3_control(request: IAMRequestBase) -> bool:
+    return request._service == "s3" and flask.request.path.startswith("/v20180820/")  # noqa: SLF001

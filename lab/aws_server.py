@@ -12,6 +12,7 @@ import datetime
 import hashlib
 import hmac
 import json
+import os
 import re
 import sys
 import urllib.parse
@@ -33,7 +34,7 @@ from lab import aws_patches
 from lab.authority import Authority
 from lab.cloud import account, faults, lets_encrypt
 from lab.cloud.hypervisor import Hypervisor
-from lab.services import PLAIN
+from lab.services import AWS_ENDPOINT, PLAIN
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -211,6 +212,8 @@ def hide_deleted_folders() -> None:
 
 def main(address: str, port: int, lab_dir: Path) -> None:
     """Serve until killed."""
+    # Under the lab's own name a bucket stands in the path, unless its name comes before that one.
+    os.environ["MOTO_S3_CUSTOM_ENDPOINTS"] = AWS_ENDPOINT
     aws_patches.prepare()
     account.prepare()
     judge_transport()

@@ -23,7 +23,11 @@ from lab.tree import write
 
 PLAIN = "X-Lab-Without-Tls"
 """The header of requests that reached AWS without TLS."""
-AWS_ENDPOINT = f"http://{SERVICES_ADDRESS}:5000"
+AWS_NAME = "aws.test"
+"""The lab's AWS by name: S3 Control is asked as ACCOUNT-ID.NAME, which no address can have before it."""
+AWS_ENDPOINT = f"http://{AWS_NAME}:5000"
+AWS_ADDRESS = f"http://{SERVICES_ADDRESS}:5000"
+"""The same for the lab itself, while there is no DNS yet."""
 REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1", "mx-central-1")
 # Services see nothing of the user's environment: a stray AWS_* or proxy variable would change what they do.
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -95,7 +99,7 @@ def http_status(url: str, address: str | None = None) -> int:
 
 def start_dns(layout: Layout, log: Path) -> None:
     """Answer for the sites, every *.amazonaws.com and the hosts; any other name does not exist."""
-    names = {"amazonaws.com": [SERVICES_ADDRESS], "letsencrypt.org": [SERVICES_ADDRESS]}
+    names = {name: [SERVICES_ADDRESS] for name in (AWS_NAME, "amazonaws.com", "letsencrypt.org")}
     # Of a name that all sites have, the workstation and those elsewhere know the first site's.
     for site in reversed(layout.sites):
         names |= site.names
@@ -148,7 +152,7 @@ http {{
     listen {SERVICES_ADDRESS}:80;
     client_max_body_size 0;
     location / {{
-      proxy_pass {AWS_ENDPOINT};
+      proxy_pass {AWS_ADDRESS};
       proxy_http_version 1.1;
       proxy_set_header Host $http_host;
       proxy_set_header {PLAIN} yes;
@@ -161,7 +165,7 @@ http {{
     ssl_certificate_key {directory}/aws.key;
     client_max_body_size 0;
     location / {{
-      proxy_pass {AWS_ENDPOINT};
+      proxy_pass {AWS_ADDRESS};
       proxy_http_version 1.1;
       proxy_set_header Host $http_host;
       proxy_set_header Connection "";
@@ -186,7 +190,7 @@ def start_aws(lab_dir: Path, log: Path) -> Callable[[], None]:
 
 
 def _moto(path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> str:
-    request = urllib.request.Request(AWS_ENDPOINT + path, data=body, headers=headers or {}, method="POST")  # noqa: S310 - http by construction
+    request = urllib.request.Request(AWS_ADDRESS + path, data=body, headers=headers or {}, method="POST")  # noqa: S310 - http by construction
     # No proxy of the user's may stand between: these are addresses of the lab.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=30) as response:

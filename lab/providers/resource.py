@@ -83,6 +83,14 @@ class Resource:
         """Plain inputs in a form in which those that mean the same are equal."""
         return inputs
 
+    def implied(self, inputs: PropertyMap, state: PropertyMap) -> tuple[PropertyMap, PropertyMap]:
+        """(former, new) parts of the state that are compared like inputs, though the program states none."""
+        return {}, {}
+
+    def ignoring(self, inputs: PropertyMap, state: PropertyMap, ignored: tuple[str, ...]) -> PropertyMap:
+        """The inputs of an update of which the program ignores changes at these paths."""
+        return inputs
+
     def replaced_by(self, old: PropertyMap, new: PropertyMap) -> tuple[str, ...]:
         """`replace_on` for this very change, where it depends on the values."""
         return self.replace_on

@@ -146,7 +146,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 new[name] = old[name]
             else:
                 new.pop(name, None)
-        answer = diff(resource.comparable(old), resource.comparable(new), resource.replaced_by(old, new))
+        former, expected = resource.implied(new, plain(load(request.olds)))
+        answer = diff(
+            {**resource.comparable(old), **former},
+            {**resource.comparable(new), **expected},
+            resource.replaced_by(old, new),
+        )
         answer.deleteBeforeReplace = bool(answer.replaces) and resource.deleted_first(call.name, old, new)
         return answer
 
@@ -171,7 +176,10 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         inputs, old = load(request.news), load(request.olds)
         if request.preview:
             return pb.UpdateResponse(properties=dump(resource.preview(inputs, old)))
-        outputs = resource.update(call, request.id, plain(old), plain(inputs))
+        ignored = tuple(request.ignoreChanges)
+        outputs = resource.update(
+            call, request.id, plain(old), resource.ignoring(plain(inputs), plain(old), ignored)
+        )
         # A computed output that was a secret is still one; an input is one only if the program says so now.
         wrappings = {key: old[key] for key in resource.computed if key in old} | inputs
         return pb.UpdateResponse(properties=dump(rewrap(wrappings, outputs)))

@@ -163,6 +163,12 @@ def test_every_direct_requirement_is_pinned_as_in_the_constraints() -> None:
         assert re.sub(r"\[.*\]", "", pin) in constraints
 
 
+def test_the_aws_provider_is_not_older_than_its_refresh_can_be_trusted() -> None:
+    """7.51.1 is known to wrap more than Terraform's 6.40; an older one has to be looked into (requirements.txt)."""
+    pin = re.search(r"^pulumi-aws==([\d.]+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert pin and tuple(map(int, pin[1].split("."))) >= (7, 51, 1)
+
+
 def test_the_package_that_breaks_the_language_host_stays_out() -> None:
     """pulumi-aws-stubs has a version number that the lab's language host cannot read."""
     assert "pulumi-aws-stubs==" not in "".join(

@@ -9,6 +9,7 @@ from lab.providers.aws import (
     ec2_instance,
     ec2_network,
     ec2_routes,
+    exclusive,
     functions,
     iam,
     iam_roles,
@@ -37,6 +38,7 @@ _TYPES: tuple[type[AwsResource], ...] = (
     *ec2_instance.TYPES,
     *kms.TYPES,
     *route53.TYPES,
+    *exclusive.TYPES,
 )
 
 

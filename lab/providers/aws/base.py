@@ -33,6 +33,8 @@ class AwsResource(Resource):
     longest_name = 63
     json_inputs: tuple[str, ...] = ()
     keeps_outputs = True
+    tags_among_inputs = True
+    """Whether the bridge puts all tags among the inputs, as `tagsAll`."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -79,7 +81,8 @@ class AwsResource(Resource):
             stated[self.named] = plain(old).get(self.named) or self.new_name(call, prefix)
         if "region" in schema.input_names(self.token):
             stated.setdefault("region", self.api.region)
-        if self._taggable and (everything := tagging.both(self.api.default_tags, stated.get("tags"))):
+        everything = tagging.both(self.api.default_tags, stated.get("tags"))
+        if everything and self._taggable and self.tags_among_inputs:
             stated["tagsAll"] = everything
         return stated
 
@@ -96,7 +99,7 @@ class AwsResource(Resource):
         if self.named is None or f"{self.named}Prefix" in new:
             return False
         stays = old.get(self.named) is not None and old.get(self.named) == new.get(self.named)
-        return stays and not naming.is_made_up(new[self.named], name, self.longest_name, self.name_start)
+        return stays and not naming.is_made_up(new[self.named], name, self.name_start)
 
     def new_name(self, call: Call, prefix: str | None) -> str:
         return naming.new_name(call, self.longest_name, self.name_start, prefix)
@@ -143,7 +146,7 @@ class AwsResource(Resource):
             return None
         outputs = refreshed({key: state.get(key) for key in found} | state, found)
         if importing:
-            return name, outputs, _stated(self.token, outputs)
+            return name, outputs, _stated(self.token, outputs, with_tags=self.tags_among_inputs)
         # Only what the program stated can have drifted from it; the rest is AWS's own business.
         return name, outputs, refreshed(inputs, found)
 
@@ -201,8 +204,8 @@ def _json_problems(name: str, text: str) -> list[tuple[str, str]]:
     return []
 
 
-def _stated(token: str, outputs: PropertyMap) -> PropertyMap:
-    names = schema.input_names(token) | {"tagsAll"}
+def _stated(token: str, outputs: PropertyMap, *, with_tags: bool) -> PropertyMap:
+    names = schema.input_names(token) | ({"tagsAll"} if with_tags else set())
     return {
         key: value
         for key, value in outputs.items()

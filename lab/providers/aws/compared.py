@@ -12,12 +12,53 @@ _MAPS = ("tags", "tagsAll", "volumeTags")
 """Maps of which AWS knows every key: one that was added by hand is drift as well."""
 
 
+_LISTS = ("Action", "NotAction", "Resource", "NotResource")
+
+
 def canonical(text: Any) -> Any:
-    """A JSON document without regard to spaces and the order of keys; anything else as it is."""
+    """A JSON document whatever its spaces and the order of its keys; anything else as it is.
+
+    Policies of the same meaning are the same, as in the real provider (hashicorp/awspolicyequivalence).
+    """
     try:
-        return json.dumps(json.loads(text), sort_keys=True)
+        return json.dumps(_policy(json.loads(text)), sort_keys=True)
     except (TypeError, ValueError):
         return text
+
+
+def _policy(document: Any) -> Any:
+    """A policy with all its lists in one order; other documents as they are."""
+    if not isinstance(document, dict) or "Statement" not in document:
+        return document
+    stated = document["Statement"]
+    statements = [_statement(one) for one in (stated if isinstance(stated, list) else [stated])]
+    return {**document, "Statement": sorted(statements, key=lambda one: json.dumps(one, sort_keys=True))}
+
+
+def _statement(stated: Any) -> Any:
+    if not isinstance(stated, dict):
+        return stated
+    one = {key: value for key, value in stated.items() if value not in ("", None)}
+    for name in _LISTS:
+        if name in one:
+            one[name] = _members(one[name])
+    for name in ("Principal", "NotPrincipal"):
+        if one.get(name) == "*":
+            one[name] = {"AWS": "*"}
+        if isinstance(one.get(name), dict):
+            one[name] = {kind: _members(who) for kind, who in one[name].items()}
+    if isinstance(one.get("Condition"), dict):
+        one["Condition"] = {
+            test: {key: _members(value) for key, value in keys.items()}
+            for test, keys in one["Condition"].items()
+        }
+    return one
+
+
+def _members(value: Any) -> list[str]:
+    """A single value is a list of one, and `true` the text "true"."""
+    values = value if isinstance(value, list) else [value]
+    return sorted(json.dumps(one) if isinstance(one, bool | int) else str(one) for one in values)
 
 
 def unordered(value: Any) -> Any:

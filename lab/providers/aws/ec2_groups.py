@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
+from lab.providers.aws import tagging
 from lab.providers.aws.base import AwsResource
 from lab.providers.aws.ec2 import Ec2Resource, by
 from lab.providers.aws.shapes import pick
@@ -126,14 +128,25 @@ class _Rule(Ec2Resource):
     way = ""
     replace_on = ("region", "securityGroupId")
     computed = ("arn", "securityGroupRuleId", "tagsAll")
+    # Made with Terraform's newer framework: all tags are told in the state, and the provider itself compares
+    # them with what they would be (internal/framework/with_tags… there).
+    tags_among_inputs = False
+
+    def implied(self, inputs: PropertyMap, state: PropertyMap) -> tuple[PropertyMap, PropertyMap]:
+        if "tagsAll" not in state:
+            return {}, {}
+        return {"tagsAll": state["tagsAll"]}, {
+            "tagsAll": tagging.both(self.api.default_tags, inputs.get("tags"))
+        }
 
     def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
         stated = [name for name in _SOURCES if values.get(name)]
         if len(stated) != 1:
             problem = f"exactly one of {', '.join(_SOURCES)} must be configured, there are {len(stated)}"
             return [(stated[-1] if stated else "cidrIpv4", f"Invalid Attribute Combination: {problem}")]
+        found = [(name, why) for name in ("cidrIpv4", "cidrIpv6") if (why := _host_bits(values.get(name)))]
         ports = [(name, values.get(name)) for name in ("fromPort", "toPort")]
-        return [
+        return found + [
             (name, f"value must be between -1 and 65535, got: {port}")
             for name, port in ports
             if port is not None and not is_unknown(port) and not -1 <= port <= 65535
@@ -194,6 +207,19 @@ class _Rule(Ec2Resource):
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
         revoke = getattr(client, f"revoke_security_group_{self.way}")
         revoke(GroupId=state["securityGroupId"], SecurityGroupRuleIds=[id])
+
+
+def _host_bits(cidr: Any) -> str | None:
+    """What is wrong with a range (internal/types/cidr_block.go), if anything."""
+    if not isinstance(cidr, str) or is_unknown(cidr):
+        return None
+    try:
+        network = ip_network(cidr, strict=False)
+    except ValueError:
+        return f'"{cidr}" is not a valid CIDR block: invalid CIDR address: {cidr}'
+    if str(network) == cidr:
+        return None
+    return f'"{cidr}" is not a valid IPv{network.version} CIDR block; did you mean "{network}"?'
 
 
 class SecurityGroupIngressRule(_Rule):

@@ -6,11 +6,13 @@ import base64
 from typing import Any
 
 from lab.providers.aws import ec2_launch, ec2_volumes
+from lab.providers.aws.api import AwsError
 from lab.providers.aws.base import AwsResource
 from lab.providers.aws.ec2 import Ec2Resource
 from lab.providers.aws.ec2_launch import METADATA
 from lab.providers.aws.shapes import pick
 from lab.providers.protocol import PropertyMap, is_unknown
+from lab.providers.resource import Call
 
 _LIVING = ("pending", "running", "stopping", "stopped")
 
@@ -73,9 +75,45 @@ class Instance(Ec2Resource):
         return found
 
     def replaced_by(self, old: PropertyMap, new: PropertyMap) -> tuple[str, ...]:
+        found: tuple[str, ...] = self.replace_on
         if new.get("userDataReplaceOnChange"):
-            return (*self.replace_on, "userData", "userDataBase64")
-        return self.replace_on
+            found = (*found, "userData", "userDataBase64")
+        types = old.get("instanceType"), new.get("instanceType")
+        if types[0] != types[1] and self._no_common_architecture(new, *types):
+            found = (*found, "instanceType")
+        return found
+
+    def _no_common_architecture(self, inputs: PropertyMap, *types: Any) -> bool:
+        """Whether no image can run on both; where AWS says nothing of a type the update has to refuse it."""
+        if not all(isinstance(one, str) and not is_unknown(one) for one in types):
+            return False
+        try:
+            with self.api.errors(self.service, "reading EC2 Instance Type"):
+                told = self._client(inputs).describe_instance_types(InstanceTypes=list(types))
+        except AwsError:
+            return False
+        kinds = [set(one["ProcessorInfo"]["SupportedArchitectures"]) for one in told["InstanceTypes"]]
+        return len(kinds) == len(types) and not set.intersection(*kinds)
+
+    def ignoring(self, inputs: PropertyMap, state: PropertyMap, ignored: tuple[str, ...]) -> PropertyMap:
+        """The tags of the disk as they are, where the program ignores them."""
+        disk, former = inputs.get("rootBlockDevice"), state.get("rootBlockDevice") or {}
+        if "rootBlockDevice.tags" not in ignored or not disk or not former.get("tags"):
+            return inputs
+        return {**inputs, "rootBlockDevice": {**disk, "tags": former["tags"]}}
+
+    def read(
+        self, call: Call, id: str, state: PropertyMap, inputs: PropertyMap
+    ) -> tuple[str, PropertyMap, PropertyMap] | None:
+        """A disk keeps the provider's tags of its first day; others are drift from then on (issue 38301)."""
+        answer = super().read(call, id, state, inputs)
+        if answer is None or not state:
+            return answer
+        name, outputs, now = answer
+        tags = (outputs.get("rootBlockDevice") or {}).get("tags")
+        if tags and now.get("rootBlockDevice") and not now.get("volumeTags"):
+            now = {**now, "rootBlockDevice": {**now["rootBlockDevice"], "tags": tags}}
+        return name, outputs, now
 
     def comparable(self, inputs: PropertyMap) -> PropertyMap:
         compared = super().comparable(inputs)

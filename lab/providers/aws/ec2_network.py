@@ -78,12 +78,18 @@ class Subnet(Ec2Resource):
         return str(client.create_subnet(**asked, **self.tagged(inputs))["Subnet"]["SubnetId"])
 
     def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
-        public = {"Value": bool(inputs.get("mapPublicIpOnLaunch"))}
-        client.modify_subnet_attribute(SubnetId=id, MapPublicIpOnLaunch=public)
+        if inputs.get("mapPublicIpOnLaunch"):  # AWS' own default is not to
+            self._set_public(client, id, inputs)
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
         super().change(client, id, old, inputs)
-        self.finish(client, id, inputs)
+        if bool(old.get("mapPublicIpOnLaunch")) != bool(inputs.get("mapPublicIpOnLaunch")):
+            self._set_public(client, id, inputs)
+
+    @staticmethod
+    def _set_public(client: Any, id: str, inputs: PropertyMap) -> None:
+        public = {"Value": bool(inputs.get("mapPublicIpOnLaunch"))}
+        client.modify_subnet_attribute(SubnetId=id, MapPublicIpOnLaunch=public)
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
         found = client.describe_subnets(SubnetIds=[id])["Subnets"][0]

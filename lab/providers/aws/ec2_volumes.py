@@ -62,9 +62,13 @@ def change(client: Any, id: str, old: PropertyMap, inputs: PropertyMap, default_
     if "deleteOnTermination" in changed:
         device = {"DeviceName": was["deviceName"], "Ebs": {"DeleteOnTermination": now["deleteOnTermination"]}}
         client.modify_instance_attribute(InstanceId=id, BlockDeviceMappings=[device])
-    stated = inputs.get("volumeTags") or now.get("tags") or {}
-    formerly = was.get("tagsAll") or {**default_tags, **(old.get("volumeTags") or {})}
-    retag(client, id, formerly, {**default_tags, **stated})
+    if inputs.get("volumeTags") or old.get("volumeTags"):
+        formerly = {**default_tags, **(old.get("volumeTags") or {})}
+        retag(client, id, formerly, {**default_tags, **(inputs.get("volumeTags") or {})})
+    else:
+        # Nothing but what is stated of this disk: the provider's own tags come with its creation and never
+        # again, and a former one of them counts as stated once it was read (ec2_instance.go, updateTags).
+        retag(client, id, was.get("tags") or {}, now.get("tags") or {})
 
 
 def retag(client: Any, id: str, old: tagging.Tags, new: tagging.Tags) -> None:

@@ -17,6 +17,7 @@ def table(api: Api) -> dict[str, Function]:
     functions = {
         "aws:ec2/getAmi:getAmi": functions_images.ami,
         "aws:ec2/getAmiIds:getAmiIds": functions_images.ami_ids,
+        "aws:ec2/getInstances:getInstances": _instances,
         "aws:ec2/getInstanceTypeOffering:getInstanceTypeOffering": _offering,
         "aws:ec2/getSubnet:getSubnet": _subnet,
         "aws:ec2/getVpc:getVpc": _vpc,
@@ -58,6 +59,26 @@ def _one(found: list[dict[str, Any]], what: str) -> dict[str, Any]:
             f"multiple {what}s matched; use additional constraints to reduce matches to a single {what}"
         )
     return found[0]
+
+
+def _instances(arguments: PropertyMap, api: Api) -> PropertyMap:
+    """The machines that fit; only running ones where no state is asked for, and none is no error."""
+    region = arguments["region"]
+    states = arguments.get("instanceStateNames") or ["running"]
+    tags = {"tags": arguments.get("instanceTags")}
+    filters = [{"Name": "instance-state-name", "Values": states}, *filters_of({**arguments, **tags})]
+    with api.errors("ec2", "reading EC2 Instances"):
+        pages = api.client("ec2", region).get_paginator("describe_instances").paginate(Filters=filters)
+        found = [one for page in pages for some in page["Reservations"] for one in some["Instances"]]
+    return {
+        **arguments,
+        "id": region,
+        "ids": [one["InstanceId"] for one in found],
+        "instanceTags": arguments.get("instanceTags") or {},
+        "ipv6Addresses": [],
+        "privateIps": [one["PrivateIpAddress"] for one in found if one.get("PrivateIpAddress")],
+        "publicIps": [one["PublicIpAddress"] for one in found if one.get("PublicIpAddress")],
+    }
 
 
 def _vpc(arguments: PropertyMap, api: Api) -> PropertyMap:

@@ -12,7 +12,7 @@ from lab.providers.aws.base import AwsResource
 from lab.providers.aws.compared import canonical
 from lab.providers.aws.iam import retag
 from lab.providers.aws.shapes import pick
-from lab.providers.protocol import PropertyMap
+from lab.providers.protocol import PropertyMap, is_unknown
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -26,10 +26,11 @@ class Role(AwsResource):
 
     def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
         inline = [name for name in ("inlinePolicies", "managedPolicyArns") if values.get(name)]
-        return [
+        found = [
             (name, "deprecated in pulumi-aws: the lab's stand-in has only its own resource")
             for name in inline
         ]
+        return found + too_long(values, self.longest_name)
 
     def make(self, client: Any, inputs: PropertyMap) -> str:
         tags = {"Tags": self.tag_list(inputs)} if self.tag_list(inputs) else {}
@@ -106,6 +107,9 @@ class InstanceProfile(AwsResource):
     replace_on = ("name", "namePrefix", "path")
     computed = ("arn", "createDate", "role", "uniqueId", "tagsAll")
 
+    def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
+        return too_long(values, self.longest_name)
+
     def make(self, client: Any, inputs: PropertyMap) -> str:
         tags = {"Tags": self.tag_list(inputs)} if self.tag_list(inputs) else {}
         client.create_instance_profile(InstanceProfileName=inputs["name"], **pick(inputs, "path"), **tags)
@@ -139,6 +143,14 @@ class InstanceProfile(AwsResource):
         for role in client.get_instance_profile(InstanceProfileName=id)["InstanceProfile"]["Roles"]:
             client.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=role["RoleName"])
         client.delete_instance_profile(InstanceProfileName=id)
+
+
+def too_long(values: PropertyMap, longest: int) -> list[tuple[str, str]]:
+    """The complaint about a stated name that has too many characters."""
+    name = values.get("name")
+    if not isinstance(name, str) or is_unknown(name) or len(name) <= longest:
+        return []
+    return [("name", f"expected length of name to be in the range (1 - {longest}), got {name}")]
 
 
 TYPES: tuple[type[AwsResource], ...] = (Role, RolePolicyAttachment, InstanceProfile)

@@ -3,7 +3,8 @@
 Its client is the AWS SDK for Go v2 with 25 attempts (`maxRetries` of the provider, AWS_MAX_ATTEMPTS), which
 tries again after throttling and server errors.  InsufficientInstanceCapacity is one of them (status 500, and
 named by internal/service/ec2/service_package.go of terraform-provider-aws).  The pauses are those of SDK v1
-(internal/conns/v1backoff.go there): 30 ms, after throttling 500 ms, doubled each time, with jitter.
+(internal/conns/v1backoff.go there): 30 ms, after throttling 500 ms, doubled each time (the first one as
+well), with jitter: six attempts take 31 s or more, and 36 s were measured.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def pause(code: str, status: int, attempt: int) -> float | None:
         return None
     least = 0.5 if code in _THROTTLED else 0.03
     jitter = 1 + random.random()  # noqa: S311  # not for secrecy
-    return float(min(least * jitter * 2 ** (attempt - 1), _LONGEST))
+    return float(min(least * jitter * 2**attempt, _LONGEST))
 
 
 def attach(client: Any, attempts: int) -> None:

@@ -69,7 +69,7 @@ class Record(AwsResource):
     """A name; its id is ZONE_NAME_TYPE, as the real provider's."""
 
     token, what, service = "aws:route53/record:Record", "Route53 Record", "route53"
-    replace_on = ("name", "zoneId")
+    replace_on = ("name", "type", "zoneId")
     computed = ("fqdn", "allowOverwrite")
     _lacking = (
         "cidrRoutingPolicy",
@@ -118,8 +118,6 @@ class Record(AwsResource):
         return f"{inputs['zoneId']}_{inputs['name'].lower()}_{inputs['type']}"
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
-        if old["type"] != inputs["type"]:
-            _change(client, inputs["zoneId"], "DELETE", self._record(client, old))
         _change(client, inputs["zoneId"], "UPSERT", self._record(client, inputs))
 
     def state_of(self, id: str) -> PropertyMap:

@@ -94,23 +94,37 @@ class Provider:
         answer = self._stub.Invoke(provider_pb2.InvokeRequest(tok=token, args=dump(arguments)))
         return load(getattr(answer, "return"))
 
-    def check(self, token: str, news: PropertyMap, olds: PropertyMap | None = None) -> PropertyMap:
+    def check(
+        self, token: str, news: PropertyMap, olds: PropertyMap | None = None, name: str = "thing"
+    ) -> PropertyMap:
         """The inputs to store; raises AssertionError with the failures."""
-        failures, inputs = self.failures(token, news, olds)
+        failures, inputs = self.failures(token, news, olds, name)
         assert not failures, failures
         return inputs
 
     def failures(
-        self, token: str, news: PropertyMap, olds: PropertyMap | None = None
+        self, token: str, news: PropertyMap, olds: PropertyMap | None = None, name: str = "thing"
     ) -> tuple[dict[str, str], PropertyMap]:
-        request = provider_pb2.CheckRequest(urn=urn(token), olds=dump(olds or {}), news=dump(news))
+        request = provider_pb2.CheckRequest(urn=urn(token, name), olds=dump(olds or {}), news=dump(news))
         answer = self._stub.Check(request)
         return {failure.property: failure.reason for failure in answer.failures}, load(answer.inputs)
 
-    def diff(self, token: str, old: PropertyMap, new: PropertyMap, ignore: tuple[str, ...] = ()) -> Diff:
+    def diff(
+        self,
+        token: str,
+        old: PropertyMap,
+        new: PropertyMap,
+        ignore: tuple[str, ...] = (),
+        state: PropertyMap | None = None,
+    ) -> Diff:
+        """`state` are the former outputs; without it the former inputs are all there is."""
         answer = self._stub.Diff(
             provider_pb2.DiffRequest(
-                urn=urn(token), olds=dump(old), old_inputs=dump(old), news=dump(new), ignoreChanges=ignore
+                urn=urn(token),
+                olds=dump(state or old),
+                old_inputs=dump(old),
+                news=dump(new),
+                ignoreChanges=ignore,
             )
         )
         kinds = provider_pb2.PropertyDiff.Kind
@@ -124,10 +138,22 @@ class Provider:
         return answer.id, load(answer.properties)
 
     def update(
-        self, token: str, id: str, state: PropertyMap, inputs: PropertyMap, *, preview: bool = False
+        self,
+        token: str,
+        id: str,
+        state: PropertyMap,
+        inputs: PropertyMap,
+        *,
+        preview: bool = False,
+        ignore: tuple[str, ...] = (),
     ) -> PropertyMap:
         request = provider_pb2.UpdateRequest(
-            urn=urn(token), id=id, olds=dump(state), news=dump(inputs), preview=preview
+            urn=urn(token),
+            id=id,
+            olds=dump(state),
+            news=dump(inputs),
+            preview=preview,
+            ignoreChanges=ignore,
         )
         return load(self._stub.Update(request).properties)
 

@@ -53,8 +53,8 @@ class TestPause:
             short, long = retries.pause("x", 500, attempt), retries.pause("Throttling", 400, attempt)
             assert short is not None
             assert long is not None
-            assert min(0.03 * 2 ** (attempt - 1), 300) <= short <= min(0.06 * 2 ** (attempt - 1), 300)
-            assert min(0.5 * 2 ** (attempt - 1), 300) <= long <= min(2 ** (attempt - 1), 300)
+            assert min(0.03 * 2**attempt, 300) <= short <= min(0.06 * 2**attempt, 300)
+            assert min(0.5 * 2**attempt, 300) <= long <= min(2**attempt, 300)
 
 
 class TestAttempts:

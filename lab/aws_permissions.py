@@ -1,0 +1,42 @@
+"""What a policy's `Resource` is compared with, where moto compares with "*": IAM, Route 53, S3 Control.
+
+Of EC2 moto compares with "*" as well, and there is no tag in its decisions: a policy by tags cannot be tried
+here. It does not ask for iam:PassRole, and takes a condition that it cannot judge for a denial.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from moto.core.responses import BaseResponse
+from moto.iam.responses import IamResponse
+from moto.route53.responses import Route53
+from moto.s3control.responses import S3ControlResponse
+
+_KINDS = {"InstanceProfileName": "instance-profile", "RoleName": "role", "UserName": "user"}
+"""In this order: AddRoleToInstanceProfile is about the profile."""
+
+
+def prepare() -> None:
+    """Change moto, before it serves its first request."""
+    IamResponse._determine_resource = _named  # type: ignore[method-assign]  # noqa: SLF001 (moto asks for it)
+    Route53._determine_resource = _zone  # type: ignore[attr-defined]  # noqa: SLF001
+    S3ControlResponse._determine_resource = _tagged  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _named(self: IamResponse) -> str:
+    for parameter, kind in _KINDS.items():
+        if given := self.data.get(parameter):
+            return f"arn:aws:iam::{self.current_account}:{kind}/{given[0]}"
+    return "*"
+
+
+def _zone(self: BaseResponse) -> str:
+    found = re.search(r"/(hostedzone|change)/([A-Za-z0-9]+)", self.path)
+    return f"arn:aws:route53:::{found[1]}/{found[2]}" if found else "*"
+
+
+def _tagged(self: BaseResponse) -> str:
+    found = re.search(r"/tags/([^?]+)", unquote(self.path))
+    return found[1] if found else "*"
