@@ -7,6 +7,7 @@ import pulumi
 
 import config
 from components.accounts import Providers
+from components.exclusive import exclusive
 from components.hosts import Hosts
 from components.kept_storage import verified
 from components.lock_file import lock_file
@@ -48,6 +49,10 @@ def site(kind: type[Site], name: str, after: list[pulumi.Resource]) -> Site:
 sites = {deployment.primary: site(PrimarySite, deployment.primary, [])}
 for name in deployment.secondaries:
     sites[name] = site(SecondarySite, name, sites_before(deployment, sites))
+
+# Afterwards nothing else may be in force: a refresh finds other firewall rules and other permissions.
+for name in deployment.sites:
+    exclusive(deployment, name, hosts=hosts, storage=storage, providers=providers, after=sites[name])
 
 for name, output in {"login_key": hosts.login_key, "registry_config": by_hand(sites)}.items():
     if output is not None:

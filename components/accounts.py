@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import pulumi
 import pulumi_aws as aws
 
-from omnibus.machines import Aws, architecture
-from omnibus.model import Deployment
+from components.host import SERVER_TAG, server_name
+from omnibus.machines import ARCHITECTURES, Aws, architecture
+from omnibus.model import Deployment, Node
 from omnibus.problems import Problem, report
 
 GITLAB = "782774275127"
 """The account that GitLab publishes its images from (docs.gitlab.com, "Amazon Machine Images")."""
 
+_THROTTLED = ("RequestLimitExceeded", "Throttling", "TooManyRequests", "SlowDown")
+"""What AWS calls too many requests (EC2, "API throttling"; IAM, Route 53 and S3 have words of their own)."""
+_DENIED = ("UnauthorizedOperation", "AccessDenied")
 
 T = TypeVar("T")
 
@@ -87,6 +91,7 @@ class Account:
                     problems.append(_no_image(deployment.gitlab_version, name, of, kind))
                 else:
                     self._images[name, kind] = found
+            problems += _replaced(deployment, name, of, opts)
             if of.hosted_zone:
                 try:
                     self._zones[name] = _zone(of.hosted_zone, opts)
@@ -123,6 +128,42 @@ def _no_image(version: str, site: str, of: Aws, kind: str) -> Problem:
     )
 
 
+def _replaced(deployment: Deployment, site: str, of: Aws, opts: pulumi.InvokeOptions) -> Iterator[Problem]:
+    """Servers that are there and run on another kind of processor than they shall: AWS cannot change it.
+
+    The provider would replace such a server, and its disk would go with it, also where nothing is protected.
+    """
+    nodes = deployment.sites[site].nodes
+    for kind in ARCHITECTURES:
+        wanted = [name for name, node in nodes.items() if architecture(of.instance_type_of(node.aws)) == kind]
+        others = [other for other in ARCHITECTURES if other != kind]
+        if not wanted or not _servers([server_name(name, nodes[name]) for name in wanted], others, opts):
+            continue
+        for name in wanted:
+            if servers := _servers([server_name(name, nodes[name])], others, opts):
+                yield _another_architecture(site, name, of, nodes[name], servers[0])
+
+
+def _servers(names: Sequence[str], architectures: Sequence[str], opts: pulumi.InvokeOptions) -> Sequence[str]:
+    """The ids of this stack's servers of these names and architectures."""
+    tags = {SERVER_TAG: names, **{key: [value] for key, value in _tags().items()}}
+    filters = [aws.ec2.GetInstancesFilterArgs(name=f"tag:{key}", values=[*v]) for key, v in tags.items()]
+    filters.append(aws.ec2.GetInstancesFilterArgs(name="architecture", values=[*architectures]))
+    states = ["pending", "running", "stopping", "stopped"]
+    return asked(lambda: aws.ec2.get_instances(filters=filters, instance_state_names=states, opts=opts).ids)
+
+
+def _another_architecture(site: str, name: str, of: Aws, node: Node, server: str) -> Problem:
+    size, key = of.instance_type_of(node.aws), f"sites.{site}.nodes.{name}.aws"
+    return Problem(
+        f"{key}.instance_type" if node.aws.instance_type else f"sites.{site}.aws.instance_type",
+        f"{size!r} is for {architecture(size)}, and the server of {name} ({server}) has another processor",
+        "AWS cannot change that: the server would be replaced, and its disk deleted with all that is on it",
+        f"a type for the same processor; or back {name} up, and in the same change {key}.replace: "
+        f"{node.aws.replace + 1}",
+    )
+
+
 def _zone(name: str, opts: pulumi.InvokeOptions) -> str:
     """The id of the account's public zone of that name. Raises LookupError where there is none."""
     return asked(lambda: aws.route53.get_zone(name=name, private_zone=False, opts=opts).zone_id)
@@ -144,8 +185,18 @@ def asked(question: Callable[[], T]) -> T:
     except Exception as error:  # noqa: BLE001 (the SDK raises nothing more exact)
         if "no matching" in str(error):
             raise LookupError(str(error)) from None
-        # Most often the credentials are wrong: these are the first questions that AWS is asked.
         raise pulumi.RunError(
-            f"AWS could not be asked; nothing was touched.\n  {error}\n"
-            "  do: check the credentials in your environment (aws sts get-caller-identity) and the region"
+            f"AWS could not be asked; nothing was touched.\n  {error}\n  do: {_remedy(str(error))}"
         ) from None
+
+
+def _remedy(error: str) -> str:
+    if any(code in error for code in _THROTTLED):
+        return (
+            "wait some minutes and run the same command again: AWS limits the requests of an account and "
+            "region, and others use them up at this moment. The credentials are not the cause"
+        )
+    if any(code in error for code in _DENIED):
+        return "give the role the action that is named: ci/preview-role.json, and for changes ci/up-role.json"
+    # Most often the credentials are wrong: these are the first questions that AWS is asked.
+    return "check the credentials in your environment (aws sts get-caller-identity) and the region"

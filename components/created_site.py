@@ -25,7 +25,10 @@ _ASSUMED_BY_SERVERS = {
 
 
 class CreatedSite(pulumi.ComponentResource):
-    """`hosts`: node → its server. All created sites' networks are given: firewalls name their peers."""
+    """`hosts`: node → its server; `firewall`; `role` and `rights` of the servers, where they need them.
+
+    All created sites' networks are given: firewalls name their peers.
+    """
 
     def __init__(
         self,
@@ -40,11 +43,12 @@ class CreatedSite(pulumi.ComponentResource):
         of = deployment.created[site]
         super().__init__("gitlabgeo:index:CreatedSite", f"{site}-hosts", {"region": of.region}, opts)
         here = pulumi.ResourceOptions(parent=self)
-        firewall = SiteFirewall(site, deployment, networks, here)
+        self.firewall = SiteFirewall(site, deployment, networks, here)
+        self.role: aws.iam.Role | None = None
+        self.rights: aws.iam.RolePolicy | None = None
         login = aws.ec2.KeyPair(f"{site}-login", public_key=public_key, opts=here)
-        place = Place(
-            site, of, networks[site], firewall, login.key_name, self._profile(site, deployment, here)
-        )
+        profile = self._profile(site, deployment, here)
+        place = Place(site, of, networks[site], self.firewall, login.key_name, profile)
         self.hosts: dict[str, Host] = {}
         for name, node in deployment.sites[site].nodes.items():
             image = node.aws.ami or of.ami or account.image(site, of.instance_type_of(node.aws))
@@ -59,9 +63,11 @@ class CreatedSite(pulumi.ComponentResource):
         s3 = deployment.storage_of(site)
         if s3 is None or not deployment.instance_profile(site):
             return None
-        role = aws.iam.Role(f"{site}-servers", assume_role_policy=json.dumps(_ASSUMED_BY_SERVERS), opts=here)
+        self.role = role = aws.iam.Role(
+            f"{site}-servers", assume_role_policy=json.dumps(_ASSUMED_BY_SERVERS), opts=here
+        )
         write = not deployment.read_only(site)
-        rights = aws.iam.RolePolicy(
+        self.rights = rights = aws.iam.RolePolicy(
             f"{site}-servers-rights-{storage.rights_name(s3)}",
             role=role.name,
             policy=json.dumps(storage.rights(s3, write=write)),

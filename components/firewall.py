@@ -13,7 +13,7 @@ from omnibus.model import Deployment
 
 
 class SiteFirewall(pulumi.ComponentResource):
-    """`group_id`; `ready`: its rules, without which a server cannot be reached."""
+    """`group_id`; `ingress`, `egress`: its rules; `ready`: both, without which a server cannot be reached."""
 
     def __init__(
         self,
@@ -34,7 +34,8 @@ class SiteFirewall(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=deployment.created[site].termination_protection),
         )
         self.group_id = group.id
-        self.ready: list[pulumi.Resource] = []
+        self.ingress: list[pulumi.CustomResource] = []
+        self.egress: list[pulumi.CustomResource] = []
         for rule in rules:
             kind = (
                 aws.vpc.SecurityGroupIngressRule if rule.way == "ingress" else aws.vpc.SecurityGroupEgressRule
@@ -55,5 +56,6 @@ class SiteFirewall(pulumi.ComponentResource):
                 description=rule.why,
                 opts=here,
             )
-            self.ready.append(made)
+            (self.ingress if rule.way == "ingress" else self.egress).append(made)
+        self.ready: list[pulumi.Resource] = [*self.ingress, *self.egress]
         self.register_outputs({"group_id": group.id})

@@ -19,6 +19,15 @@ from omnibus.model import Node
 _STARTUP = "/var/lib/cloud/scripts/per-instance/gitlab"
 
 
+SERVER_TAG = "gitlab-geo-server"
+"""Holds the server's name in the stack."""
+
+
+def server_name(name: str, node: Node) -> str:
+    """What a node's server is called in the stack: another name, another server."""
+    return f"{name}-server-{node.aws.replace}" if node.aws.replace else f"{name}-server"
+
+
 @dataclass(frozen=True)
 class Place:
     """What all servers of a site have in common."""
@@ -46,12 +55,12 @@ class Host(pulumi.ComponentResource):
         size = of.instance_type_of(node.aws)
         super().__init__("gitlabgeo:index:Host", f"{name}-host", {"site": place.site, "type": size}, opts)
         # A server keeps its host key for life, so the stack must not lose it either.
+        here = pulumi.ResourceOptions(parent=self)
         kept = pulumi.ResourceOptions(parent=self, protect=of.termination_protection)
         key = GeneratedSshKey(f"{name}-host-key", kept)
         self.host_key = key.public_key
-        again = f"-{node.aws.replace}" if node.aws.replace else ""
         self.instance = aws.ec2.Instance(
-            f"{name}-server{again}",
+            server_name(name, node),
             ami=image,
             instance_type=size,
             key_name=place.key_name,
@@ -74,7 +83,12 @@ class Host(pulumi.ComponentResource):
             disable_api_termination=of.termination_protection,
             # What the engine is let to destroy it shall: `protect` below is what refuses.
             force_destroy=True,
-            tags={"Name": name, "gitlab-roles": " ".join(sorted(node.roles))},
+            # By the last one the server is found again before it is changed: see components/accounts.py.
+            tags={
+                "Name": name,
+                "gitlab-roles": " ".join(sorted(node.roles)),
+                SERVER_TAG: server_name(name, node),
+            },
             opts=pulumi.ResourceOptions(
                 parent=self,
                 protect=of.termination_protection,
@@ -84,6 +98,10 @@ class Host(pulumi.ComponentResource):
                     "availabilityZone",
                     "keyName",
                     "rootBlockDevice.kmsKeyId",
+                    # The provider's default tags reach a disk when it is made and never again; without this
+                    # `up --refresh` takes tags away (hashicorp/terraform-provider-aws, issue 38301).
+                    "rootBlockDevice.tags",
+                    "rootBlockDevice.tagsAll",
                     "subnetId",
                     "userData",
                 ],
@@ -97,8 +115,12 @@ class Host(pulumi.ComponentResource):
             instance_id=self.instance.id,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
+        # A refresh finds a server that somebody has stopped, which is no change of the server itself.
+        running = aws.ec2transitgateway.InstanceState(
+            f"{name}-running", instance_id=self.instance.id, state="running", opts=here
+        )
         self.address = address.public_ip
-        self.ready: Sequence[pulumi.Resource] = [joined, *place.network.ready, *place.firewall.ready]
+        self.ready: Sequence[pulumi.Resource] = [joined, running, *place.network.ready, *place.firewall.ready]
         self.register_outputs({"address": self.address})
 
 

@@ -32,7 +32,7 @@ class Reach:
 
 
 class Hosts(pulumi.ComponentResource):
-    """`of(name)`: how a node, or a host of an external registry, is reached.
+    """`of(name)`: how a node, or a host of an external registry, is reached; `created`: site → its servers.
 
     `login_key`: the key made for the servers, where none was given.
     """
@@ -46,6 +46,7 @@ class Hosts(pulumi.ComponentResource):
     ) -> None:
         super().__init__("gitlabgeo:index:Hosts", name, {}, opts)
         self._reach: dict[str, Reach] = {}
+        self.created: dict[str, CreatedSite] = {}
         self.login_key: pulumi.Output[str] | None = None
         self._protected = deployment.protected
         for site in deployment.sites:
@@ -81,7 +82,7 @@ class Hosts(pulumi.ComponentResource):
         for site in deployment.created:
             node = next(iter(deployment.sites[site].nodes))
             private, public = self._login(deployment.ssh_of(site, node))
-            made = CreatedSite(
+            made = self.created[site] = CreatedSite(
                 site, deployment, networks=networks, account=account, public_key=public, opts=here[site]
             )
             for name, host in made.hosts.items():

@@ -97,15 +97,15 @@ class StorageAccess(pulumi.ComponentResource):
         name = f"{site}-registry"
         super().__init__("gitlabgeo:index:StorageAccess", name, {"bucket": s3.bucket, "write": write}, opts)
         here = pulumi.ResourceOptions(parent=self)
-        user = aws.iam.User(f"{name}-user", opts=here)
-        policy = aws.iam.UserPolicy(
+        self.user = user = aws.iam.User(f"{name}-user", opts=here)
+        self.rights = aws.iam.UserPolicy(
             f"{name}-rights-{storage.rights_name(s3)}",
             user=user.name,
             policy=json.dumps(storage.rights(s3, write=write)),
             opts=here,
         )
         key = aws.iam.AccessKey(
-            f"{name}-key", user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[policy])
+            f"{name}-key", user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[self.rights])
         )
         self.secrets: dict[str, pulumi.Input[str]] = {
             "s3_access_key": pulumi.Output.secret(key.id),
@@ -118,7 +118,7 @@ class RegistryStorage(pulumi.ComponentResource):
     """All sites' storage; of drivers other than S3 all that is made for them is given.
 
     `secrets_of(site)`: the keys that its registry comes to its storage with; `ready(site)`: what must be
-    there before that registry is configured.
+    there before that registry is configured; `access`: site → its user, where it has one.
     """
 
     def __init__(
@@ -131,6 +131,7 @@ class RegistryStorage(pulumi.ComponentResource):
         super().__init__("gitlabgeo:index:RegistryStorage", name, {"mode": deployment.storage.mode}, opts)
         self._secrets: dict[str, dict[str, pulumi.Input[Any]]] = {}
         made: dict[str, RegistryBucket] = {}
+        self.access: dict[str, StorageAccess] = {}
         self._ready: dict[str, list[pulumi.Resource]] = {}
         for site_name, site in deployment.sites.items():
             keys = deployment.keys_of(site_name)
@@ -154,7 +155,7 @@ class RegistryStorage(pulumi.ComponentResource):
                 }
             if user:
                 write = not deployment.read_only(site_name)
-                access = StorageAccess(site_name, s3, write=write, opts=here)
+                access = self.access[site_name] = StorageAccess(site_name, s3, write=write, opts=here)
                 self._secrets[site_name] = access.secrets
                 self._ready[site_name].append(access)
         self.register_outputs({})

@@ -143,6 +143,9 @@ class Aws(Closed):
         return node.instance_type or self.instance_type
 
 
+ARCHITECTURES = ("x86_64", "arm64")
+
+
 def architecture(instance_type: str) -> str:
     """`m7g.large` → arm64, `c6i.2xlarge` → x86_64: a g behind the generation marks AWS's Graviton processors.
 

@@ -24,6 +24,9 @@ CALLS: list[str] = []
 HOOKS: dict[str, pulumi.ErrorHook] = {}
 """Every hook's name → what the engine calls where a resource fails."""
 
+SERVERS: dict[str, str] = {}
+"""Server's name in the stack → the architecture that it has on AWS."""
+
 KEPT: dict[str, list[str]] = {}
 """Command's name → where a kept storage is found to be."""
 
@@ -93,7 +96,7 @@ class _Mocks(mocks.Mocks):
             extra = {"publicIp": f"address-of-{args.name}", "allocationId": f"allocation-of-{args.name}"}
         elif args.typ.endswith("KeyPair"):
             extra = {"keyName": args.name}
-        elif args.typ.endswith(("Role", "InstanceProfile")):
+        elif args.typ.endswith(("Role", "InstanceProfile", "RolePolicy", "UserPolicy")):
             extra = {"name": args.name}
         elif args.typ.endswith("AccessKey"):
             extra = {"secret": f"secret-of-{args.name}"}
@@ -106,6 +109,16 @@ class _Mocks(mocks.Mocks):
         if args.token == "aws:ec2/getAmiIds:getAmiIds":
             names, kinds = (f["values"] for f in args.args["filters"])
             return {"ids": [] if "GitLab EE 99.9.9" in names else [f"ami-of-{kinds[0]}", "ami-older"]}
+        if args.token == "aws:ec2/getInstances:getInstances":
+            wanted = {one["name"]: one["values"] for one in args.args["filters"]}
+            assert wanted["tag:pulumi-stack"] == [STACK]
+            assert set(args.args["instanceStateNames"]) == {"pending", "running", "stopping", "stopped"}
+            found = [
+                f"i-{name}"
+                for name, kind in SERVERS.items()
+                if name in wanted["tag:gitlab-geo-server"] and kind in wanted["architecture"]
+            ]
+            return {"ids": found}
         if args.token == "aws:route53/getZone:getZone":
             return {"zoneId": f"zone-{args.args['name']}"}
         raise AssertionError(f"the program calls {args.token}")
@@ -132,4 +145,4 @@ def record(
     return monitor.recorded
 
 
-__all__ = ["ADOPTED", "CALLS", "KEPT", "Registration", "pulumi", "record"]
+__all__ = ["ADOPTED", "CALLS", "KEPT", "SERVERS", "Registration", "pulumi", "record"]

@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from omnibus import firewall
-from tests.components.recording import Registration, record
+from tests.components.recording import SERVERS, Registration, record
 from tests.components.test_program import depends_on, order
 from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, deployment
 
@@ -56,7 +56,8 @@ def test_a_server_is_as_configured_and_never_replaced_by_accident(created: dict[
     assert (disk["volumeType"], disk["volumeSize"], disk["encrypted"]) == ("gp3", 300, True)
     assert server.plain("metadataOptions")["httpTokens"] == "required"
     assert set(server.request.ignoreChanges) == {
-        "ami", "availabilityZone", "keyName", "rootBlockDevice.kmsKeyId", "subnetId", "userData",
+        "ami", "availabilityZone", "keyName", "rootBlockDevice.kmsKeyId", "rootBlockDevice.tags",
+        "rootBlockDevice.tagsAll", "subnetId", "userData",
     }  # fmt: skip
     assert "cidrBlock" in created["tokyo-vpc"].request.ignoreChanges
     assert server.plain("disableApiTermination") is True
@@ -187,6 +188,42 @@ def test_a_server_is_replaced_on_purpose_by_a_number(created: dict[str, Registra
     assert set(created) - stack - {"tokyo-1-server"} == set(recorded) - stack - {"tokyo-1-server-1"}
 
 
+def test_another_kind_of_processor_is_refused_before_anything_is_touched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The provider would replace the server, and its disk with it; by `replace` in the same change it may."""
+    for name, kind in (("london-1-server", "x86_64"), ("tokyo-1-server", "arm64")):
+        monkeypatch.setitem(SERVERS, name, kind)
+    assert record(CREATED)
+    larger = changed(CREATED, lambda r: r["sites"]["london"]["aws"].update(instance_type="m7i.4xlarge"))
+    assert record(larger)["london-1-server"].plain("instanceType") == "m7i.4xlarge"
+    other = changed(CREATED, lambda r: r["sites"]["london"]["aws"].update(instance_type="c7g.2xlarge"))
+    for preview in (True, False):
+        with pytest.raises(pulumi.RunError) as refused:
+            record(other, preview=preview)
+        for text in (
+            "sites.london.aws.instance_type: 'c7g.2xlarge' is for arm64",
+            "the server of london-1 (i-london-1-server) has another processor",
+            "its disk deleted with all that is on it",
+            "sites.london.nodes.london-1.aws.replace: 1",
+            "nothing was touched",
+        ):
+            assert text in str(refused.value)
+        assert "tokyo-1" not in str(refused.value)
+    raised = changed(other, lambda r: r["sites"]["london"]["nodes"]["london-1"].update(aws={"replace": 1}))
+    assert record(raised)["london-1-server-1"].plain("ami") == "ami-of-arm64"
+    monkeypatch.setitem(SERVERS, "london-1-server-1", "arm64")
+    monkeypatch.delitem(SERVERS, "london-1-server")
+    assert record(raised)
+    back = changed(
+        raised, lambda r: r["sites"]["london"]["nodes"]["london-1"]["aws"].update(instance_type="c6i.large")
+    )
+    with pytest.raises(
+        pulumi.RunError, match=r"sites.london.nodes.london-1.aws.instance_type.*(.|\n)*replace: 2"
+    ):
+        record(back)
+
+
 def test_an_existing_primary_and_a_created_secondary() -> None:
     """Mixed: only the secondary is created; it lets the primary in by its address, or by those that are said."""
     raw = changed(SHARED, lambda r: r["sites"].update(tokyo=CREATED["sites"]["tokyo"]))
@@ -216,6 +253,38 @@ def test_what_two_reasons_ask_for_is_one_rule() -> None:
     ]
     assert (5050, "203.0.113.20/32") in asked
     assert len(set(asked)) == len(asked)
+
+
+def test_what_somebody_adds_beside_it_is_found(created: dict[str, Registration]) -> None:
+    """Each group's rules, each role's policies, and whether the server runs: lists that hold all there may be."""
+    for site in ("london", "tokyo"):
+        made = created[f"{site}-exclusive-rules"]
+        assert made.plain("securityGroupId") == f"id-of-{site}-nodes"
+        ids = {f"id-of-{name}" for name in rules(created, site)}
+        assert set(made.plain("ingressRuleIds")) | set(made.plain("egressRuleIds")) == ids
+        assert all("-ingress-" in one for one in made.plain("ingressRuleIds"))
+        role = created[f"{site}-exclusive-role-policies"]
+        assert role.plain("policyNames") == [f"{site}-servers-rights-acme-registry"]
+        assert created[f"{site}-exclusive-role-attachments"].plain("policyArns") == []
+        assert {made.provider, role.provider} == {f"{site}-aws"}
+        assert created[f"{site}-1-running"].plain("state") == "running"
+        assert f"{site}-1-running" in depends_on(created[f"{site}-1-settings"])
+
+
+def test_nothing_is_taken_away_before_the_nodes_are_done(created: dict[str, Registration]) -> None:
+    """A node that refuses a change keeps what it needs; no node waits for the lists, nor one site for the other."""
+    for site, other in (("london", "tokyo"), ("tokyo", "london")):
+        for name in (f"{site}-exclusive-rules", f"{site}-exclusive-role-policies"):
+            assert f"{site}-1-settings" in depends_on(created[name])
+        assert not [n for n in depends_on(created[f"{other}-1-settings"]) if "exclusive" in n]
+    assert "tokyo-1-settings" not in depends_on(created["london-exclusive-rules"])
+    users = record(SHARED)
+    assert users["tokyo-exclusive-user-policies"].plain("policyNames") == [
+        "tokyo-registry-rights-acme-registry"
+    ]
+    assert users["tokyo-exclusive-user-attachments"].plain("policyArns") == []
+    assert "tokyo-1-settings" in depends_on(users["tokyo-exclusive-user-policies"])
+    assert "london-exclusive" not in users
 
 
 def test_several_nodes_of_a_site_reach_each_other(created: dict[str, Registration]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from omnibus.problems import Problem
 from tests.components import recording
-from tests.components.recording import KEPT, record
+from tests.components.recording import KEPT, SERVERS, record
 from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, per_site, put
 from tests.told import ROOT, Told, places
 from tests.wrong.every import WRONG
@@ -29,7 +29,11 @@ TOLD: list[tuple[str, dict[str, Any], str]] = [
     ("a configuration that is wrong", WRONG[0].raw, "Pulumi.dev.yaml has 1 problem; nothing was touched"),
     ("a version without an image", changed(CREATED, put("gitlab_version", to="99.9.9")), "has no image of GitLab EE 99.9.9"),
     ("a zone of somebody else's", changed(CREATED, put("sites", "london", "aws", "hosted_zone", to="com")), "'com' is no public Route 53 zone of this account"),
+    ("another kind of processor", changed(CREATED, put("sites", "london", "aws", "instance_type", to="c7g.large")), "the server of london-1 (i-london-1-server) has another processor"),
     ("AWS does not answer", changed(CREATED, put("gitlab_version", to="18.5.9")), "check the credentials in your environment"),
+    ("AWS answers too many", changed(CREATED, put("gitlab_version", to="18.5.8")), "wait some minutes and run the same command again"),
+    ("another service answers too many", changed(CREATED, put("gitlab_version", to="18.5.6")), "The credentials are not the cause"),
+    ("AWS denies it", changed(CREATED, put("gitlab_version", to="18.5.7")), "give the role the action that is named: ci/preview-role.json"),
     ("a key that no server takes", changed(CREATED, put("ssh", to={"private_key": NO_KEY})), "[secret] is no key for a server to be created"),
     ("a key file that is not there", changed(SHARED, put("ssh", "private_key_file", to="/nowhere/key")), "/nowhere/key cannot be read (No such file or directory)"),
     ("a key file that holds none", changed(SHARED, put("ssh", "private_key_file", to="/etc/passwd")), "/etc/passwd is no private key"),
@@ -67,9 +71,20 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             raise _Answer("no matching Route 53 Hosted Zone found")
         if "GitLab EE 18.5.9" in str(args.args):
             raise _Answer("AuthFailure: AWS was not able to validate the provided access credentials")
+        if "GitLab EE 18.5.8" in str(args.args):
+            raise _Answer(
+                "exceeded maximum number of attempts, 6, api error RequestLimitExceeded: Request limit exceeded."
+            )
+        if "GitLab EE 18.5.6" in str(args.args):
+            raise _Answer("exceeded maximum number of attempts, 6, api error Throttling: Rate exceeded")
+        if "GitLab EE 18.5.7" in str(args.args):
+            raise _Answer(
+                "api error UnauthorizedOperation: You are not authorized to perform: ec2:DescribeImages"
+            )
         return answer(self, args)
 
     monkeypatch.setattr(recording._Mocks, "call", call)
+    monkeypatch.setitem(SERVERS, "london-1-server", "x86_64")
     for site in ("london", "tokyo"):
         monkeypatch.setitem(KEPT, f"{site}-kept-storage", ["a-machine", "registry"])
     yield
@@ -82,6 +97,7 @@ def test_what_stops_the_program_says_what_to_do(cloud: None, raw: dict[str, Any]
     """Without a traceback, and without the secret that is wrong."""
     told = _told(raw)
     assert text in told
+    assert ("credentials in your environment" in told) == ("credentials in your environment" in text)
     assert "s3cr3t-value" not in told
 
 

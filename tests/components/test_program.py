@@ -63,7 +63,9 @@ def test_a_node_waits_for_what_its_registry_needs_of_the_storage_and_no_more(
     needed = ("public-access", "ownership", "versioning", "encryption", "tls-only")
     assert {f"acme-tokyo-{part}" for part in needed} | {"tokyo-registry-key"} <= waits
     assert "acme-tokyo-lifecycle" in replicated
-    assert not [name for name in waits if "lifecycle" in name or name.startswith(("acme-london", "london-reg"))]
+    assert not [
+        name for name in waits if "lifecycle" in name or name.startswith(("acme-london", "london-reg"))
+    ]
 
 
 def test_no_created_server_waits_for_the_lifecycle_rule() -> None:
