@@ -110,6 +110,10 @@ class Running:
             start_new_session=True,
         )
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def end(self, seconds: float = 90) -> tuple[int, str]:
         """Its exit status and what it said."""
         code = self._process.wait(seconds)

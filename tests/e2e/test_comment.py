@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from botocore.exceptions import ClientError
 from lab.api import Lab
 from lab.host import Host
 from lab.services import AWS_ENDPOINT
+from tests.e2e.roles import permitted
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -24,19 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def role(fresh: Lab) -> dict[str, str]:
     """Environment with a key that has the rights of ci/preview-role.json and no others, and no SSH agent."""
-    text = (ROOT / "ci/preview-role.json").read_text().replace("REGISTRY-BUCKET", "acme-gitlab-registry")
-    document = json.loads(text)
-    for statement in document["Statement"]:
-        # moto holds IAM's own actions against no resource, and calls one of S3's by the request's name.
-        if statement["Sid"] == "RefreshRights":
-            statement["Resource"] = "*"
-        if "s3:ListBucket" in statement["Action"]:
-            statement["Action"].append("s3:HeadBucket")
-    iam = fresh.iam()
-    iam.create_user(UserName="preview")
-    iam.put_user_policy(UserName="preview", PolicyName="preview", PolicyDocument=json.dumps(document))
-    key = iam.create_access_key(UserName="preview")["AccessKey"]
-    given = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    given = permitted(fresh, "preview", "preview-role.json")
     return {name: value for name, value in {**os.environ, **given}.items() if name != "SSH_AUTH_SOCK"}
 
 

@@ -133,6 +133,35 @@ def test_the_preview_role_can_only_look() -> None:
             assert '"*"' not in where
 
 
+def test_the_applying_role_is_held_to_names_and_tags() -> None:
+    """No action by a pattern, nothing on everything but looking, EC2 by the stack's tag, and no way to hand on itself."""
+    tag = {"gitlab-geo-registry"}
+    free = {
+        "ServersTagWhatIsMade",
+        "ServersStartFrom",
+        "ServersAddressTheirInterface",
+        "ServersRevokeOtherRules",
+    }
+    for statement in policy("up-role.json"):
+        actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        where, condition = json.dumps(statement["Resource"]), statement.get("Condition", {})
+        assert actions == sorted(actions) and not any("*" in action for action in actions)
+        if '"*"' in where:
+            assert all(re.fullmatch(r"ec2:Describe\w+", action) for action in actions)
+        elif actions[0].startswith("ec2:") and statement["Sid"] not in free:
+            assert set(condition["StringEquals"].values()) == tag
+        elif actions[0].startswith("iam:"):
+            assert re.search("-servers-|-registry-user-", where) and not re.search(r"/\*\"", where)
+        if "iam:PassRole" in actions:
+            assert actions == ["iam:PassRole"] and "ec2.amazonaws.com" in json.dumps(condition)
+    everything = json.dumps(policy("up-role.json"))
+    for never in ("DeleteBucket", "AttachRolePolicy", "s3:GetObject", "CreatePolicy", "PutBucketAcl"):
+        assert never not in everything
+    # All inline policies of a role together, without white space (IAM quotas).
+    both = [(ROOT / "ci" / name).read_text() for name in ("preview-role.json", "up-role.json")]
+    assert sum(len(re.sub(r"\s", "", text)) for text in both) < 10240
+
+
 @pytest.mark.parametrize("forge", ["gitlab", "github"])
 def test_only_this_project_can_become_the_role(forge: str) -> None:
     """Audience and subject are both asked for: without a subject every project of the forge could."""
@@ -165,8 +194,8 @@ def test_the_page_names_what_there_is() -> None:
         assert f"\n{target}:" in makefile
     for file in re.findall(r"`(ci/[\w.-]+|\.git[\w./-]+)`", page):
         assert (ROOT / file).exists(), file
-    for statement in policy("preview-role.json"):
-        assert statement["Sid"] in page or statement["Sid"].startswith("Refresh")
+    for statement in [*policy("preview-role.json"), *policy("up-role.json")]:
+        assert statement["Sid"] in page or statement["Sid"].startswith(("Refresh", "Servers"))
     used = set(re.findall(r"\$([A-Z]\w+ROLE_ARN)", (ROOT / lint.GITLAB).read_text()))
     used |= set(re.findall(r"(?:vars|secrets)\.(\w+)", (ROOT / lint.GITHUB).read_text()))
     assert len(used) == 5
