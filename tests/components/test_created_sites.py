@@ -287,6 +287,35 @@ def test_nothing_is_taken_away_before_the_nodes_are_done(created: dict[str, Regi
     assert "london-exclusive" not in users
 
 
+LONGEST = {
+    "Role": 64,
+    "User": 64,
+    "InstanceProfile": 128,
+    "RolePolicy": 128,
+    "UserPolicy": 128,
+    "KeyPair": 255,
+}
+"""AWS's limits (IAM and STS quotas); the provider adds a hyphen and seven characters, and shortens nothing."""
+
+
+@pytest.mark.parametrize("base", [CREATED, SHARED])
+def test_the_longest_names_there_can_be_fit(base: dict[str, Any]) -> None:
+    """AWS refuses one that is too long when half of the stack is there: the configuration's own limits leave room."""
+    site = "s" * 31
+    raw = changed(base, lambda r: r["sites"].update({site: r["sites"].pop("tokyo")}))
+    raw["storage"]["s3"] |= {"bucket": "b" * 63, "root_directory": "/" + "d" * 64}
+    recorded = record(raw)
+    looked = 0
+    for name, made in recorded.items():
+        kind = made.type.rpartition(":")[2]
+        if made.type.startswith("aws:") and kind in LONGEST and "name" not in made.inputs:
+            looked += 1
+            assert len(name) + 8 <= LONGEST[kind], (kind, name)
+    assert looked >= 4
+    with pytest.raises(pulumi.RunError):
+        record(changed(base, lambda r: r["sites"].update({site + "s": r["sites"].pop("tokyo")})))
+
+
 def test_several_nodes_of_a_site_reach_each_other(created: dict[str, Registration]) -> None:
     """By the group itself, and only where there are several; a node without Rails gets no Geo role."""
     assert not any(n.endswith("-within") for n in rules(created, "tokyo"))

@@ -75,7 +75,7 @@ def test_a_change_is_seen_and_done(up: str, reader: Reader) -> None:
     """Once; the second time there is nothing to do."""
     look, do = commands(PAGE, "Operations")[:2]
     reader.types([look, do])
-    assert "31 unchanged" in reader.types([do])
+    assert "37 unchanged" in reader.types([do])
 
 
 def test_the_comment_of_a_merge_request_is_made_by_hand(up: str, fresh: Lab) -> None:

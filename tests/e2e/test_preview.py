@@ -43,7 +43,7 @@ def test_a_wrong_configuration_is_told_without_a_traceback(existing: Stack) -> N
         assert part in said
     assert "Traceback" not in said
     said = existing.preview()
-    assert "nothing was touched" not in said and "+ 31 to create" in said
+    assert "nothing was touched" not in said and "+ 37 to create" in said
 
 
 def test_two_sites_of_one_name_are_refused(existing: Stack) -> None:
