@@ -35,7 +35,7 @@ class NodeAws(Closed):
     """What differs for one server of a site that is created."""
 
     instance_type: InstanceType | None = None
-    """The server's type; the site's if left out."""
+    """The server's type; the site's if left out. Another processor needs `replace` as well."""
     volume_gb: VolumeGb | None = None
     """The server's disk in GiB; the site's if left out."""
     ami: Ami | None = None
@@ -111,7 +111,7 @@ class Aws(Closed):
     ] = Field(default_factory=lambda: [80, 443])
     """TCP ports that the servers may reach outside; 587 for mail, say."""
     instance_type: InstanceType = "c6i.2xlarge"
-    """The servers' type."""
+    """The servers' type. Another processor needs each node's `replace` as well."""
     volume_gb: VolumeGb = 100
     """The size of each server's encrypted disk, in GiB."""
     kms_key_id: Annotated[
