@@ -83,7 +83,6 @@ class TestCheck:
             (BUCKET, {"bucketName": "x"}, "bucketName", "no such property"),
             (BUCKET, {"tags": "x"}, "tags", "expected a map"),
             (BUCKET, {"forceDestroy": "yes"}, "forceDestroy", "expected bool, got a string"),
-            (BUCKET, {"bucket": "Images"}, "bucket", "lower-case"),
             (BUCKET, {"versioning": {"enabled": True}}, "versioning", "the resource of its own"),
             (
                 "aws:s3/bucketVersioning:BucketVersioning",

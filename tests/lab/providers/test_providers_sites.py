@@ -172,12 +172,12 @@ def _creation_with_failures(stack: Stack, ec2: Any, moto: str) -> None:
     """Refusals that pass are not even seen; after one that lasts, the next `up` goes on with what is there."""
     for fault in (
         {"action": "CreateVpc", "code": "RequestLimitExceeded", "status": 503},
-        {"action": "ModifySubnetAttribute", "code": "Unsupported", "region": "eu-west-2"},
+        {"action": "ModifyVpcAttribute", "code": "Unsupported", "region": "eu-west-2"},
         {"action": "RunInstances", "code": "InsufficientInstanceCapacity", "status": 500, "times": 4},
     ):
         urllib3.request("POST", f"{moto}/moto-api/lab/faults", json=fault)
     failed = stack.up(check=False)
-    assert "ModifySubnetAttribute" in failed
+    assert "ModifyVpcAttribute" in failed
     assert "CreateVpc" not in failed
     failed = stack.up(check=False)
     expected = (
