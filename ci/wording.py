@@ -25,6 +25,12 @@ NAMES = {
     "aws:route53/record:Record": "name",
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "firewall rule",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "firewall rule",
+    "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive": "list of firewall rules",
+    "aws:iam/rolePoliciesExclusive:RolePoliciesExclusive": "list of policies of servers",
+    "aws:iam/rolePolicyAttachmentsExclusive:RolePolicyAttachmentsExclusive": "list of policies of servers",
+    "aws:iam/userPoliciesExclusive:UserPoliciesExclusive": "list of policies of a user",
+    "aws:iam/userPolicyAttachmentsExclusive:UserPolicyAttachmentsExclusive": "list of policies of a user",
+    "aws:ec2transitgateway/instanceState:InstanceState": "running state of a server",
     "pulumi-python:dynamic/gitlabgeo:GeneratedSecret": "secret",
     "pulumi-python:dynamic/gitlabgeo:GeneratedSshKey": "SSH key",
     NODE_COMMAND: "settings of a node",
@@ -45,6 +51,11 @@ LOST = {
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "what it let in is shut out",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "what it let out is shut in",
     "aws:ec2/eipAssociation:EipAssociation": "the address no longer leads to the server",
+    **{
+        kind: "nothing changes at AWS; what somebody adds or stops there is no longer found"
+        for kind, noun in NAMES.items()
+        if noun.startswith(("list of", "running state"))
+    },
 }
 REPLACED = {
     "aws:s3/bucket:Bucket": "another, empty bucket takes its place, and **no image is copied**",

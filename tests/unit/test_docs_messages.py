@@ -42,6 +42,7 @@ SEEN: dict[str, str] = {
     "VcpuLimitExceeded": "tests/e2e/test_docs_created.py",
     "BucketAlreadyOwnedByYou": "tests/e2e/test_state.py",
     "check the credentials in your environment": "tests/e2e/test_created.py",
+    "has another processor": "tests/components/test_every_message.py",
     "RequestLimitExceeded": "tests/components/test_every_message.py",
     "Throttling": "tests/components/test_every_message.py",
     "UnauthorizedOperation": "tests/components/test_every_message.py",
