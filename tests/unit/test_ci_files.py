@@ -162,6 +162,37 @@ def test_the_applying_role_is_held_to_names_and_tags() -> None:
     assert sum(len(re.sub(r"\s", "", text)) for text in both) < 10240
 
 
+CALLED = """
+ec2 AllocateAddress AssociateAddress AssociateRouteTable AttachInternetGateway AuthorizeSecurityGroupEgress
+AuthorizeSecurityGroupIngress CreateInternetGateway CreateRoute CreateRouteTable CreateSecurityGroup CreateSubnet CreateTags
+CreateVpc DeleteInternetGateway DeleteKeyPair DeleteRoute DeleteRouteTable DeleteSecurityGroup DeleteSubnet DeleteTags
+DeleteVpc DescribeNetworkInterfaces DescribeVolumesModifications DetachInternetGateway DisassociateAddress
+DisassociateRouteTable ImportKeyPair ModifyInstanceAttribute ModifyInstanceMetadataOptions ModifySecurityGroupRules
+ModifyVolume ModifyVpcAttribute ReleaseAddress RevokeSecurityGroupEgress RevokeSecurityGroupIngress RunInstances
+StartInstances StopInstances TerminateInstances
+iam AddRoleToInstanceProfile CreateAccessKey CreateInstanceProfile CreateRole CreateUser DeleteInstanceProfile DeleteRole
+DeleteRolePolicy ListInstanceProfilesForRole PutRolePolicy PutUserPolicy RemoveRoleFromInstanceProfile TagInstanceProfile
+TagRole UpdateAssumeRolePolicy PassRole TagUser DeleteUser DeleteUserPolicy DeleteAccessKey
+route53 ChangeResourceRecordSets GetChange
+s3 CreateBucket PutBucketOwnershipControls PutBucketPolicy PutBucketPublicAccessBlock PutBucketVersioning
+PutEncryptionConfiguration PutLifecycleConfiguration TagResource UntagResource
+"""
+"""What the real provider called in `up`, change and destroy, beside what it calls in a preview with --refresh; and what
+nobody saw as a request but AWS asks for."""
+
+
+def test_the_applying_role_may_do_all_that_the_real_provider_calls() -> None:
+    allowed = {
+        action
+        for s in policy("up-role.json")
+        for action in (s["Action"] if isinstance(s["Action"], list) else [s["Action"]])
+    }
+    service = ""
+    for word in CALLED.split():
+        service = word if word.islower() or word == "s3" else service
+        assert word == service or f"{service}:{word}" in allowed, word
+
+
 @pytest.mark.parametrize("forge", ["gitlab", "github"])
 def test_only_this_project_can_become_the_role(forge: str) -> None:
     """Audience and subject are both asked for: without a subject every project of the forge could."""
