@@ -57,7 +57,12 @@ def test_all_nodes_wait_for_it(shared: dict[str, Registration]) -> None:
     assert NAME in depends_on(shared["tokyo-1-settings"])
     assert NAME in depends_on(shared["london-1-settings"])
     waits = depends_on(shared[NAME])
-    assert {"acme-registry-bucket", "london-registry-key", "registry-key"} <= waits
+    assert {
+        "acme-registry-encryption",
+        "acme-registry-tls-only",
+        "london-registry-key",
+        "registry-key",
+    } <= waits
     assert not [name for name in waits if name.endswith("-settings")]
 
 
