@@ -97,8 +97,10 @@ class ContainerRepositorySync
     manifest['mediaType'] || otherwise || 'application/vnd.oci.image.manifest.v1+json'
   end
 
-  def remove((tag, digest))
-    status = @here.delete_manifest(@name, digest || tag)
+  # By its digest alone, as GitLab does (remove_tag): a tag whose digest the registry did not say, since it restarts or the
+  # tag is only being written, is not deleted by its name.
+  def remove((_, digest))
+    status = @here.delete_manifest(@name, digest.to_s)
     raise "the registry answered #{status}" unless [202, 404].include?(status)
   end
 end
