@@ -162,7 +162,7 @@ def test_a_change_within_the_permissions_passes_and_disks_keep_their_tags(
             "tags": {"gitlab-geo-role": "second"},
             "volume_gb": 120,
             "instance_type": "c6i.4xlarge",
-            "client_cidrs": ["198.51.100.0/24"],
+            "egress_ports": [80, 443, 587],
         }
 
     dev.configure(change)
