@@ -178,7 +178,7 @@ CASES = [
     Case("refused: a registry with a metadata database uses this storage", "answers(200); " + LOCKS, ("s3://acme/docker/registry/lockfiles/database-in-use is there", "registry metadata database in use, please enable the database", "metadata_database")),
     Case("refused: the metadata of the images are not in the metadata database", "answers(200); $order['database'] = {}; " + LOCKS, ("s3://acme/docker/registry/lockfiles/filesystem-in-use is there", "please import data", "registry-database import")),
     Case("the proof failed: the storage does not answer to this site's key", "$answer = ->(method, *_) { method == 'HEAD' ? [404, '', {}] : [403, '<Code>AccessDenied</Code>', {}] }; main.send(:lock_file)", ("put docker/registry/lockfiles/filesystem-in-use in s3://acme", "403 AccessDenied")),
-    Case("the proof failed: the settings have no effect", "proof.send(:check_rendered)", ("holds another key", "comes after the include")),
+    Case("the proof failed: the settings have no effect", "proof.send(:check_rendered)", ("holds another key", "comes after the include of")),
     Case("the proof failed: the registry of tokyo does not accept its own token", f"{configured()}; answers(502, 'Bad Gateway'); proof.send(:own_registry)", ("http://127.0.0.1:5000 answered 502 Bad Gateway", "gitlab-ctl tail registry")),
     Case("the proof failed: GitLab does not accept the registry's notifications", "answers(401); proof.send(:notifications)", ("was answered 401", "registry_notification_secret")),
     Case("the proof failed: GitLab accepts notifications with any secret", "answers(202); proof.send(:notifications)", ("a wrong secret was answered 202, not 401", "let it through to Rails")),

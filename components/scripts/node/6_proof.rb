@@ -117,7 +117,8 @@ class Proof
     wrong = Proof.rendered(@order)
     unless wrong.empty?
       failed('the settings have no effect', wrong.join('; '),
-             "look in #{Omnibus::GITLAB_RB} for a line that ends it early or comes after the include of #{Include::SETTINGS}, then `pulumi up` again")
+             "look in #{Omnibus::GITLAB_RB} and the files that it includes for what makes these values: something that comes after the include of #{Include::SETTINGS}, " \
+             'or ends the file early; then `pulumi up` again')
     end
     passed('key, certificate and settings are in effect', 'yes')
   end

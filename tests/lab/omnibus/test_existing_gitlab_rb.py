@@ -16,6 +16,7 @@ from tests.lab.omnibus.gitlab_tree import CONFIG_YML, GitLabTree
 from tests.unit.test_node_messages import CERTIFICATE, END, KEY, ORDER, PATHS
 
 GITLAB_RB = Path(__file__).parents[2] / "corpus/gitlab_rb"
+SERVER_BLOCKS = "/var/opt/gitlab/nginx/conf/service_conf"
 OURS = "/etc/gitlab/geo-registry"
 DRIVER = """
 require 'json'; require 'stringio'
@@ -125,7 +126,7 @@ def test_ours_is_in_effect(existing: Existing, name: str) -> None:
     assert (rails["host"], rails["port"]) == ("registry.london.example.com", None)
     assert rails["api_url"] == "http://127.0.0.1:5000"
     assert registry["auth"]["token"]["realm"] == "https://gitlab.london.example.com/jwt/auth"
-    assert "listen *:443 ssl;" in existing.host.read("/var/opt/gitlab/nginx/conf/gitlab-registry.conf")
+    assert "listen *:443 ssl;" in existing.host.read(f"{SERVER_BLOCKS}/gitlab-registry.conf")
 
 
 def test_a_registry_directory_elsewhere_is_where_the_images_are_looked_for(existing: Existing) -> None:
