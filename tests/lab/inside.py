@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from lab.gitlab_registry import VARIABLE
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -24,7 +26,8 @@ def inside(lab_dir: Path, sites: str, script: str) -> str:
     """
     source = textwrap.dedent(prelude) + textwrap.dedent(script)
     command = ["-m", "lab", "run", "--quiet", "--here", "--sites", sites, "--", sys.executable, "-c", source]
-    env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "LAB_DIR": str(lab_dir)}
+    env = {name: os.environ[name] for name in ("PATH", "HOME", VARIABLE) if name in os.environ}
+    env["LAB_DIR"] = str(lab_dir)
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
