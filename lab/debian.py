@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lab.gitlab_registry import VARIABLE
 from lab.progress import SetupError, run, say, step
 
 # Package → a program it brings. Programs are looked for rather than packages: whoever has nginx-full
@@ -47,6 +48,7 @@ SERVICES: Mapping[str, tuple[str, ...]] = {
     "openssh-server": ("ssh.service", "ssh.socket"),
     "docker-registry": ("docker-registry.service",),
     "nginx-light": ("nginx.service",),
+    "postgresql": ("postgresql.service",),
 }
 
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -59,9 +61,18 @@ SUBORDINATE_IDS = 65_536
 def missing_packages(
     find: Callable[[str], str | None] = lambda program: shutil.which(program, path=SYSTEM_PATH),
     certificates: Path = Path("/etc/ssl/certs/ca-certificates.crt"),
+    registry: str | None = None,
+    postgresql: Path = Path("/usr/lib/postgresql"),
 ) -> list[str]:
-    """The names of the packages that still have to be installed, in the order of the table."""
+    """The names of the packages that still have to be installed, in the order of the table.
+
+    `registry` is what GITLAB_REGISTRY says; None: ask the environment.
+    """
+    registry = os.environ.get(VARIABLE, "") if registry is None else registry
     packages = [package for package, program in PROGRAMS.items() if find(program) is None]
+    # For the metadata database of GitLab's own registry; where its programs are is not on PATH.
+    if registry and not any(postgresql.glob("*/bin/postgres")):
+        packages.append("postgresql")
     if not certificates.exists():
         packages.append("ca-certificates")
     # Debian's Python has `venv`, but without this package no pip to put into one.

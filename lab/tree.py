@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from lab import gitlab_registry
 from lab.authority import Authority
 from lab.cloud.addresses import METADATA
 from lab.sites import SERVICES_ADDRESS, Node, Site, host_key, host_private_key
@@ -71,6 +72,8 @@ FROM_MACHINE = (
     "pam.d/common-session-noninteractive",
 )
 SERVICES = ("postgresql", "registry", "puma", "sidekiq", "nginx")
+REGISTRY_POSTGRESQL = "registry-postgresql"
+"""The lab's own service, where the registry is GitLab's: its metadata database."""
 
 
 def write(path: Path, text: str | bytes, mode: int = 0o644, owner: int = 0) -> None:
@@ -182,7 +185,8 @@ def _gitlab_package(host: Path, authority: Authority) -> None:
     write(opt / "etc/lab.json", json.dumps({"reconfigure_seconds": 0.5, "registry_key_bits": 2048}) + "\n")
     for name in ("gitlab-ctl", "gitlab-rails", "gitlab-rake"):
         (host / "usr-local/bin" / name).symlink_to(f"/opt/gitlab/bin/{name}")
-    for name in SERVICES:
+    own_registry = os.environ.get(gitlab_registry.VARIABLE)
+    for name in (*SERVICES, *((REGISTRY_POSTGRESQL,) if own_registry else ())):
         service = opt / "sv" / name
         # runsvdir looks for new services only every 5 s, so they are there, but down.
         write(service / "down", "")

@@ -4,6 +4,7 @@ require_relative 'gitlab_rb'
 require_relative 'lets_encrypt'
 require_relative 'postgresql'
 require_relative 'rails_config'
+require_relative 'registry_postgresql'
 require_relative 'secrets'
 require_relative 'derived'
 require_relative 'rendered'
@@ -95,6 +96,7 @@ class Reconfigure
       registry
       nginx
       services
+      registry_database
       lets_encrypt if lets_encrypt?
     ensure
       restarts
@@ -214,6 +216,12 @@ class Reconfigure
     @settings['letsencrypt']['enable'] && @settings['gitlab_rails']['gitlab_https'] && enabled?('nginx')
   end
 
+  def registry_database
+    return unless enabled?(RegistryPostgresql::SERVICE)
+
+    RegistryPostgresql.prepare(migrate: @settings['registry']['auto_migrate'])
+  end
+
   # Only where nginx can answer for us. What it is to read anew it reads at once, not at the end.
   def lets_encrypt
     return unless Lab::ROOT.empty?
@@ -254,6 +262,7 @@ class Reconfigure
 
   def enabled?(name)
     return Replica.here? || !@postgresql.nil? if name == 'postgresql'
+    return RegistryPostgresql.wanted?(@settings) if name == RegistryPostgresql::SERVICE
     return false if %w[puma sidekiq].include?(name) && !rails?
 
     name == 'registry' ? @settings['registry']['enable'] : @settings[name]['enable'] != false

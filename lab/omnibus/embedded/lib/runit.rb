@@ -7,13 +7,15 @@ require_relative 'lab'
 # runit as omnibus uses it, real runit: a run script for each service, `sv` to command it. In a test's folder there is
 # no runit; what would have been commanded is added to sv.log there.
 class Runit
-  SERVICES = %w[postgresql registry puma sidekiq nginx].freeze
+  # The first is the lab's own, and only where the registry is GitLab's.
+  SERVICES = %w[registry-postgresql postgresql registry puma sidekiq nginx].freeze
   TAI = (1 << 62) + 10 # 1970 in runit's clock
   LIB = '/opt/gitlab/embedded/lib'
   RUBY = '/opt/gitlab/embedded/bin/ruby --disable-gems'
   RUN = {
     'registry' => 'cd %<registry>s && exec chpst -P -e /opt/gitlab/etc/registry/env ' \
                   '-U registry:registry -u registry:registry /opt/gitlab/embedded/bin/registry serve ./config.yml',
+    'registry-postgresql' => "exec #{RUBY} #{LIB}/registry_postgresql.rb",
     'postgresql' => "exec chpst -P -u git:git #{RUBY} #{LIB}/postgresql.rb",
     'puma' => "exec chpst -P -u git:git #{RUBY} #{LIB}/puma.rb",
     'sidekiq' => "exec chpst -P -u git:git #{RUBY} #{LIB}/sidekiq.rb",
