@@ -64,6 +64,21 @@ def test_only_packages_whose_program_is_missing_count(tmp_path: Path) -> None:
     assert found == ["skopeo", "runit"]
 
 
+def test_postgresql_is_wanted_for_gitlab_s_own_registry_only(tmp_path: Path) -> None:
+    """Its programs are not on PATH: they are looked for where Debian has them."""
+    certificates = tmp_path / "ca-certificates.crt"
+    certificates.touch()
+
+    def missing(registry: str) -> list[str]:
+        return debian.missing_packages(lambda program: program, certificates, registry, tmp_path)
+
+    assert missing("") == []
+    assert missing("/opt/gitlab/embedded/bin/registry") == ["postgresql"]
+    (tmp_path / "15/bin").mkdir(parents=True)
+    (tmp_path / "15/bin/postgres").touch()
+    assert missing("/opt/gitlab/embedded/bin/registry") == []
+
+
 def test_an_ordinary_user_is_shown_one_line_and_nothing_is_done(
     monkeypatch: pytest.MonkeyPatch, policy: Path
 ) -> None:

@@ -159,3 +159,31 @@ def test_the_name_of_a_geo_site_is_written_without_quotes(host: GitLabTree, name
     assert host.rails()["geo"]["node_name"] != name
     host.reconfigure(f"{SITE}gitlab_rails['geo_node_name'] = '{name}-1'\n")
     assert host.rails()["geo"]["node_name"] == f"{name}-1"
+
+
+@pytest.mark.parametrize(
+    ("version", "lines", "migrates"),
+    [
+        ("19.0.0", "", True),
+        ("18.11.0", "registry['database'] = { 'enabled' => true }", True),
+        ("18.11.0", "", False),
+        ("19.0.0", "registry['database'] = { 'enabled' => false }", False),
+        ("19.0.0", "registry['auto_migrate'] = false", False),
+        ("19.0.0", "registry['database']['host'] = 'db.tokyo.example.com'", False),
+        ("18.2.0", "registry['database'] = { 'enabled' => true }", False),
+    ],
+)
+def test_the_migrations_of_a_secondary_fail_the_reconfigure(
+    host: GitLabTree, version: str, lines: str, migrates: bool
+) -> None:
+    """Its database is a standby; nothing of it happens at a primary."""
+    host.install(version)
+    host.write(f"{SOCKET}/.keep", "")
+    assert "cannot execute CREATE TABLE" not in host.reconfigure(SITE + lines)
+    host.path(SOCKET).chmod(0o555)
+    if not migrates:
+        host.reconfigure()
+        return
+    output = host.fails(SITE + lines)
+    assert "cannot execute CREATE TABLE in a read-only transaction (SQLSTATE 25006)" in output
+    assert "bash_hide_env[migrate registry database: registry]" in output

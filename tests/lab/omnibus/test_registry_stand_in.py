@@ -218,7 +218,7 @@ def test_the_metadata_database_of_a_secondary_refuses_to_start(site: GitLabSite,
     replica.chmod(0o555)
     database = f"registry['database'] = {{ 'enabled' => {enabled}, 'host' => '{replica}' }}\n"
     site.reconfigure(database)
-    assert "read-only transaction" in refuses(site)
+    assert "the database is in read-only mode (in recovery)" in refuses(site)
     for other in (database.replace(str(replica), "db.tokyo.example.com"), database.replace(enabled, "false")):
         site.reconfigure(other)
         with site.registry():

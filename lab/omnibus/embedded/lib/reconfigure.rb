@@ -217,7 +217,7 @@ class Reconfigure
   end
 
   def registry_database
-    return unless enabled?(RegistryPostgresql::SERVICE)
+    return unless RegistryPostgresql.managed?(@settings)
 
     RegistryPostgresql.prepare(migrate: @settings['registry']['auto_migrate'])
   end

@@ -35,8 +35,13 @@ module RegistryPostgresql
   class << self
     # Whether this host, with these settings, has one.
     def wanted?(settings)
+      gitlabs_own? && managed?(settings)
+    end
+
+    # Whether the registry's database is in the PostgreSQL that omnibus has on this node.
+    def managed?(settings)
       registry = settings['registry']
-      return false unless registry['enable'] && gitlabs_own? && settings['postgresql']['enable'] != false
+      return false unless registry['enable'] && settings['postgresql']['enable'] != false
 
       database = registry['database'] || {}
       %w[true prefer].include?(database['enabled'].to_s) && database['host'] == DIRECTORY
@@ -48,23 +53,20 @@ module RegistryPostgresql
     end
 
     def standby?
-      !File.writable?(DIRECTORY) || Replica.here?
+      directory = Lab.path(DIRECTORY)
+      (File.directory?(directory) && !File.writable?(directory)) || Replica.here?
     end
 
     # What a reconfigure does once it runs: RuntimeError with chef's words where that fails.
     def prepare(migrate:)
-      ready
-      unless standby?
-        create('pg_roles WHERE rolname', 'CREATE ROLE registry LOGIN')
-        create('pg_database WHERE datname', 'CREATE DATABASE registry OWNER registry')
-      end
+      objects if gitlabs_own?
       return unless migrate
 
       puts '  * registry_database_migrations[registry] action run'
-      return if system('chpst', '-u', 'registry:registry', REGISTRY, 'database', 'migrate', 'up', CONFIG)
+      return if gitlabs_own? ? migrated? : !refused?
 
       raise 'bash_hide_env[migrate registry database: registry] (registry::database_migrations line 5) had an error: ' \
-            "Mixlib::ShellOut::ShellCommandFailed: Expected process to exit with [0], but received '#{$?.exitstatus}'"
+            "Mixlib::ShellOut::ShellCommandFailed: Expected process to exit with [0], but received '1'"
     end
 
     # Becomes PostgreSQL.
@@ -79,6 +81,26 @@ module RegistryPostgresql
     end
 
     private
+
+    def objects
+      ready
+      return if standby?
+
+      create('pg_roles WHERE rolname', 'CREATE ROLE registry LOGIN')
+      create('pg_database WHERE datname', 'CREATE DATABASE registry OWNER registry')
+    end
+
+    def migrated?
+      system('chpst', '-u', 'registry:registry', REGISTRY, 'database', 'migrate', 'up', CONFIG)
+    end
+
+    # What stands for the migrations where there is no database: a standby's refusal, in the registry's words.
+    def refused?
+      return false unless standby?
+
+      puts 'failed to prepare Up plan: ERROR: cannot execute CREATE TABLE in a read-only transaction (SQLSTATE 25006)'
+      true
+    end
 
     def program(name)
       Dir["#{PROGRAMS}/#{name}"].max || abort("PostgreSQL's #{name} is not here: apt-get install postgresql")
