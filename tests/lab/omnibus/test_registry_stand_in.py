@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from tests.lab.omnibus.gitlab_site import GitLabSite
-from tests.lab.omnibus.gitlab_tree import OMNIBUS, made, run_as
+from tests.lab.omnibus.gitlab_tree import OMNIBUS, made, run_as, wait_for
 
 
 @pytest.fixture
@@ -25,8 +25,17 @@ class Bucket(BaseHTTPRequestHandler):
     """An S3 server without an object in it, which remembers who asked."""
 
     asked: ClassVar[list[dict[str, str]]] = []
+    right_key = "a"
 
     def do_GET(self) -> None:
+        if (
+            "/right-key-only" in self.path
+            and f"Credential={self.right_key}/" not in self.headers["Authorization"]
+        ):
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.asked.append({name.lower(): value for name, value in self.headers.items()})
         found = b"<ListBucketResult/>" if "list-type=2" in self.path else b""
         self.send_response(200 if found else 404)
@@ -192,6 +201,24 @@ def test_a_session_token_is_not_read(site: GitLabSite, bucket: str) -> None:
     assert not [one for one in Bucket.asked if "x-amz-security-token" in one]
 
 
+@pytest.mark.parametrize(("version", "starts"), [("18.7.0", True), ("18.8.0", False), ("18.11.0", False)])
+def test_wrong_credentials_at_the_start(site: GitLabSite, bucket: str, version: str, starts: bool) -> None:
+    """From 18.8 on they end the registry there; before, the first push fails. With the right key all of them start."""
+    site.tree.install(version)
+    place = {"bucket": "right-key-only", "regionendpoint": bucket}
+    site.reconfigure(s3(accesskey="another", **place))
+    if starts:
+        with site.registry():
+            pass
+    else:
+        said = refuses(site)
+        assert "configuring application" in said
+        assert "403" in said or "AccessDenied" in said or "Forbidden" in said, said
+    site.reconfigure(s3(**place))
+    with site.registry():
+        pass
+
+
 def test_keys_that_nobody_knows_are_ignored(site: GitLabSite, bucket: str) -> None:
     """Without a word, in every driver."""
     site.reconfigure(s3(nonsense="1", regionendpoint=bucket))
@@ -231,7 +258,7 @@ def test_a_timeout_without_a_unit_is_refused(site: GitLabSite) -> None:
     assert "500" in refuses(site)
     site.reconfigure(site.geo_event().replace("'name'", "'timeout' => 500, 'name'"))
     with site.registry():
-        assert "timeout=500ns" in site.log()
+        wait_for(lambda: "timeout=500ns" in site.log())
 
 
 def test_a_read_only_registry_answers_405(site: GitLabSite) -> None:
