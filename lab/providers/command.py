@@ -11,7 +11,7 @@ import secrets
 from typing import Any
 
 from lab.providers import local
-from lab.providers.output import Output
+from lab.providers.output import Output, sendable
 from lab.providers.protocol import PropertyMap, is_archive, is_asset, is_secret, plain, secret
 from lab.providers.resource import Call, Invalid, Resource
 from lab.providers.servicer import Servicer
@@ -59,14 +59,14 @@ class Command(Resource):
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
         output = {"stdout": "", "stderr": ""}
         if inputs.get("create") is not None:
-            output = self.run(call, inputs["create"], inputs, {})
+            output = sendable(self.run(call, inputs["create"], inputs, {}))
         return f"{call.name}{secrets.token_hex(4)}", {**inputs, **output}
 
     def update(self, call: Call, id: str, old: PropertyMap, inputs: PropertyMap) -> PropertyMap:
         command = inputs.get("update") if inputs.get("update") is not None else inputs.get("create")
         if command is None:
             return {**inputs, **{key: old.get(key, "") for key in self.computed}}
-        return {**inputs, **self.run(call, command, inputs, old)}
+        return {**inputs, **sendable(self.run(call, command, inputs, old))}
 
     def delete(self, call: Call, id: str, state: PropertyMap) -> None:
         if state.get("delete") is not None:
@@ -152,7 +152,7 @@ class CopyToRemote(Resource):
 def local_run(arguments: PropertyMap) -> PropertyMap:
     """The function local.run: a command at every preview and update, without a resource."""
     call = Call("urn:pulumi:::::::run", lambda *_, **__: None)
-    return {**arguments, **LocalCommand().run(call, arguments["command"], arguments, {})}
+    return {**arguments, **sendable(LocalCommand().run(call, arguments["command"], arguments, {}))}
 
 
 def servicer() -> Servicer:

@@ -86,12 +86,21 @@ class Output:
                     "pulumi-command would hang here for ever: set logging to none"
                 )
             if failure:
-                raise RuntimeError(f"{failure}: running {quoted(command)}:\n{_text(self._both)}")
+                shown = b"".join(self._both).decode(errors="replace")
+                raise RuntimeError(f"{failure}: running {quoted(command)}:\n{shown}")
             return {stream: _text(parts).removesuffix("\n") for stream, parts in self._parts.items()}
 
 
 def _text(parts: list[bytes]) -> str:
-    return b"".join(parts).decode(errors="replace")
+    return b"".join(parts).decode(errors="surrogateescape")
+
+
+def sendable(output: dict[str, str]) -> dict[str, str]:
+    """The outputs for the engine; what is not UTF-8 cannot be sent there, whatever the command has done."""
+    for text in output.values():
+        if any("\udc80" <= character <= "\udcff" for character in text):
+            raise RuntimeError("grpc: error while marshaling: string field contains invalid UTF-8")
+    return output
 
 
 def quoted(text: str) -> str:

@@ -124,23 +124,40 @@ def run(
         if not transport.set_variable(channel, key, value):
             call.log(_NOT_ACCEPTED % key, Severity.WARNING, status=False)
     channel.exec_command(command)
-    threading.Thread(target=_feed, args=(channel, stdin or ""), daemon=True).start()
+    feeding = Feeding(channel, stdin or "")
+    feeding.start()
     pumps = [
         output.pump("stdout", lambda: channel.recv(1 << 16)),
         output.pump("stderr", lambda: channel.recv_stderr(1 << 16)),
     ]
     for thread in pumps:
         thread.join()
-    return output.finish(
-        command, _failure(channel.recv_exit_status(), transport.endings.get(channel.get_id()))
-    )
+    failure = _failure(channel.recv_exit_status(), transport.endings.get(channel.get_id()))
+    if failure is None:
+        feeding.join()
+        failure = "EOF" if feeding.unsent else None
+    return output.finish(command, failure)
 
 
-def _feed(channel: paramiko.Channel, stdin: str) -> None:
-    # A command that does not read it to the end may well succeed: that is its own affair.
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        channel.sendall(stdin.encode())
-        channel.shutdown_write()
+class Feeding(threading.Thread):
+    """Hands stdin in; `unsent`: the command ended before all of it was on its way.
+
+    Two megabytes are always taken (OpenSSH's window), whether the command reads them or not. What comes after
+    fails even a command that succeeded: Go's session.Wait reports the copying of stdin, too.
+    """
+
+    def __init__(self, channel: paramiko.Channel, stdin: str) -> None:
+        super().__init__(daemon=True)
+        self._channel, self._stdin = channel, stdin
+        self.unsent = False
+
+    def run(self) -> None:
+        try:
+            self._channel.sendall(self._stdin.encode())
+        except (OSError, EOFError, paramiko.SSHException):
+            self.unsent = True
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.shutdown_write()
 
 
 def _failure(status: int, ending: tuple[str, str] | None) -> str | None:

@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import paramiko
@@ -80,8 +81,9 @@ class Endpoint:
         """A TCP connection; raises OSError in Go's words."""
         try:
             connected = socket.create_connection((self.host, self.port), self.timeout)
-        except socket.gaierror:
-            raise OSError(f"dial tcp: lookup {self.host}: no such host") from None
+        except socket.gaierror as problem:
+            why = "server misbehaving" if problem.errno == socket.EAI_AGAIN else "no such host"
+            raise OSError(f"dial tcp: lookup {self.host} on {_name_server()}: {why}") from None
         except TimeoutError:
             raise OSError(f"dial tcp {self.address}: i/o timeout") from None
         except OSError as problem:
@@ -242,6 +244,15 @@ def _host_key(line: str) -> paramiko.PKey:
         return paramiko.PKey.from_type_string(fields[0], base64.b64decode(fields[1], validate=True))
     except (IndexError, binascii.Error, ValueError, paramiko.SSHException):
         raise SshError("failed to parse host key: ssh: no key found") from None
+
+
+def _name_server() -> str:
+    """The first one, as Go names it in its errors; without any it asks this machine."""
+    with contextlib.suppress(OSError):
+        for line in Path("/etc/resolv.conf").read_text().splitlines():
+            if line.startswith("nameserver") and len(fields := line.split()) > 1:
+                return f"[{fields[1]}]:53" if ":" in fields[1] else f"{fields[1]}:53"
+    return "127.0.0.1:53"
 
 
 def _strerror(problem: OSError) -> str:

@@ -42,8 +42,52 @@ class TestFailure:
         """paramiko tells it by EOFError, which is no OSError; a thread that dies of it would be a traceback."""
         channel = create_autospec(paramiko.Channel, instance=True)
         channel.shutdown_write.side_effect = EOFError
-        session._feed(channel, "in")
+        feeding = session.Feeding(channel, "in")
+        feeding.run()
+        assert not feeding.unsent
         channel.sendall.assert_called_once_with(b"in")
+
+    def test_more_unread_stdin_than_a_channel_takes_fails_a_command_that_succeeded(
+        self, commands: Provider, sshd: Sshd
+    ) -> None:
+        """The rest has nowhere to go when the command ends, and that is what Go reports."""
+        with pytest.raises(grpc.RpcError) as refused:
+            commands.create(REMOTE, stored(sshd, create="echo done", stdin="x" * (8 << 20)))
+        assert error(refused.value) == 'EOF: running "echo done":\ndone\n'
+        with pytest.raises(grpc.RpcError) as refused:
+            commands.create(REMOTE, stored(sshd, create="exit 3", stdin="x" * (8 << 20)))
+        assert error(refused.value).startswith("Process exited with status 3: ")
+
+    @pytest.mark.parametrize("stream", ["1", "2"])
+    @pytest.mark.parametrize("token", [REMOTE, LOCAL])
+    def test_output_that_is_not_utf_8_fails_a_command_that_succeeded(
+        self, commands: Provider, sshd: Sshd, tmp_path: Path, token: str, stream: str
+    ) -> None:
+        """It has run by then: nothing of it is kept at a creation, and the former state at an update."""
+        inputs = {**(stored(sshd) if token == REMOTE else {}), "create": f"printf 'f\\303\\274r' >&{stream}"}
+        made, state = commands.create(token, inputs)
+        assert "für" in (state["stdout"], state["stderr"])
+        inputs["create"] = f"touch {tmp_path}/ran; printf 'f\\374r' >&{stream}"
+        for run in (
+            lambda: commands.create(token, inputs),
+            lambda: commands.update(token, made, state, inputs),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                run()
+            assert error(refused.value) == (
+                "grpc: error while marshaling: string field contains invalid UTF-8"
+            )
+            (tmp_path / "ran").unlink()
+
+    def test_output_that_is_not_utf_8_is_shown_where_a_command_fails_or_deletes(
+        self, commands: Provider, sshd: Sshd
+    ) -> None:
+        """There it is only a text, with marks in place of what cannot be read."""
+        with pytest.raises(grpc.RpcError) as refused:
+            commands.create(REMOTE, stored(sshd, create="printf 'f\\374r' >&2; exit 3"))
+        assert error(refused.value).endswith(":\nf\ufffdr")
+        made, state = commands.create(REMOTE, stored(sshd, delete="printf 'f\\374r'"))
+        commands.delete(REMOTE, made, state)
 
     def test_a_failed_update_or_delete_is_an_error_too(self, commands: Provider, sshd: Sshd) -> None:
         inputs = stored(sshd, create="true", update="exit 4", delete="exit 5")
