@@ -6,6 +6,8 @@ import errno
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -452,3 +454,23 @@ def test_the_state_can_be_read_by_nobody_else_and_holds_the_original(host: Host)
     state = json.loads((host.dir / "ours/state.json").read_text())
     assert state["original"].encode() == host.original
     assert state["owner"] == "acme/gitlab-geo-registry/prod"
+
+
+def test_whatever_is_shown_is_utf_8() -> None:
+    """In any locale: the provider can pass on nothing else, and fails the run after it has ended well."""
+    source = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from components.scripts.registry import report\n"
+        r"report.say('f\u00fcr \udcfc'); report.result({'f\u00fcr': '\udcfc'})"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    for encoding in ("utf-8", "iso-8859-1"):
+        # As a locale of that encoding has it; -I ignores the variable, so that is not taken here.
+        done = subprocess.run(
+            [sys.executable, "-c", source, root],
+            env={"PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=True,
+        )
+        assert done.stderr.decode() == "f\u00fcr \\udcfc\n"
+        assert json.loads(done.stdout.decode()) == {"f\u00fcr": "\udcfc"}

@@ -665,3 +665,32 @@ def test_the_program_runs_as_it_is_sent() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "london-1 (site london): the program stopped" in done.stderr
     assert f"-:{line}:" in done.stderr
+
+
+SAYS = r"""
+require ARGV[0]
+latin = "caf\xE9".b + " \u2026".b
+Report.learn('password' => "g\u00fcltig-secret")
+error = Failure.new("a \xFF", cause: latin + " g\u00fcltig-secret".b, remedy: 'x')
+Report.say(latin)
+Report.failure({ 'node' => 'tokyo-1', 'site' => 'tokyo' }, error.with_state("\xE9".encode('UTF-8', 'ISO-8859-1')))
+Report.result('proof' => { latin => [latin, 1, nil, true] }, :sym => :bol)
+"""
+
+
+def test_whatever_is_shown_is_utf_8() -> None:
+    """What is not cannot be passed on by the provider, which fails the run after it has ended well."""
+    file = str(SCRIPTS / "1_report.rb")
+    environment = {**NO_LOCALE, "LC_ALL": "de_DE.ISO-8859-1"}
+    for env in (NO_LOCALE, environment):
+        done = subprocess.run(
+            ["ruby", "-", file], input=SAYS.encode(), env=env, capture_output=True, check=True
+        )
+        said = done.stderr.decode()
+        assert (
+            "caf\ufffd \u2026" in said
+            and "cause: caf\ufffd \u2026 [secret]" in said
+            and "state: \u00e9" in said
+        )
+        shown = json.loads(done.stdout.decode())
+        assert shown == {"proof": {"caf\ufffd \u2026": ["caf\ufffd \u2026", 1, None, True]}, "sym": "bol"}

@@ -47,16 +47,32 @@ end
 # What the person at the terminal sees. Progress and failures go to stderr, which the engine shows live; stdout
 # carries the result only, because it is kept as the resource's output.
 module Report
+  # What is not UTF-8 (a file's bytes, another encoding's words) the command provider cannot pass on: it would call the
+  # run failed after it has ended well.
+  def self.text(value)
+    value.to_s.dup.force_encoding(Encoding::UTF_8).scrub
+  end
+
+  # The same for all texts in `data`, which JSON.generate would refuse.
+  def self.readable(data)
+    case data
+    when Hash then data.to_h { |key, value| [text(key), readable(value)] }
+    when Array then data.map { |value| readable(value) }
+    when String, Symbol then text(data)
+    else data
+    end
+  end
+
   # stderr is gone when the engine was killed; the work on the node goes on to its end all the same.
-  def self.say(text)
-    $stderr.puts(text)
+  def self.say(line)
+    $stderr.puts(text(line))
     $stderr.flush
   rescue SystemCallError, IOError
     nil
   end
 
   def self.result(data)
-    $stdout.puts(JSON.generate(data))
+    $stdout.puts(JSON.generate(readable(data)))
     $stdout.flush
   rescue SystemCallError, IOError
     nil
@@ -84,7 +100,7 @@ module Report
     end
   end
 
-  def self.hide(text)
-    secrets.uniq.sort_by { |s| -s.length }.inject(text.to_s.dup) { |t, s| t.gsub(s, '[secret]') }
+  def self.hide(shown)
+    secrets.map { |s| text(s) }.uniq.sort_by { |s| -s.length }.inject(text(shown)) { |t, s| t.gsub(s, '[secret]') }
   end
 end

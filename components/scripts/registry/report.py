@@ -64,8 +64,11 @@ def failure(order: dict[str, Any], error: Failure) -> None:
 
 
 def _print(text: str, file: Any) -> None:
+    # Whatever this host's locale is: what is not UTF-8 the command provider cannot pass on, and it would call
+    # the run failed after it has ended well.
     with suppress(OSError, ValueError):
-        print(text, file=file, flush=True)
+        file.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+        file.flush()
 
 
 def learn(data: Any) -> None:
