@@ -56,7 +56,7 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     handover.write_trust(lab_dir / "ca")
     authority.save(RUN / "authority.pem")
     operator_key = make_home(lab_dir / "home", layout)
-    make_workstation(lab_dir)
+    make_workstation(lab_dir, project.TMP)
     network.create(layout)
     logs = lab_dir / "logs"
     wait_for_aws = services.start_aws(lab_dir, logs / "moto.log")

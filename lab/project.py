@@ -17,6 +17,9 @@ from lab.services import AWS_ENDPOINT, Credentials
 CHECKOUT = Path(__file__).resolve().parent.parent
 LINKED = ("__main__.py", "config.py", "omnibus", "components", "requirements.txt")
 AGENT = RUN / "agent.sock"
+TMP = RUN / "tmp"
+"""The lab's own folder for temporary files, under a short name without spaces, whatever the checkout's is:
+sockets and the words of configuration files are made from it."""
 KEPT = (
     *("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "LANG", "TZ", "CI", "PYTEST_ADDOPTS"),
     gitlab_registry.VARIABLE,
@@ -44,7 +47,7 @@ def environment(
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), *engine_dirs, system]),
         "HOME": str(lab_dir / "home"),
         # Not /tmp: there the lab's root, who is really you, would meet the files of the machine's root.
-        "TMPDIR": str(lab_dir / "tmp"),
+        "TMPDIR": str(TMP),
         "USER": "root",
         "SHELL": "/bin/bash",
         "LAB_DIR": str(lab_dir),

@@ -43,8 +43,11 @@ def make_home(home: Path, layout: Layout) -> str:
     return public
 
 
-def make_workstation(lab_dir: Path) -> None:
-    """Within the lab's mount namespace: resolv.conf, the trusted CAs, root's account, skopeo's signatures."""
+def make_workstation(lab_dir: Path, temporary: Path) -> None:
+    """Within the lab's mount namespace: resolv.conf, the trusted CAs, root's account, skopeo's signatures.
+
+    `temporary`: where the folder for temporary files is found, too.
+    """
     etc = lab_dir / "etc"
     write(etc / "resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
     # ssh takes ~ from here and not from HOME.
@@ -60,6 +63,8 @@ def make_workstation(lab_dir: Path) -> None:
     signatures = f"default-docker:\n  lookaside: file://{lab_dir}/signatures\n"
     write(RUN / "registries.d/default.yaml", signatures)
     _cover(SYSTEM_BUNDLE, lab_dir / "ca/ca-certificates.crt")
+    temporary.mkdir()
+    _cover(temporary, lab_dir / "tmp")
 
 
 def _cover(target: Path, source: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,11 @@ from components.scripts.registry.main import Main
 
 SECRET = "notification-secret-of-the-stack"
 REALM = "https://gitlab.london.example.com/jwt/auth"
-RESTART = """#!{python}
+# The interpreter is not in the first line: there a path must be without spaces. To Python that part is a text.
+RESTART = """#!/bin/sh
+''':'
+exec {python} "$0"
+'''
 import pathlib, shutil, sys
 here = pathlib.Path(__file__).parent
 with (here / "restarts").open("a") as log:
@@ -55,7 +60,7 @@ class Host:
         self.config.write_text(CONFIG.format(directory=directory, port=port))
         self.original = self.config.read_bytes()
         restart = directory / "restart"
-        restart.write_text(RESTART.format(python=sys.executable))
+        restart.write_text(RESTART.format(python=shlex.quote(sys.executable)))
         restart.chmod(0o755)
         (directory / "running.yml").write_bytes(self.original)
         (directory / "images").mkdir()

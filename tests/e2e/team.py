@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -44,7 +45,8 @@ class Colleague:
         (home / ".pulumi/plugins").symlink_to(lab.dir / "pulumi/plugins")
         (home / "bin").mkdir()
         aws = home / "bin/aws"
-        aws.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.aws_cli "$@"\n')
+        python, modules = shlex.quote(sys.executable), shlex.quote(str(ROOT))
+        aws.write_text(f'#!/bin/sh\nPYTHONPATH={modules} exec {python} -m tests.aws_cli "$@"\n')
         aws.chmod(0o755)
         self.values = {"STATE-BUCKET": BUCKET, "REGION": "eu-west-1", "ACCOUNT-ID": "123456789012"}
         self.env = {key: value for key, value in os.environ.items() if key != "PULUMI_BACKEND_URL"} | {

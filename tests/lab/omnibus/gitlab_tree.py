@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -16,7 +17,6 @@ from typing import Any
 
 import yaml
 
-OMNIBUS = Path(__file__).parents[3] / "lab/omnibus"
 SERVICES = ("registry", "puma", "sidekiq", "nginx")
 NOBODY = 65534
 """Who runs things when the tests are root: root could write where a secondary must not."""
@@ -52,6 +52,19 @@ registry['notifications'] = [{
 def run_as() -> int | None:
     """The account to run processes as: None is our own."""
     return NOBODY if os.getuid() == 0 else None
+
+
+def for_everybody(source: Path) -> Path:
+    """Where whoever `run_as` names can read it: a checkout below /root is closed to all but root."""
+    if run_as() is None:
+        return source
+    folder = Path(tempfile.mkdtemp(prefix="lab-omnibus-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    return Path(shutil.copytree(source, folder / source.name, symlinks=True))
+
+
+OMNIBUS = for_everybody(Path(__file__).parents[3] / "lab/omnibus")
 
 
 class GitLabTree:

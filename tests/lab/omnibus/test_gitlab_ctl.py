@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.lab.omnibus.gitlab_tree import (
     OMNIBUS,
     SITE,
     GitLabTree,
+    for_everybody,
     run_as,
     wait_for,
 )
@@ -175,3 +178,12 @@ def test_it_needs_root_and_knows_its_commands(host: GitLabTree) -> None:
     assert host.ctl("restart", "registry").returncode == 0
     assert host.ctl("hup").returncode == 0
     assert host.commanded() == ["restart registry", "hup registry", "hup puma", "hup sidekiq", "hup nginx"]
+
+
+def test_a_checkout_that_only_root_may_enter_does_for_these_tests(tmp_path: Path) -> None:
+    """As /root is: they run the lab's gitlab-ctl as somebody else, from where that one can read it."""
+    tmp_path.chmod(0o700)
+    closed = shutil.copytree(OMNIBUS, tmp_path / "closed to others", symlinks=True)
+    command = [str(for_everybody(closed) / "bin/gitlab-ctl"), "status"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, user=run_as())
+    assert (done.returncode, done.stderr) == (1, "This command must be executed as root user\n")
