@@ -11,6 +11,7 @@ import pulumi_aws as aws
 
 from components.accounts import Account, Providers
 from components.created_site import CreatedSite
+from components.explanations import Explanations
 from components.generated import GeneratedSshKey, public_key
 from components.network import SiteNetwork
 from omnibus.model import Deployment, Node
@@ -25,6 +26,7 @@ class Reach:
     host: pulumi.Input[str]
     host_key: pulumi.Input[str]
     private_key: pulumi.Input[str] | None
+    explanations: Explanations
     instance: aws.ec2.Instance | None = None
     ready: Sequence[pulumi.Resource] = ()
     unread: bool = False
@@ -47,6 +49,7 @@ class Hosts(pulumi.ComponentResource):
         super().__init__("gitlabgeo:index:Hosts", name, {}, opts)
         self._reach: dict[str, Reach] = {}
         self.created: dict[str, CreatedSite] = {}
+        self._explanations = Explanations(f"{name}-sessions", deployment)
         self.login_key: pulumi.Output[str] | None = None
         self._protected = deployment.protected
         for site in deployment.sites:
@@ -67,7 +70,9 @@ class Hosts(pulumi.ComponentResource):
             unread = pulumi.runtime.is_dry_run() and _unreadable(ssh) is not None
             key = None if unread else private_key(ssh)
             secret = None if key is None else pulumi.Output.secret(key)
-            self._reach[name] = Reach(host.host or "", host.host_key or "", secret, unread=unread)
+            self._reach[name] = Reach(
+                host.host or "", host.host_key or "", secret, self._explanations, unread=unread
+            )
 
     def _create(self, deployment: Deployment, providers: Providers) -> None:
         account = Account(deployment, providers)
@@ -87,7 +92,9 @@ class Hosts(pulumi.ComponentResource):
             )
             for name, host in made.hosts.items():
                 ready = [*host.ready, *made.names]
-                self._reach[name] = Reach(host.address, host.host_key, private, host.instance, ready)
+                self._reach[name] = Reach(
+                    host.address, host.host_key, private, self._explanations, host.instance, ready
+                )
 
     def _login(self, ssh: Ssh) -> tuple[pulumi.Output[str], pulumi.Input[str]]:
         """The key pair that a site's servers are logged into with: the given one, or one for the stack."""

@@ -56,7 +56,7 @@ def _read(
     once = pulumi.ResourceOptions(
         depends_on=reach.ready,
         ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],
-        hooks=connection.explained(f"{site}-kept-storage", deployment, site, name),
+        hooks=reach.explanations.of(f"{site}-kept-storage", site, name),
     )
     command = remote.Command(
         f"{site}-kept-storage",

@@ -49,7 +49,7 @@ def lock_file(
         opts=pulumi.ResourceOptions(
             depends_on=[*after, *reach.ready],
             ignore_changes=node.unread(reach, deployment.ssh_of(site, name)),
-            hooks=connection.explained(NAME, deployment, site, name),
+            hooks=reach.explanations.of(NAME, site, name),
         ),
     )
     return [command]

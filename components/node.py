@@ -101,7 +101,7 @@ def session(
             # With a server that goes all that is on it goes as well.
             deleted_with=reach.instance,
             ignore_changes=unread(reach, deployment.ssh_of(site, name)),
-            hooks=connection.explained(resource, deployment, site, name),
+            hooks=reach.explanations.of(resource, site, name),
         ),
     )
 

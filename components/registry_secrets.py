@@ -94,7 +94,7 @@ def _once(
     once = pulumi.ResourceOptions(
         depends_on=reach.ready,
         ignore_changes=["connection", "create", "stdin", "addPreviousOutputInEnv", "logging"],
-        hooks=connection.explained(resource, deployment, site, name),
+        hooks=reach.explanations.of(resource, site, name),
     )
     return remote.Command(
         resource,

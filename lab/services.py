@@ -143,7 +143,7 @@ daemon off;
 user root;
 worker_processes 1;
 pid {directory}/nginx.pid;
-error_log {log} warn;
+error_log stderr warn;
 events {{ worker_connections 512; }}
 http {{
   access_log off;

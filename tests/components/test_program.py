@@ -105,11 +105,11 @@ def test_program_and_secrets_go_over_stdin_as_a_secret(shared: dict[str, Registr
 
 
 def test_every_session_that_fails_is_explained(shared: dict[str, Registration]) -> None:
-    """Where it was the connection; the hook has the resource's name."""
+    """By one hook, so that a node which is no longer in the program has it too when it is given back."""
     commands = [made for made in shared.values() if made.type == "command:remote:Command"]
     assert len(commands) == 4
-    assert all(list(made.request.hooks.on_error) == [f"{made.name}-connection"] for made in commands)
-    assert all(f"{made.name}-connection" in HOOKS for made in commands)
+    assert all(list(made.request.hooks.on_error) == ["hosts-sessions"] for made in commands)
+    assert "hosts-sessions" in HOOKS
 
 
 def test_a_node_at_another_address_is_another_server(shared: dict[str, Registration]) -> None:

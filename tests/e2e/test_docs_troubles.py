@@ -79,5 +79,5 @@ def test_sudo_that_asks_for_a_password(reader: Reader, tokyo: Host) -> None:
     tokyo.write(sudoers, before.replace(b"NOPASSWD:", b""))
     said = reader.types(commands(PAGE)[:2], fails=True)
     tokyo.write(sudoers, before)
-    assert "sudo: a password is required" in said and "tokyo-1-settings" in said
+    assert "cause: sudo: a password is required" in said and "tokyo-1 (site tokyo)" in said
     reader.types(commands(PAGE)[1:2])

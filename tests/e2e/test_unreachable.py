@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from lab.host import Host
-from tests.e2e.stack import OURS, Stack
+from tests.e2e.stack import OURS, Running, Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +28,7 @@ def of_london(config: dict[str, Any]) -> None:
 WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
     ("nothing listens", tokyo_1(ssh={"port": 2222}), ("connection refused", "ssh.port")),
     ("nobody has the address", tokyo_1(host="10.20.0.99"), ("no route to host", "nodes.tokyo-1.host`")),
-    ("nobody has the name", tokyo_1(host="tokyo-9.example.com"), ("no such host", "mend the name in")),
+    ("nobody has the name", tokyo_1(host="tokyo-9.example.com"), ("no such host", "correct the name in")),
     ("another host key", of_london, ("host key mismatch", "`sites.tokyo.nodes.tokyo-1.host_key`")),
     ("a stranger", tokyo_1(ssh={"user": "mallory"}), ("unable to authenticate", "let `ssh.user` (mallory)")),
 ]
@@ -49,6 +50,47 @@ def test_a_host_that_cannot_be_logged_into(
     assert not tokyo.exists(OURS)
 
 
+@pytest.mark.parametrize("key", [None, "~/.ssh/id_ed25519"])
+def test_an_agent_that_is_gone(
+    existing: Stack, tokyo: Host, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    """Also where a key's file is named: the provider opens the agent's socket all the same."""
+    right = existing.file.read_text()
+    existing.configure(lambda config: config["ssh"].update({"private_key_file": key} if key else {}))
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere/agent.sock")
+    said = existing.fails()
+    existing.file.write_text(right)
+    assert "tokyo-1 (site tokyo): no SSH connection was tried" in said
+    assert "cause: dial unix /nowhere/agent.sock: connect: no such file or directory" in said
+    assert "state: nothing was changed on this node" in said and "unset SSH_AUTH_SOCK" in said
+    assert not tokyo.exists(OURS)
+
+
+SUDOERS = "/etc/sudoers"
+NOT_ALLOWED = [
+    ("a password", lambda text: text.replace(b"NOPASSWD:", b""), "sudo: a password is required"),
+    ("nobody is allowed", lambda _: b"", "sudo: "),
+    ("another command only", lambda text: text.replace(b"NOPASSWD:ALL", b"NOPASSWD:/bin/true"), "sudo: a password is required"),
+    ("no terminal", lambda text: text + b"Defaults requiretty\n", "you must have a tty"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "cause"), [n[1:] for n in NOT_ALLOWED], ids=[n[0] for n in NOT_ALLOWED])
+def test_sudo_that_does_not_let_the_program_run(
+    existing: Stack, tokyo: Host, change: Callable[[bytes], bytes], cause: str
+) -> None:
+    """Told like all else, and nothing hangs; with the file as it was the next `up` goes through."""
+    before = tokyo.read(SUDOERS)
+    assert change(before) != before
+    tokyo.write(SUDOERS, change(before))
+    said = existing.fails()
+    tokyo.write(SUDOERS, before)
+    assert "tokyo-1 (site tokyo): the program could not begin at ubuntu@10.20.0.11, port 22" in said
+    assert cause in said.partition("  cause: ")[2].splitlines()[0]
+    assert "state: nothing was changed on this node" in said and "/etc/sudoers.d" in said
+    assert not tokyo.exists(OURS)
+
+
 def test_mended_it_works(existing: Stack, tokyo: Host) -> None:
     """What failed before was the connection and nothing else."""
     existing.up()
@@ -60,12 +102,57 @@ def test_mended_it_works(existing: Stack, tokyo: Host) -> None:
     assert "unchanged" in existing.up()
 
 
+def test_a_connection_that_is_lost_on_the_way(existing: Stack, tokyo: Host) -> None:
+    """The node's program goes on to its end all the same, and the next `up` looks at what it left."""
+    existing.up()
+    slow = "/opt/gitlab/etc/lab.json"
+    before = tokyo.read(slow)
+    tokyo.write(slow, json.dumps(json.loads(before) | {"reconfigure_seconds": 6}).encode())
+    existing.configure(lambda config: config.update(issuer="another-issuer"))
+    running = Running(existing.lab, "up", "--yes", "--skip-preview")
+    existing.lab.wait(lambda: any("gitlab-ctl reconfigure" in line for line in tokyo.processes()))
+    tokyo.run("pkill -9 -f '[s]shd: ubuntu'")
+    status, said = running.end()
+    tokyo.write(slow, before)
+    assert status != 0
+    assert (
+        "tokyo-1 (site tokyo): the SSH connection to ubuntu@10.20.0.11, port 22 was lost while the program ran there"
+        in said
+    )
+    assert "cause: wait: remote command exited without exit status or exit signal" in said
+    assert "state: unknown; the program there goes on by itself" in said and "`pulumi up` again" in said
+    existing.up()
+    assert "another-issuer" in tokyo.read(f"{OURS}/settings.rb").decode()
+    assert "unchanged" in existing.up()
+
+
+def test_a_node_that_was_taken_out_of_the_configuration_and_is_gone(existing: Stack, tokyo: Host) -> None:
+    """The program no longer knows it, and says all the same what is left to do."""
+    existing.up()
+    right = existing.file.read_text()
+    existing.configure(lambda config: config["sites"].pop("tokyo"))
+    tokyo.stop()
+    said = existing.fails()
+    tokyo.start()
+    existing.file.write_text(right)
+    assert "tokyo-1: no SSH connection to ubuntu@10.20.0.11, port 22" in said
+    assert "state: nothing was changed on this node" in said and "pulumi state delete 'urn:" in said
+    existing.up()
+
+
 def test_a_node_to_be_given_back_that_is_gone(existing: Stack, tokyo: Host) -> None:
-    """Also by `destroy`, which does not run the program; once it is back, it is given back."""
+    """By `destroy`, which runs the program only when it is asked to; once it is back, it is given back."""
     existing.up()
     tokyo.stop()
-    said = existing.lab.pulumi("destroy", "--yes", "--skip-preview", stack=existing.name, check=False)
+    arguments = ["destroy", "--yes", "--skip-preview"]
+    said = existing.lab.pulumi(*arguments, stack=existing.name, check=False)
     assert said.returncode != 0 and "failed attempts" in said.stdout + said.stderr
+    explained = existing.lab.pulumi(*arguments, "--run-program", stack=existing.name, check=False)
+    text = explained.stdout + explained.stderr
+    assert explained.returncode != 0
+    assert "tokyo-1 (site tokyo): no SSH connection to ubuntu@10.20.0.11, port 22" in text
+    assert "state: nothing was changed on this node" in text and "pulumi state delete 'urn:" in text
+    assert "then the same command again" in text
     tokyo.start()
     existing.destroy()
     assert not tokyo.exists(OURS)

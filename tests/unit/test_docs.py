@@ -112,6 +112,8 @@ INLINE = {
     "docker pull": "",
     "pulumi stack output login_key --show-secrets": "tests/e2e/test_created.py: login_key",
     "pulumi stack --show-ids": "",
+    "pulumi destroy --run-program": "tests/e2e/test_unreachable.py: --run-program",
+    "pulumi up -v=7 --logtostderr": "tests/lab/providers/test_providers_engine.py: -v=7",
     "pulumi whoami -v": "",
     "pulumi up --skip-preview": "tests/e2e/stack.py: --skip-preview",
     "pulumi config set --secret --path ssh.private_key": "",

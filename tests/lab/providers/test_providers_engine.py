@@ -114,6 +114,12 @@ def test_a_stacks_whole_life(stack: Remote, s3: Any) -> None:
     assert "1 updated" in stack.up()
     assert s3.get_bucket_versioning(Bucket=outputs["bucket"])["Status"] == "Enabled"
 
+    # As the pages on security and troubles say it.
+    level_7 = stack.run("preview", "-v=7", "--logtostderr")
+    level_9 = stack.run("preview", "-v=9", "--logtostderr")
+    assert "settings" in level_7 and "second-secret" not in level_7 and "PRIVATE KEY" not in level_7
+    assert "second-secret" in level_9 and "PRIVATE KEY" in level_9
+
     stack.run("destroy", "--yes", "--skip-preview")
     assert not s3.list_buckets()["Buckets"]
     assert not (stack.work / "settings").exists()
