@@ -29,6 +29,8 @@ SEEN: dict[str, str] = {
     "No valid connection to primary registry": "tests/e2e/test_docs_troubles.py",
     "failed to mark filesystem only usage": "tests/e2e/layouts/lock_file.py",
     "registry metadata database in use, please enable the database": NODE_MESSAGES,
+    "the database is in read-only mode (in recovery)": "tests/lab/omnibus/test_registry_stand_in.py",
+    "cannot execute CREATE TABLE in a read-only transaction": "tests/lab/omnibus/test_gitlab_ctl_versions.py",
     "405": "tests/e2e/test_shared.py",
     "unsupported": "tests/e2e/test_shared.py",
     "manifest unknown": "tests/e2e/test_docs_troubles.py",
