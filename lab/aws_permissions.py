@@ -1,7 +1,8 @@
 """What a policy's `Resource` is compared with, where moto compares with "*": IAM, Route 53, S3 Control.
 
 Of EC2 moto compares with "*" as well, and there is no tag in its decisions: a policy by tags cannot be tried
-here. It does not ask for iam:PassRole, and takes a condition that it cannot judge for a denial.
+here. It does not ask for iam:PassRole, takes a condition that it cannot judge for a denial, and refuses at
+Route 53 and S3 Control with status 403, but without a code that SDKs can read.
 """
 
 from __future__ import annotations

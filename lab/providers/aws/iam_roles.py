@@ -43,7 +43,8 @@ class Role(AwsResource):
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
         if canonical(old.get("assumeRolePolicy")) != canonical(inputs["assumeRolePolicy"]):
             client.update_assume_role_policy(RoleName=id, PolicyDocument=inputs["assumeRolePolicy"])
-        if any(old.get(name) != inputs.get(name) for name in ("description", "maxSessionDuration")):
+        defaults = {"description": None, "maxSessionDuration": 3600}
+        if any((old.get(k) or value) != (inputs.get(k) or value) for k, value in defaults.items()):
             client.update_role(RoleName=id, **pick(inputs, "description", "maxSessionDuration"))
         retag(client, "role", {"RoleName": id}, old, self.tag_list(inputs))
 

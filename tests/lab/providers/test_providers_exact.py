@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import boto3
+import botocore.client
 import grpc
 import pytest
 
@@ -135,6 +136,25 @@ def tags_of_disk(made: str) -> dict[str, str]:
     ec2: Any = boto3.client("ec2", "eu-west-1")
     found = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [made]}])["Volumes"]
     return {tag["Key"]: tag["Value"] for tag in found[0].get("Tags", [])}
+
+
+def test_other_tags_of_a_role_change_nothing_else_of_it(
+    tagging: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real provider calls TagRole only; UpdateRole is an action of its own in a policy."""
+    before, after = tagging(role="secondary"), tagging(role="primary")
+    made, state, stored = before.made(ROLE, {"name": "n", "assumeRolePolicy": TRUST})
+    calls: list[str] = []
+    base: Any = botocore.client.BaseClient
+    make = base._make_api_call
+
+    def called(self: Any, name: str, arguments: Any) -> Any:
+        calls.append(name)
+        return make(self, name, arguments)
+
+    monkeypatch.setattr(base, "_make_api_call", called)
+    after.update(ROLE, made, state, after.restated(ROLE, stored))
+    assert "TagRole" in calls and "UpdateRole" not in calls
 
 
 class TestTagsOfTheDisk:
