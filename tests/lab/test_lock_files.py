@@ -189,7 +189,8 @@ def test_gitlabs_own_registry_needs_it_at_google(google: tuple[Google, Front], t
 def starts_only_with_it(raw: dict[str, Any], running: Front, tmp_path: Path) -> None:
     assert REAL
     serve = (str(REAL.path), "serve")
-    settings = {site: rendered(raw, site) for site in ("london", "tokyo")}
+    # The clouds of the lab do not know every kind of signed URL.
+    settings = {site: rendered(raw, site) | {"redirect": {"disable": True}} for site in ("london", "tokyo")}
     with registry(settings["london"], tmp_path, serve, running.env) as london:
         digest = london.push("group/app:1", b"one")
     with pytest.raises(RefusedError), registry(settings["tokyo"], tmp_path, serve, running.env):
