@@ -30,7 +30,7 @@ def lock_file(
     *,
     after: Sequence[pulumi.Resource],
 ) -> list[pulumi.Resource]:
-    """What all nodes wait for where some registries may not write; `secrets`: the primary's to its storage.
+    """What all nodes wait for where registries share a storage; `secrets`: the primary's to its storage.
 
     One SSH session at the first `up`, and one where the storage, its keys or GitLab's version change. It only
     puts in what is not there, so that it may be done again at any time.
@@ -56,14 +56,13 @@ def lock_file(
 
 
 def needed(deployment: Deployment) -> bool:
-    """Whether several sites share the storage, and its driver is one whose registries have lock files.
+    """Whether the storage is one for several sites, of a driver whose registries have lock files.
 
-    Not swift and oss: GitLab dropped both before its registry had lock files, and Distribution has none.
-    Where each site has a storage, nobody here may write to that of a site with `read_only`; its nodes say so.
+    Also before there is a secondary: one that is added later opens no session to the primary. Not swift and
+    oss: GitLab dropped both before its registry had lock files, and Distribution has none. Where each site
+    has a storage, nobody here may write to that of a site with `read_only`; its nodes say so.
     """
-    driver = deployment.driver_of(deployment.primary)
-    readers = any(deployment.read_only(site) for site in deployment.secondaries)
-    return deployment.shared and readers and isinstance(driver, S3 | Gcs | Azure)
+    return deployment.shared and isinstance(deployment.driver_of(deployment.primary), S3 | Gcs | Azure)
 
 
 def writer(deployment: Deployment) -> str:

@@ -142,10 +142,15 @@ def test_with_the_registry_on_its_own_host_a_web_node_puts_it_in() -> None:
 
 
 def test_no_file_where_nobody_is_kept_from_writing_or_the_driver_has_none() -> None:
-    """A storage for each site; swift, which GitLab's registry lost before it had lock files; one site alone."""
+    """A storage for each site; swift, which GitLab's registry lost before it had lock files."""
     assert NAME not in record(per_site())
     swift = on_storage(swift={"authurl": "https://k.example.com/v3", "container": "r", "tenant": "t"})
     for name, site in swift["sites"].items():
         site["credentials"] = {"swift": {"username": f"r-{name}", "password": "p4ssw0rd-p4ssw0rd"}}
     assert NAME not in record(swift | {"gitlab_version": "16.11"})
-    assert NAME not in record(changed(SHARED, lambda c: c["sites"].pop("tokyo")))
+
+
+def test_a_secondary_that_is_added_later_finds_it_there(shared: dict[str, Registration]) -> None:
+    """A site alone has the file already, by the very same order: the primary is not connected to again."""
+    alone = record(changed(SHARED, lambda c: c["sites"].pop("tokyo")))
+    assert order(alone[NAME]) == order(shared[NAME])
