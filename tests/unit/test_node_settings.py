@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,15 +198,3 @@ nginx['listen_port'] = 80
     found = read(ruby, gitlab_rb, "nginx")
     assert found["all"] == {"listen_port": 80}
     assert "hunter2" not in str(found)
-
-
-def test_it_takes_no_time_worth_mentioning() -> None:
-    """A process of its own, but no chef."""
-    scripts = Path(__file__).parents[2] / "components/scripts/node"
-    run = "Settings.read('/etc/gitlab/gitlab.rb' => \"registry['dir'] = '/a'\")"
-    loaded = [f"-r{scripts}/{name}" for name in ("1_report", "2_files", "3_omnibus", "3_settings")]
-    command = ["ruby", "--disable-gems", *loaded, "-e", f"t = Omnibus.now; {run}; print Omnibus.now - t"]
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
-    )
-    assert float(done.stdout) < 1
