@@ -165,6 +165,7 @@ CASES = [
     Case("gitlab-ctl restart registry failed", "Omnibus.restart($order, 'registry')", ("FATAL: registry", "gitlab-ctl tail registry")),
     Case("gitlab-ctl hup nginx failed", "Omnibus.hup($order, 'nginx')", ("FATAL: nginx", "gitlab-ctl tail nginx")),
     Case("DIR/etc/gitlab/gitlab-secrets.json is not JSON", "put('/etc/gitlab/gitlab-secrets.json', '{'); Omnibus.secrets", ("backup-etc",)),
+    Case("DIR/var/opt/gitlab/registry/config.yml is not YAML", "put('/var/opt/gitlab/registry/config.yml', \"http:\\n  addr: [::]:5000\\n\"); Omnibus.registry_config", ("without quotes", "correct gitlab.rb")),
     Case("refused: its registry's metadata database would be switched on", f"{HOLDS}; {configured()}; Storage.refuse_to_hide_images('database' => {{}})", ("holds images", "registry-database import")),
     Case("refused: its registry's metadata database would be switched off", f"{HOLDS}; {configured(database={'enabled': True})}; Storage.refuse_to_hide_images('storage' => nil)", ("are in that database", "skopeo sync")),
     Case("refused: its registry would move from filesystem DIR/images to s3://acme", f"{HOLDS}; {configured()}; Storage.refuse_to_hide_images($order)", ("the registry holds images", "data_moved true")),
@@ -193,6 +194,7 @@ CASES = [
     Case("the proof failed: the registry of this secondary accepts pushes", f"{configured()}; answers(202); proof.send(:read_only)", ("answered 202, not 405", "later registry['storage']")),
     Case("refused: registry['storage']['maintenance']['readonly'] is on at tokyo", refused(READ_ONLY), ("line 2 of DIR/etc/gitlab/gitlab.rb has it", "remove maintenance.readonly there")),
     Case("refused: registry['storage']['maintenance']['readonly'] is on at tokyo", f"put('/etc/own.rb', {READ_ONLY!r}); " + refused("from_file '/etc/own.rb'"), ("DIR/etc/gitlab/gitlab.rb, or a file that it includes, has it",)),
+    Case("refused: registry['registry_http_addr'] is an IPv6 address", refused("registry['registry_http_addr'] = '[::]:5000'"), ("line 2 of DIR/etc/gitlab/gitlab.rb has [::]:5000", "write ':5000' there")),
     Case("refused: registry_nginx['listen_port'] is not the port of registry_url", refused("registry_nginx['listen_port'] = 5050"), ("line 2 of DIR/etc/gitlab/gitlab.rb has 5050", "if a load balancer passes")),
     Case("refused: registry['rootcertbundle'] names a file without this stack's registry certificate", refused("registry['rootcertbundle'] = '/etc/gitlab/own.crt'"), ("line 2 of DIR/etc/gitlab/gitlab.rb names /etc/gitlab/own.crt", "remove that line")),
     Case("refused: DIR/etc/gitlab/gitlab.rb ends before its last line", refused("return"), ("does not come to the include", "look there for `return`")),
@@ -289,6 +291,18 @@ def test_the_next_run_says_how_the_last_one_ended(node: Node, code: str, says: s
         node.told(code.replace(AGAIN, "$stderr = StringIO.new; " + AGAIN)).splitlines()[-1]
         == f"tokyo-1: {says}"
     )
+
+
+def test_a_config_yml_that_cannot_be_read_does_not_stop_a_rollback(node: Node) -> None:
+    """omnibus has just written it, from a value that is not YAML without quotes; the files come back all the same."""
+    broken = "put('/var/opt/gitlab/registry/config.yml', \"http:\\n  addr: [::]:5000\\n\"); "
+    look = "stub(Omnibus, :reconfigure) { |_| }; stub(Omnibus, :restart) { |*_| }; stub(OwnNginx, :new) { |_| nil }; "
+    back = (
+        "put('/etc/gitlab/gitlab.rb', 'former'); "
+        "change = Change.make({ Omnibus::GITLAB_RB => 'new' }, {}, {}); main.send(:take_back, change); "
+        "$stderr.puts File.read(Omnibus::GITLAB_RB)"
+    )
+    assert node.told(broken + look + back).splitlines()[-1] == "former"
 
 
 RENDERED = {

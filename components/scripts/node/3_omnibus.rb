@@ -156,6 +156,9 @@ module Omnibus
 
   def self.yaml(path)
     YAML.safe_load(File.read(path), permitted_classes: [Symbol, Date, Time], aliases: true)
+  rescue Psych::Exception # of a value that omnibus' template writes without quotes
+    raise Failure.new("#{path} is not YAML", cause: 'a setting in gitlab.rb has a value that omnibus writes into it without quotes, so the service that reads it does not start',
+                                             remedy: 'correct gitlab.rb, run `gitlab-ctl reconfigure` on the node, then `pulumi up` again')
   end
 
   # As the cookbooks make it (registry/libraries/registry.rb): RSA-4096, self-signed, ten years.

@@ -92,11 +92,16 @@ class Registry
 
   # Where the registry of this node listens; nil where none is configured.
   def self.local
-    config = Omnibus.registry_config
-    address = config && config.dig('http', 'addr')
+    address = local_address
+    address && new("http://#{address}")
+  end
+
+  # host:port; nil where none is configured.
+  def self.local_address
+    address = (Omnibus.registry_config || {}).dig('http', 'addr')
     # To Psych a text with a colon in front is a symbol.
     address = ":#{address}" if address.is_a?(Symbol)
-    address && new("http://#{address.start_with?(':') ? "127.0.0.1#{address}" : address}")
+    address&.sub(/\A:/, '127.0.0.1:')
   end
 
   def initialize(url)

@@ -61,7 +61,7 @@ class Gcs
     # Of a file on this node; what came with the order is known.
     Report.learn(account['private_key'])
     OAuth.ask(account['token_uri'], 'grant_type' => 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'assertion' => assertion(account))
-  rescue SystemCallError, JSON::ParserError, OpenSSL::PKey::PKeyError, ArgumentError => e
+  rescue SystemCallError, JSON::ParserError, OpenSSL::PKey::PKeyError, ArgumentError, TypeError => e
     [0, "no token: #{e.class} (#{@access['keyfile'] || 'credentials'})"]
   end
 

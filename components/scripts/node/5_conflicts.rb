@@ -10,6 +10,7 @@ class Conflicts
     return unless order['roles'].include?('registry')
 
     conflicts.read_only
+    conflicts.address
     conflicts.listen_port
     conflicts.certificates(certificate)
   end
@@ -32,11 +33,21 @@ class Conflicts
   def read_only
     maintenance = @settings.theirs('registry', 'storage', 'maintenance')
     mode = maintenance.is_a?(Hash) ? maintenance['readonly'] : nil
-    return unless @order['storage'] && !@order['read_only'] && mode.is_a?(Hash) && mode['enabled'].to_s == 'true'
+    return unless (@order['storage'] || @order['kind'] == 'primary') && !@order['read_only'] && mode.is_a?(Hash) && mode['enabled'].to_s == 'true'
 
     refused("registry['storage']['maintenance']['readonly'] is on at #{@order['site']}",
             "#{at(/readonly/)} has it, and a registry that people push to would refuse every push",
             "when the garbage collection or whatever it was for is over, remove maintenance.readonly there")
+  end
+
+  # omnibus' template writes the address into config.yml without quotes, where a bracket begins a list.
+  def address
+    address = @settings.get('registry', 'registry_http_addr').to_s
+    return unless address.start_with?('[')
+
+    refused("registry['registry_http_addr'] is an IPv6 address",
+            "#{at(/registry_http_addr/)} has #{address}, which omnibus writes into config.yml without quotes, so that the registry would not start",
+            "write ':5000' there, which listens on IPv4 and IPv6, or an IPv4 address")
   end
 
   # A load balancer may pass the URL on to this port. Where gitlab.rb has the same URL, it has both together.

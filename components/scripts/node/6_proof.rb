@@ -86,8 +86,7 @@ class Proof
   def self.api_url(order)
     return order['public']['api_url'] if order['public']['api_url']
 
-    address = (Omnibus.registry_config || {}).dig('http', 'addr')
-    "http://#{address}".sub('//:', '//127.0.0.1:')
+    "http://#{Registry.local_address}"
   end
 
   # {check => answer}. Raises Failure at the first check that fails.

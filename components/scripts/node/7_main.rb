@@ -182,8 +182,8 @@ class Main
   # The journal goes last: until then the next run knows that this one did not come to its end.
   def take_back(transaction)
     Report.say("#{@order['node']}: putting the former state back")
-    before = rendered_files
     transaction.take_files_back
+    before = rendered_files
     Omnibus.put_back_registry_secrets(transaction.section)
     Omnibus.reconfigure(@order)
     taken = transaction.files.to_h { |f| [f['path'], nil] }
@@ -213,7 +213,14 @@ class Main
   end
 
   def rendered_files
-    { certificate: Files.read(Omnibus.certificate), config: Files.read(Omnibus.registry_config_path) }
+    { certificate: Files.read(rendered_certificate), config: Files.read(Omnibus.registry_config_path) }
+  end
+
+  # A config.yml that cannot be read must not stop a rollback.
+  def rendered_certificate
+    Omnibus.certificate
+  rescue Failure
+    "#{Omnibus.registry_directory}/gitlab-registry.crt"
   end
 
   # A reconfigure that was cut off had written files whose restarts it never came to, and no later run makes up for it.
