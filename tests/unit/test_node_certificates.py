@@ -225,6 +225,12 @@ def test_a_name_that_lets_encrypt_cannot_find_is_refused(ruby: Program) -> None:
     unknown = check(ruby, f"{site}registry_external_url 'https://registry.invalid'\n", {})
     assert unknown["what"] == "refused: Let's Encrypt could not find registry.invalid"
     assert "does not resolve" in unknown["cause"]
+    alone = (
+        "external_url 'https://gitlab.invalid'\nletsencrypt['enable'] = true\nregistry['enable'] = false\n"
+    )
+    assert check(ruby, alone, {})["what"] == "refused: Let's Encrypt could not find gitlab.invalid"
+    covered = check(ruby, alone, at("gitlab.invalid", Made("gitlab.invalid")))["said"]
+    assert any(text.startswith("not known: ") for text in covered.values()), covered
     far = check(ruby, f"{site}registry_external_url 'https://192.0.2.1'\n", {})
     (told,) = far["said"].values()
     assert told == "not known: it leads to 192.0.2.1, which is no address of this node itself"

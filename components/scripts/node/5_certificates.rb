@@ -86,9 +86,21 @@ class Certificates
     return unless (found & here).empty?
 
     @said["#{block.host} leads to this node, as Let's Encrypt wants"] = "not known: it leads to #{found.join(', ')}, which is no address of this node itself"
-  rescue SocketError
+  rescue SocketError => e
+    return unresolved(block, e) if e.message.match?(/temporary failure|try again/i) || covered?(block)
+
     raise Failure.new("refused: Let's Encrypt could not find #{block.host}", cause: "the name does not resolve, and it is to be in this node's certificate",
                                                                           remedy: "let #{block.host} lead to this node in DNS; or give a certificate of your own and letsencrypt['enable'] = false; then `pulumi up` again")
+  end
+
+  # The certificate that is there covers the name, or this node's DNS server is away: nothing to refuse a change for.
+  def unresolved(block, error)
+    @said["#{block.host} leads to this node, as Let's Encrypt wants"] = "not known: #{error.message}"
+  end
+
+  def covered?(block)
+    files = CertificateFiles.new(block, method(:read))
+    files.unusable.empty? && files.refused.empty?
   end
 end
 
