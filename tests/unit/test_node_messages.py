@@ -154,7 +154,7 @@ PAIR = f"put('/etc/gitlab/ssl/registry.tokyo.example.com.crt', {json.dumps(SERVE
 NGINX = (
     "put('/opt/gitlab/service/nginx', ''); put('/var/log/gitlab/nginx/current', ''); "
     "put('/var/opt/gitlab/nginx/conf/gitlab-http.conf', 'server { listen *:443 ssl; server_name gitlab.tokyo.example.com; }'); "
-    "$seen = [[2, '200', nil]]; stub(OwnNginx, :new) { |o| OwnNginx.allocate.tap { |n| n.define_singleton_method(:ask) { |_| OwnNginx::Seen.new(*($seen.size > 1 ? $seen.shift : $seen.first)) }; n.send(:initialize, o) } }; "
+    "$seen = [[2, '200', nil]]; stub(OwnNginx, :new) { |o, **more| OwnNginx.allocate.tap { |n| n.define_singleton_method(:ask) { |_| OwnNginx::Seen.new(*($seen.size > 1 ? $seen.shift : $seen.first)) }; n.send(:initialize, o, **more) } }; "
 )
 LOOK = "Certificates.check($order, {})"
 CASES = [
@@ -291,6 +291,16 @@ def test_the_next_run_says_how_the_last_one_ended(node: Node, code: str, says: s
         node.told(code.replace(AGAIN, "$stderr = StringIO.new; " + AGAIN)).splitlines()[-1]
         == f"tokyo-1: {says}"
     )
+
+
+def test_an_nginx_that_was_away_after_a_failed_run_is_not_taken_for_off(node: Node) -> None:
+    """The run that left it so was cut off, or could not bring it back: the next one expects it to answer."""
+    start = NGINX + "$seen = [[0, 'refused', nil]]; "
+    look = "n = OwnNginx.new($order, unfinished: {}); begin; n.came_back; $stderr.puts 'fine'; rescue Failure => e; $stderr.puts e.message; end"
+    assert node.told(start + look.format("false")).splitlines()[-1] == "fine"
+    assert "does not answer" in node.told(start + look.format("true")).splitlines()[-1]
+    away = "n = OwnNginx.new($order, unfinished: true); stub(Omnibus, :restart) { |*_| }; n.after_rollback; $stderr.puts n.away?"
+    assert node.told(start + away).splitlines()[-1] == "true"
 
 
 def test_a_config_yml_that_cannot_be_read_does_not_stop_a_rollback(node: Node) -> None:

@@ -15,9 +15,11 @@ class OwnNginx
   # does not trust the certificate, or nil.
   Seen = Struct.new(:rank, :text, :distrust)
 
-  # Remembers what answers now: everything that comes later is compared with it.
-  def initialize(order)
+  # Remembers what answers now: everything that comes later is compared with it. unfinished: an earlier run left a change
+  # behind, so that what does not answer now may have answered before it.
+  def initialize(order, unfinished: false)
     @order = order
+    @unfinished = unfinished
     @sizes = logs.to_h { |path| [path, File.size(path)] }
     @before = blocks.to_h { |block| [block, ask(block)] }
   end
@@ -55,7 +57,7 @@ class OwnNginx
   # Whether nginx answers again, once the former settings are back; a restart helps where it has given up. nil: as it
   # should; "": there is nothing to say.
   def after_rollback
-    due = blocks.select { |block| @before[block]&.rank.to_i.positive? }
+    due = blocks.select { |block| @unfinished || @before[block]&.rank.to_i.positive? }
     return '' if due.empty?
 
     down = unanswered(due)
@@ -63,15 +65,23 @@ class OwnNginx
       Omnibus.restart(@order, 'nginx')
       down = unanswered(due)
     end
+    @away = !down.empty?
     down.empty? ? ', and nginx answers' : ", but nginx does not answer for #{down.map(&:name).uniq.join(' and ')}#{log_says}"
   rescue Failure => e
+    @away = true
     ", but nginx does not answer (#{e.cause_text})"
+  end
+
+  # Whether it did not come back after a rollback.
+  def away?
+    @away == true
   end
 
   private
 
   # What did not answer before need not do so now; what is new must, unless all of nginx was off.
   def expected?(block)
+    return true if @unfinished
     return @before[block].rank.positive? if @before.key?(block)
 
     @before.empty? || @before.values.any? { |seen| seen.rank.positive? }
@@ -81,7 +91,10 @@ class OwnNginx
   def wanted(block)
     return 0 unless expected?(block)
 
-    @before[block]&.rank || (block.what == 'GitLab' ? 1 : 2)
+    former = @before[block]&.rank.to_i
+    return former if former.positive?
+
+    block.what == 'GitLab' ? 1 : 2
   end
 
   def unanswered(due)

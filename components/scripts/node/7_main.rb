@@ -91,7 +91,7 @@ class Main
     changed = contents.reject { |path, bytes| Files.read(path) == bytes }
     needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
-    @nginx = OwnNginx.new(@order)
+    @nginx = OwnNginx.new(@order, unfinished: interrupted)
     proof = -> { proven.merge!(Proof.new(@order, agreed: @state['agreed'] == Proof.agreement(@order)).run, @nginx.as_before) }
     needed ? change(changed, restart: interrupted, &proof) : proof.call
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
@@ -191,6 +191,9 @@ class Main
     reload_nginx_for_new_certificates(taken)
     nginx = @nginx&.after_rollback
     notify_again
+    # The next run must not take an nginx that is away for one that was away before.
+    return nginx_away(nginx) if @nginx&.away?
+
     transaction.end
     Dir.rmdir(Change::DIRECTORY) if Dir.exist?(Change::DIRECTORY) && Dir.empty?(Change::DIRECTORY)
     "the former settings are back, and a reconfigure with them succeeded#{nginx}"
@@ -201,6 +204,11 @@ class Main
   rescue StandardError => e
     noted("the last run failed, and putting the former settings back came to no end (#{e.message})")
     "the former settings are being put back, and that came to no end (#{e.message}); the next run goes on with it"
+  end
+
+  def nginx_away(nginx)
+    noted('the last run failed, and nginx did not answer after the former settings were back')
+    "the former settings are back, and a reconfigure with them succeeded#{nginx}"
   end
 
   # Of what was pushed to a registry that has been restarted since. Rails may be starting still.
@@ -265,7 +273,7 @@ class Main
     section = Omnibus.registry_secrets
     contents = { **(@state['files'] || []).to_h { |path| [path, nil] }, Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
                  Omnibus::GITLAB_RB => Include.remove(gitlab_rb, @state['newline_added']) }
-    @nginx = OwnNginx.new(@order)
+    @nginx = OwnNginx.new(@order, unfinished: interrupted)
     transaction = Change.make(contents, {}, section, @since ||= Time.now.to_f)
     begin
       Omnibus.put_back_registry_secrets(@state['before']) if @state['before']
