@@ -9,11 +9,8 @@ class RegistryDatabaseSettings
   DEFAULTS = { 'user' => 'registry', 'dbname' => 'registry', 'port' => 5432, 'sslmode' => 'prefer' }.freeze
   # `enabled` where nobody states it, from a version on. Commits 9d5b887e8, 38e09490b and cbd04d779.
   ENABLED = { '18.3' => false, '18.7' => 'false', '19.0' => 'prefer' }.freeze
-  OVERRIDDEN = "Registry database mode is set to 'prefer', but GitLab-managed PostgreSQL is disabled. " \
-               'The registry will be configure to use filesystem metadata instead of the database. ' \
-               "To use the database with external PostgreSQL, set registry['database']['enabled'] = 'true' " \
-               'and ensure the registry database has been manually created: ' \
-               'https://docs.gitlab.com/administration/packages/container_registry_metadata_database/#using-an-external-database'
+  # The beginning of omnibus' warning.
+  OVERRIDDEN = "Registry database mode is set to 'prefer', but GitLab-managed PostgreSQL is disabled."
 
   def initialize(settings, warnings)
     @registry = settings['registry']
