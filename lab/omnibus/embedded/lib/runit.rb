@@ -54,10 +54,15 @@ class Runit
       return true
     end
     past_their_second(names) if action == 'restart'
-    sv = ['sv', '-w', '30', action, *names]
+    nginx = action == 'restart' && names == ['nginx']
+    sv = ['sv', '-w', nginx ? '5' : '30', action, *names]
     output = IO.popen({ 'SVDIR' => '/opt/gitlab/service' }, sv, err: %i[child out], &:read)
+    succeeded = $?.success?
+    # sv looks several times a second. A real nginx that cannot load a certificate lives long enough to be seen running by
+    # it, so that a restart succeeds; the lab's ends within milliseconds.
+    output.sub!(/^timeout: down: nginx:.*/, 'ok: run: nginx: (pid 1) 0s') && succeeded = true if nginx
     puts output.gsub('/opt/gitlab/service/', '')
-    $?.success?
+    succeeded
   end
 
   # Wait until something on this host accepts connections to a port; nothing happens if that takes too long.
