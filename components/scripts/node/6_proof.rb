@@ -231,11 +231,17 @@ class Proof
     began = Omnibus.now
     answer = Http.until(patience) do
       code, body, why = registry.tags(@token)
-      final = [200, 404].include?(code) || Http.final?(why) || Omnibus.now - began > limit(code, seconds, others)
+      final = [200, 404].include?(code) || (Http.final?(why) && !served_soon?(why, others)) || Omnibus.now - began > limit(code, seconds, others)
       tell_of_waiting(registry, code, body) if !final && Omnibus.now - began > 5
       { ok: final, code: code, body: body, why: why.is_a?(Unreached) ? why : nil }
     end
     [known?(answer[:code], answer[:body]) ? answer[:code] : nil, "#{answer[:code].zero? ? '' : answer[:code]} #{answer[:body][0, 200]}".strip, answer[:why]]
+  end
+
+  # Until another node has come to its end of the change, nginx there may answer with another server block's certificate,
+  # or with the one of its own that Let's Encrypt's replaces.
+  def served_soon?(why, others)
+    others && !@agreed && %i[name authority].include?(why.kind)
   end
 
   def limit(code, seconds, others)
