@@ -142,20 +142,24 @@ def run(
 class Feeding(threading.Thread):
     """Hands stdin in; `unsent`: the command ended before all of it was on its way.
 
-    Two megabytes are always taken (OpenSSH's window), whether the command reads them or not. What comes after
-    fails even a command that succeeded: Go's session.Wait reports the copying of stdin, too.
+    OpenSSH's window takes two megabytes whether the command reads them or not, and Go has handed them over before
+    a command can end; paramiko is slower, so what fits in the window counts as taken. What comes after fails even
+    a command that succeeded: Go's session.Wait reports the copying of stdin, too.
     """
+
+    WINDOW = 2 << 20
+    """Bytes: OpenSSH's CHAN_SES_WINDOW_DEFAULT, 64 packets of 32 KiB."""
 
     def __init__(self, channel: paramiko.Channel, stdin: str) -> None:
         super().__init__(daemon=True)
-        self._channel, self._stdin = channel, stdin
+        self._channel, self._stdin = channel, stdin.encode()
         self.unsent = False
 
     def run(self) -> None:
         try:
-            self._channel.sendall(self._stdin.encode())
+            self._channel.sendall(self._stdin)
         except (OSError, EOFError, paramiko.SSHException):
-            self.unsent = True
+            self.unsent = len(self._stdin) > self.WINDOW
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.shutdown_write()
 

@@ -47,6 +47,15 @@ class TestFailure:
         assert not feeding.unsent
         channel.sendall.assert_called_once_with(b"in")
 
+    @pytest.mark.parametrize(("size", "unsent"), [(1 << 20, False), (2 << 20, False), ((2 << 20) + 1, True)])
+    def test_unread_stdin_that_fits_in_the_window_is_no_failure(self, size: int, unsent: bool) -> None:
+        """However early the command ends: Go has handed it over by then, paramiko may not have."""
+        channel = create_autospec(paramiko.Channel, instance=True)
+        channel.sendall.side_effect = OSError("Socket is closed")
+        feeding = session.Feeding(channel, "x" * size)
+        feeding.run()
+        assert feeding.unsent is unsent
+
     def test_more_unread_stdin_than_a_channel_takes_fails_a_command_that_succeeded(
         self, commands: Provider, sshd: Sshd
     ) -> None:
