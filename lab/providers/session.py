@@ -142,9 +142,9 @@ def run(
 class Feeding(threading.Thread):
     """Hands stdin in; `unsent`: the command ended before all of it was on its way.
 
-    OpenSSH's window takes two megabytes whether the command reads them or not, and Go has handed them over before
-    a command can end; paramiko is slower, so what fits in the window counts as taken. What comes after fails even
-    a command that succeeded: Go's session.Wait reports the copying of stdin, too.
+    OpenSSH's window takes two megabytes whether the command reads them or not, and Go has handed them over
+    before a command can end; paramiko is slower, so what fits in the window counts as taken. What comes after
+    fails even a command that succeeded: Go's session.Wait reports the copying of stdin, too.
     """
 
     WINDOW = 2 << 20

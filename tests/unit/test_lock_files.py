@@ -273,6 +273,16 @@ def test_googles_key_signs_the_request_for_a_token(node: Node) -> None:
     assert len(asked) == 3
 
 
+def test_a_key_of_google_that_names_no_server_is_used_at_googles(node: Node) -> None:
+    """As the registry's library does (golang.org/x/oauth2/google)."""
+    bare = {key: value for key, value in ACCOUNT.items() if key != "token_uri"}
+    _, asked = node.run(
+        "prove", order(GCS, write=False, secrets={**SECRETS, "gcs_credentials": bare}), FILESYSTEM
+    )
+    assert asked[0]["url"] == TOKEN_URI
+    assert {a["headers"]["Authorization"] for a in asked[1:]} == {"Bearer the-token-of-it"}
+
+
 def test_a_key_file_that_is_not_there_is_said(node: Node) -> None:
     """It is on the node, or should be."""
     secrets = {**SECRETS, "gcs_credentials": None}

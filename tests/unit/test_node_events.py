@@ -25,7 +25,8 @@ DRIVER = """
 $now = 0.0
 Omnibus.define_singleton_method(:now) { $now }
 Kernel.module_eval { private def sleep(seconds) = $now += seconds }
-order, since, endpoint, answers = JSON.parse($stdin.read)
+order, begun, endpoint, answers, leaving, started = JSON.parse($stdin.read)
+Events.define_singleton_method(:last_start) { started }
 RegistryLog.define_singleton_method(:directory) { ARGV[1] }
 Events.define_singleton_method(:endpoint) { endpoint }
 sent = []
@@ -35,7 +36,7 @@ Http.define_singleton_method(:call) do |method, url, headers: {}, body: nil, **_
 end
 said = []
 Report.define_singleton_method(:say) { |text| said << text }
-result = Events.new(order, since).deliver(60)
+result = Events.new(order, begun).deliver(60, leaving: leaving)
 puts JSON.generate(result: result, sent: sent, said: said)
 """
 
@@ -78,18 +79,29 @@ def started(seconds: float) -> str:
     return own(seconds, "info", "listening on 127.0.0.1:5000")
 
 
-def deliver(
-    log: Path, lines: list[str], *, answers: tuple[int, ...] = (200,), endpoint: Any = ENDPOINT
-) -> dict[str, Any]:
+def deliver(log: Path, lines: list[str], **more: Any) -> dict[str, Any]:
     """What the program does with this log; lines in any order of files."""
     (log / "current").write_text("\n".join(lines) + "\n")
-    return run(log, answers, endpoint)
+    return run(log, **more)
 
 
-def run(log: Path, answers: tuple[int, ...] = (200,), endpoint: Any = ENDPOINT) -> dict[str, Any]:
+def run(
+    log: Path,
+    *,
+    answers: tuple[int, ...] = (200,),
+    endpoint: Any = ENDPOINT,
+    former: Any = None,
+    replication: bool = False,
+    leaving: bool = False,
+    process: float | None = None,
+) -> dict[str, Any]:
+    """`former`: the endpoint before the change; `process`: when runit started the registry, after the change began."""
+    order = ORDER | {"replication": replication}
+    begun = {"since": SINCE, "endpoint": former}
+    told = [order, begun, endpoint, answers, leaving, None if process is None else SINCE + process]
     done = subprocess.run(
         ["ruby", "-rjson", "-rtime", "-rzlib", "-rnet/http", "-ruri", "-rsecurerandom", "-rdigest", "-e", DRIVER, str(SCRIPTS), str(log)],
-        input=json.dumps([ORDER, SINCE, endpoint, answers]), capture_output=True, text=True, check=True, env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+        input=json.dumps(told), capture_output=True, text=True, check=True, env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
     )  # fmt: skip
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -220,6 +232,44 @@ def test_a_log_that_cannot_be_read_fails_nothing(log: Path) -> None:
     assert run(log / "nowhere")["said"] == []
     (log / "current").rmdir()
     assert deliver(log, [push(1, "1"), started(2)], endpoint=None) == {"result": None, "sent": [], "said": []}
+
+
+def test_a_registry_that_logs_no_start_is_known_by_its_process(log: Path) -> None:
+    """registry['log_level'] of "warn" or "error": requests are logged all the same."""
+    lines = [push(1, "lost"), push(3, "later")]
+    assert told(deliver(log, lines, process=2)) == [("group/app", "lost", "push")]
+    assert told(deliver(log, lines, process=-5)) == []
+
+
+def test_the_last_restart_counts(log: Path) -> None:
+    """The process' start is the second one; pushes of between are lost as well."""
+    lines = [push(1, "1"), started(2), push(3, "2"), started(4), push(5, "3")]
+    expected = [("group/app", "1", "push"), ("group/app", "2", "push")]
+    assert told(deliver(log, lines, process=4)) == told(deliver(log, lines)) == expected
+
+
+def test_a_registry_that_is_taken_out_notifies_as_it_did_before(log: Path) -> None:
+    """Other registries of the site go on; where none is left, GitLab may know the secret no longer."""
+    lines = [push(1, "1"), started(2)]
+    found = deliver(log, lines, endpoint=None, former=ENDPOINT, leaving=True)
+    assert told(found) == [("group/app", "1", "push")]
+    assert found["sent"][0]["token"] == "the-token"
+    refused = deliver(log, lines, endpoint=None, former=ENDPOINT, leaving=True, answers=(0, 401))
+    assert len(refused["sent"]) == 2
+    assert "POST http://gitlab/events was answered 401" in "\n".join(refused["said"])
+
+
+def test_a_former_primary_says_what_the_new_one_may_not_have(log: Path) -> None:
+    """Geo would take the new primary's word for it, so nobody is notified; with shared storage nothing is missing."""
+    lines = [push(1, "1"), started(2)]
+    found = deliver(log, lines, endpoint=None, former=ENDPOINT, replication=True)
+    assert found["sent"] == []
+    assert found["result"] == {"notified_again": 0, "not_notified": ["group/app"]}
+    text = "\n".join(found["said"])
+    assert "the secondaries do not know of 1 changed image, which may be missing at the new primary" in text
+    assert "push again to the new primary what it does not have: group/app" in text
+    assert deliver(log, lines, endpoint=None, former=ENDPOINT)["said"] == []
+    assert deliver(log, [push(1, "1")], endpoint=None, former=ENDPOINT, replication=True)["said"] == []
 
 
 ENDING = """

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -137,7 +136,7 @@ def change(ruby: Program, tmp_path: Path) -> Path:
     return tmp_path
 
 
-MAKE = "->(a, bytes, b) { Change.make({ a => bytes, b => 'new' }, { b => 0o600 }, { 'x' => 'y' }); true }"
+MAKE = "->(a, bytes, b) { Change.make({ a => bytes, b => 'new' }, { b => 0o600 }, { 'x' => 'y' }, { 'since' => 7.0 }); true }"
 
 
 def test_several_files_change_together_or_not_at_all(ruby: Program, change: Path) -> None:
@@ -159,8 +158,32 @@ def test_several_files_change_together_or_not_at_all(ruby: Program, change: Path
     # Until a change has come to its end everybody who follows must know of it.
     assert ruby.call("-> { Change.recover }") is True
     journal = json.loads((change / "ours/journal.json").read_text())
-    assert journal.pop("since") == pytest.approx(time.time(), abs=60), "since when events may have been lost"
-    assert journal == {"files": [], "section": {"x": "y"}}
+    assert journal == {"files": [], "section": {"x": "y"}, "since": 7.0}
+
+
+def test_a_change_that_cannot_be_written_leaves_the_journal_of_the_run_before(
+    ruby: Program, change: Path
+) -> None:
+    """A disk that fills up must not make anybody forget what a cut-off run left; where there was none there is none."""
+    old, new = change / "gitlab.rb", change / "settings.rb"
+    old.write_text("before")
+    journal = change / "ours/journal.json"
+    full = """->(a, b) {
+      replace = Files.method(:replace)
+      Files.define_singleton_method(:replace) { |*_, **_| raise Errno::ENOSPC }
+      begin Change.make({ a => 'x', b => 'new' }, {}, {}, { 'since' => 9.0 })
+      rescue Errno::ENOSPC then 'full'
+      ensure Files.define_singleton_method(:replace, replace) end
+    }"""
+    assert ruby.call(full, str(old), str(new)) == "full"
+    assert not journal.exists()
+    ruby.call(MAKE, str(old), "after", str(new))
+    ruby.call(RECOVER)
+    assert ruby.call(full, str(old), str(new)) == "full"
+    assert journal.exists()
+    assert (old.read_text(), new.exists()) == ("before", False)
+    assert ruby.call(RECOVER) is True
+    assert old.read_text() == "before"
 
 
 def test_what_an_administrator_writes_after_a_cut_off_run_is_theirs(ruby: Program, change: Path) -> None:

@@ -118,12 +118,14 @@ class Change
     @section = section
   end
 
-  # contents {path => bytes, or nil to delete}, modes {path => mode}; since: when the first change began that has not come
-  # to its end. Raises SystemCallError or IOError with everything as it was.
-  def self.make(contents, modes, section, since = Time.now.to_f)
+  # contents {path => bytes, or nil to delete}, modes {path => mode}; begun: what the journal is to remember of the first
+  # change that has not come to its end. Raises SystemCallError or IOError with everything as it was, and a journal only
+  # where there was one.
+  def self.make(contents, modes, section, begun = {})
+    unfinished = File.exist?(JOURNAL)
     FileUtils.mkdir_p(DIRECTORY, mode: 0o755)
     change = new(contents.map { |path, bytes| prepare(path, bytes) }, section)
-    Files.write(JOURNAL, JSON.generate('files' => change.files, 'section' => section, 'since' => since), mode: 0o600)
+    Files.write(JOURNAL, JSON.generate('files' => change.files, 'section' => section, **begun), mode: 0o600)
     contents.each do |path, bytes|
       # A new image has no trusted-certs before its first reconfigure.
       FileUtils.mkdir_p(File.dirname(path)) if bytes
@@ -132,7 +134,7 @@ class Change
     change
   rescue SystemCallError, IOError
     change ? change.take_files_back : contents.each_key { |path| FileUtils.rm_f(former(path)) }
-    FileUtils.rm_f(JOURNAL)
+    FileUtils.rm_f(JOURNAL) unless unfinished
     Dir.rmdir(DIRECTORY) if Dir.exist?(DIRECTORY) && Dir.empty?(DIRECTORY)
     raise
   end

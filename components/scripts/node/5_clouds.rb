@@ -19,6 +19,8 @@ end
 # or a file on this node), else as what the server itself is.
 class Gcs
   SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
+  # Where a key file names none (golang.org/x/oauth2/google).
+  TOKENS = 'https://oauth2.googleapis.com/token'
   METADATA = 'http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token'
 
   def initialize(access)
@@ -60,6 +62,7 @@ class Gcs
 
     # Of a file on this node; what came with the order is known.
     Report.learn(account['private_key'])
+    account = { 'token_uri' => TOKENS }.merge(account)
     OAuth.ask(account['token_uri'], 'grant_type' => 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'assertion' => assertion(account))
   rescue SystemCallError, JSON::ParserError, OpenSSL::PKey::PKeyError, ArgumentError, TypeError => e
     [0, "no token: #{e.class} (#{@access['keyfile'] || 'credentials'})"]

@@ -36,9 +36,9 @@ class OwnNginx
     end
   end
 
-  # Everything that answered before, and the registry that is new; {check => answer}.
-  def as_before
-    blocks.to_h do |block|
+  # Everything that answered before, and the registry that is new; {check => answer}. of: what is looked at.
+  def as_before(of = FILES.keys)
+    blocks.select { |block| of.include?(block.what) }.to_h do |block|
       wanted = wanted(block)
       told = false
       seen = Http.until(wanted.positive? ? PATIENCE : 0) do

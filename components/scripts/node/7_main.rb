@@ -109,8 +109,11 @@ class Main
   # What a cut-off run had changed is back; so is the state of before it, and the secrets of before it.
   def recover
     [Omnibus::GITLAB_RB, Omnibus::SECRETS_JSON].each { |path| InPlace.complete(path) }
-    section, failed, @since = JSON.parse(Files.read(Change::JOURNAL) || '{}').values_at('section', 'failed', 'since')
+    journal = JSON.parse(Files.read(Change::JOURNAL) || '{}')
+    section, failed = journal.values_at('section', 'failed')
     return false unless Change.recover
+
+    @begun = journal.slice('since', 'endpoint') if journal['since']
 
     Report.say("#{@order['node']}: #{failed || 'an earlier run was cut off; what it had begun is taken back first'}")
     Omnibus.put_back_registry_secrets(section) if section
@@ -164,8 +167,8 @@ class Main
     section = Omnibus.registry_secrets
     trusted = Omnibus.trusted(@order['files'])
     modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600, **@order['files'].to_h { |path, _| [path, trusted.include?(path) ? 0o644 : 0o600] } }
-    @since ||= Time.now.to_f
-    transaction = Change.make(contents, modes, section, @since)
+    @begun ||= Events.beginning
+    transaction = Change.make(contents, modes, section, @begun)
     begin
       Omnibus.reconfigure(@order)
       restart ? restart_all : restart_if_only_the_certificate_changed(before, contents)
@@ -212,8 +215,8 @@ class Main
   end
 
   # Of what was pushed to a registry that has been restarted since. Rails may be starting still.
-  def notify_again
-    Events.new(@order, @since).deliver([120, @order['reconfigure_seconds'] / 3].max) if registry? && @since
+  def notify_again(leaving: false)
+    Events.new(@order, @begun).deliver([120, @order['reconfigure_seconds'] / 3].max, leaving: leaving) if registry? && @begun
   end
 
   def noted(what)
@@ -274,12 +277,14 @@ class Main
     contents = { **(@state['files'] || []).to_h { |path| [path, nil] }, Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
                  Omnibus::GITLAB_RB => Include.remove(gitlab_rb, @state['newline_added']) }
     @nginx = OwnNginx.new(@order, unfinished: interrupted)
-    transaction = Change.make(contents, {}, section, @since ||= Time.now.to_f)
+    transaction = Change.make(contents, {}, section, @begun ||= Events.beginning)
     begin
       Omnibus.put_back_registry_secrets(@state['before']) if @state['before']
       Omnibus.reconfigure(@order)
       interrupted ? restart_all : restart_if_only_the_certificate_changed(before, contents)
       @nginx.came_back
+      @nginx.as_before(%w[GitLab]) # The registry as it was before this program need not have answered.
+      notify_again(leaving: true)
     rescue StandardError => e
       raise Failure.from(e).with_state(take_back(transaction))
     end
