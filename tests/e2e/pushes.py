@@ -12,9 +12,12 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from lab.api import Lab
 from lab.registry import CREDENTIALS
+from tests.e2e.stack import measured
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 AT_A_TIME = 25
@@ -83,13 +86,15 @@ class Site:
 class Pushes:
     """`with Pushes("secret"):` pushes until the end of the block; `missing` tells what a secondary has not got."""
 
-    def __init__(self, word: str, every: float = 0.35, most: int = 60) -> None:
+    def __init__(self, word: str, *, to: str = "london", every: float = 0.35, most: int = 200) -> None:
         self._repositories = [f"pushes/{word}-{number:03}" for number in range(most)]
-        self._london = Site("london", self._repositories, "pull,push")
+        self._site = Site(to, self._repositories, "pull,push")
         self._every = every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on)
         self.pushed: dict[str, str] = {}
+        self.last = 0.0
+        """When the last of them was taken, as time.monotonic() says."""
 
     def __enter__(self) -> Pushes:
         self._thread.start()
@@ -107,11 +112,11 @@ class Pushes:
         blobs = []
         for content in (f"layer of {repository}".encode(), json.dumps({"of": repository}).encode()):
             digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-            status, headers = self._london.call("POST", repository, "blobs/uploads/", b"")
+            status, headers = self._site.call("POST", repository, "blobs/uploads/", b"")
             if status != 202:
                 return False
             where = headers["location"] + ("&" if "?" in headers["location"] else "?")
-            status, _ = self._london.call(
+            status, _ = self._site.call(
                 "PUT", repository, f"{where}digest={digest}", content, Content_Type="application/octet-stream"
             )
             if status != 201:
@@ -120,11 +125,12 @@ class Pushes:
         manifest = json.dumps(
             {"schemaVersion": 2, "mediaType": MANIFEST, "config": blobs[1], "layers": blobs[:1]}
         )
-        status, headers = self._london.call(
+        status, headers = self._site.call(
             "PUT", repository, "manifests/1", manifest.encode(), Content_Type=MANIFEST
         )
         if status == 201:
             self.pushed[repository] = headers["docker-content-digest"]
+            self.last = time.monotonic()
         return status == 201
 
     def missing(self, site: str = "tokyo") -> list[str]:
@@ -143,3 +149,39 @@ class Pushes:
         while not self._over.is_set() and len(self.pushed) < len(self._repositories):
             self.push()
             self._over.wait(self._every)
+
+
+def during(
+    word: str, change: Callable[[], object], *, to: str = "london", at: Sequence[str] = ("tokyo",)
+) -> Pushes:
+    """Pushes from before the change until after it; all of them must be at the secondaries within a minute."""
+    lab = Lab.current()
+    lab.wait_ready()
+    with Pushes(word, to=to) as pushes:
+        time.sleep(1.5)
+        change()
+        ended = time.monotonic()
+        time.sleep(3)
+    assert len(pushes.pushed) > 5
+    assert pushes.last > ended, "they went on until the change had ended"
+    began = time.monotonic()
+    for site in at:
+        missing = pushes.arrive(60 - (time.monotonic() - began), site)
+        assert missing == [], f"of {len(pushes.pushed)} at {site}\n{evidence(lab)}"
+    measured(f"until the last of {len(pushes.pushed)} images was there ({word})", time.monotonic() - began)
+    return pushes
+
+
+def evidence(lab: Lab) -> str:
+    """What each registry said of pushes, events, starts and ends, what GitLab was asked, and what the workers did."""
+    wanted = '"PUT".*/manifests/|error writing|event lost|listening on|termination'
+    commands = (
+        f"cd /var/log/gitlab/registry; cat $(ls @*.s 2>/dev/null) current | grep -E '{wanted}' | cut -c1-220 | tail -60",
+        "tail -25 /var/log/gitlab/puma/current",
+        "tail -40 /var/log/gitlab/sidekiq/current | cut -c1-220",
+    )
+    return "\n".join(
+        f"{host.name}\n{host.run(command, check=False).stdout}"
+        for host in lab.hosts()
+        for command in commands
+    )

@@ -78,6 +78,16 @@ def settle(host: Host) -> None:
     host.wait_ready()
 
 
+def play(host: Host, role: str) -> None:
+    """What `gitlab-ctl geo promote`, or its counterpart, does to the lab's GitLab: which database, which role."""
+    mode = "rw" if role == "primary" else "ro"
+    database = "/var/opt/gitlab/postgresql"
+    host.run(f"if mountpoint -q {database}; then mount -o remount,{mode},bind {database}; fi")
+    host.run(f"sed -i 's/geo_[a-z]*_role/geo_{role}_role/' {GITLAB_RB} && gitlab-ctl reconfigure")
+    host.run("for one in puma sidekiq; do [ ! -e /opt/gitlab/service/$one ] || gitlab-ctl restart $one; done")
+    host.wait_ready()
+
+
 def files(host: Host) -> dict[str, bytes]:
     """What a reconfigure writes of the registry and of Geo, to see whether one changed anything."""
     names = [

@@ -13,7 +13,7 @@ from lab.host import Host
 from lab.registry import SkopeoError
 from tests.docs import DOCS, commands
 from tests.e2e.refused import ask
-from tests.e2e.stack import GITLAB_RB, OURS, Stack, secrets
+from tests.e2e.stack import GITLAB_RB, OURS, Stack, play, secrets
 from tests.e2e.typed import Reader, example
 
 pytestmark = pytest.mark.e2e
@@ -54,15 +54,6 @@ def everywhere(lab: Lab, tag: str) -> None:
     """An image pushed to london is read at tokyo, with an equal digest."""
     digest = lab.push("london", f"group/app:{tag}", seed=tag.encode())
     assert lab.pull("tokyo", f"group/app:{tag}") == digest
-
-
-def play(host: Host, role: str) -> None:
-    """What `gitlab-ctl geo promote`, or its counterpart, does to the lab's GitLab: which database, which role."""
-    mode = "rw" if role == "primary" else "ro"
-    host.run(f"mount -o remount,{mode},bind /var/opt/gitlab/postgresql")
-    host.run(f"sed -i 's/geo_[a-z]*_role/geo_{role}_role/' {GITLAB_RB} && gitlab-ctl reconfigure")
-    host.run("gitlab-ctl restart puma && gitlab-ctl restart sidekiq")
-    host.wait_ready()
 
 
 def test_your_own_sites_step_by_step(up: str, reader: Reader, fresh: Lab) -> None:

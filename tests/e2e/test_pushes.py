@@ -15,16 +15,16 @@ import pytest
 
 from lab.api import Lab
 from lab.host import Host
-from tests.e2e.pushes import Pushes
-from tests.e2e.stack import Running, Stack, measured
+from tests.e2e.pushes import Pushes, during
+from tests.e2e.stack import Running, Stack, measured, play
 
 pytestmark = pytest.mark.e2e
 
 CTL = "/opt/gitlab/bin/gitlab-ctl"
 CONFIG = "/var/opt/gitlab/registry/config.yml"
+VERSION = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"
 AWAY = 5
 """Seconds that Rails needs to start; far more in reality."""
-MINUTE = 60
 
 
 def lab_settings(host: Host, **more: float) -> None:
@@ -38,33 +38,6 @@ def up(replicated: Stack, london: Host, tokyo: Host) -> Stack:
     lab_settings(london, puma_boot_seconds=AWAY)
     replicated.up()
     return replicated
-
-
-def evidence(lab: Lab) -> str:
-    """What the registry said of pushes, events, starts and ends, what GitLab was asked, and what tokyo's worker did."""
-    wanted = '"PUT".*/manifests/|error writing|event lost|listening on|termination'
-    registry = f"cd /var/log/gitlab/registry; cat $(ls @*.s 2>/dev/null) current | grep -E '{wanted}' | cut -c1-220 | tail -60"
-    puma = "tail -25 /var/log/gitlab/puma/current"
-    worker = "tail -40 /var/log/gitlab/sidekiq/current | cut -c1-220"
-    london, tokyo = lab.host("london-1"), lab.host("tokyo-1")
-    return "\n".join(
-        host.run(command).stdout for host, command in ((london, registry), (london, puma), (tokyo, worker))
-    )
-
-
-def during(word: str, change: Callable[[], object]) -> Pushes:
-    """Pushes from before the change until after it; all of them must be at tokyo within a minute."""
-    Lab.current().wait_ready()
-    with Pushes(word) as pushes:
-        time.sleep(1.5)
-        change()
-        time.sleep(1.5)
-    assert len(pushes.pushed) > 5
-    began = time.monotonic()
-    missing = pushes.arrive(MINUTE)
-    assert missing == [], f"of {len(pushes.pushed)}\n{evidence(Lab.current())}"
-    measured(f"until the last of {len(pushes.pushed)} images was there ({word})", time.monotonic() - began)
-    return pushes
 
 
 def changed(stack: Stack, change: Callable[[dict[str, Any]], object]) -> str:
@@ -112,6 +85,24 @@ def test_a_restart_of_the_registry_alone(up: Stack) -> None:
 def test_a_setting_of_both(up: Stack) -> None:
     """The issuer: tokens of before are refused meanwhile, and clients fetch others."""
     during("issuer", lambda: changed(up, lambda c: c.update(issuer="acme-issuer")))
+
+
+def test_a_new_registry_key(up: Stack) -> None:
+    """Certificate and key change everywhere; tokens of before are refused meanwhile."""
+    during("key", lambda: changed(up, lambda c: c.update(rotate={"registry_key": number()})))
+
+
+def test_another_version_of_gitlab(up: Stack, london: Host, tokyo: Host) -> None:
+    """An `up` after an upgrade, for which the endpoint has other settings: from `threshold` to `maxretries`."""
+    now = london.read(VERSION)
+    for version in (b"17.0.0-ee\n", now):
+        for host in (tokyo, london):
+            host.write(VERSION, version)
+            host.run(f"{CTL} reconfigure")
+            host.wait_ready()
+        stated = version.decode().rpartition(".")[0]
+        during(f"version-{stated}", lambda: changed(up, lambda c: c.update(gitlab_version=stated)))  # noqa: B023
+        assert (b'"maxretries"' in london.read(CONFIG)) is (version == now)
 
 
 def test_a_change_that_is_taken_back(up: Stack, london: Host) -> None:
@@ -174,3 +165,24 @@ def test_rails_may_be_away_for_as_long_as_its_restart_takes(up: Stack, london: H
     assert lost.arrive(15) == list(lost.pushed)
     london.write(CONFIG, config)
     london.run(f"{CTL} restart registry")
+
+
+def test_the_primary_moves(up: Stack, london: Host, tokyo: Host) -> None:
+    """The new primary takes pushes when its registry may be written to, while the former one becomes a secondary."""
+    lab_settings(london)
+    lab_settings(tokyo, puma_boot_seconds=AWAY)
+    play(london, "secondary")
+    play(tokyo, "primary")
+    during("moved", lambda: changed(up, lambda c: c.update(primary="tokyo")), to="tokyo", at=("london",))
+
+
+def test_a_push_that_a_former_primary_had_not_told_of_is_named(up: Stack, london: Host, tokyo: Host) -> None:
+    """Made after Rails was stopped, and before `up` takes notifications from the registry."""
+    pushes = Pushes("former", to="tokyo")
+    play(london, "primary")
+    with without_rails(tokyo):
+        assert pushes.push()
+        play(tokyo, "secondary")
+        said = changed(up, lambda c: c.update(primary="london"))
+    assert "tokyo-1: the secondaries do not know of 1 changed image, which may be missing at the new" in said
+    assert f"push again to the new primary what it does not have: {next(iter(pushes.pushed))}" in said

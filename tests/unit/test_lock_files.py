@@ -26,6 +26,7 @@ DATABASE = "docker/registry/lockfiles/database-in-use"
 DRIVER = """
 Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('_main.rb') }.each { |path| require path }
 $stdout.sync = true
+ServerBlocks.define_singleton_method(:version) { $version }
 Http.define_singleton_method(:call) do |method, url, headers: {}, body: nil, **_|
   $asked << { method: method.upcase, url: url, headers: headers, body: body }
   at = URI.decode_www_form_component(url)
@@ -40,6 +41,7 @@ Http.define_singleton_method(:call) do |method, url, headers: {}, body: nil, **_
 end
 while (line = $stdin.gets)
   verb, order, $names, $status = JSON.parse(line)
+  $version = order['version']
   $asked = []
   $stderr = StringIO.new
   found = begin; LockFiles.new(order).send(verb); rescue Failure => e; { failed: e.message, cause: e.cause_text, do: e.remedy }; end
@@ -168,6 +170,22 @@ def test_a_registry_that_may_not_write_needs_it_there(node: Node, storage: dict[
     method = "GET" if storage is GCS else "HEAD"
     found, _ = node.run("prove", order(storage, write=False), **{method: 503})
     assert found[check].startswith("not looked at (503")
+
+
+@pytest.mark.parametrize(
+    ("version", "refused"), [([16, 11], False), ([18, 5], False), ([18, 6], True), (None, True)]
+)
+def test_a_version_that_does_not_look_for_it_is_not_refused(
+    node: Node, version: list[int] | None, refused: bool
+) -> None:
+    """It starts without; who upgrades it later reads why to do it first. A version that cannot be seen is none."""
+    found, _ = node.run("prove", order(S3, write=False, version=version))
+    if refused:
+        assert found["failed"] == "refused: its registry would not start again"
+    else:
+        said = found[f"lock file {FILESYSTEM} is in the storage"]
+        assert said.startswith(f"no: GitLab {'.'.join(map(str, version or []))} does not look for it")
+        assert "before the upgrade to 18.6 or later" in said
 
 
 @DRIVERS

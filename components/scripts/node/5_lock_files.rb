@@ -18,6 +18,7 @@ class LockFiles
   FILESYSTEM = 'docker/registry/lockfiles/filesystem-in-use'
   DATABASE = 'docker/registry/lockfiles/database-in-use'
   BODY = '{"version":1}'
+  SINCE = [18, 6].freeze
 
   def initialize(order)
     @order = order
@@ -92,9 +93,17 @@ class LockFiles
 
   def present(name)
     status, text = store.look(key(name))
+    return { "lock file #{name} is in the storage" => "no: #{not_yet}" } if status == 404 && not_yet
     raise missing(name) if status == 404
 
     { "lock file #{name} is in the storage" => status == 200 ? 'yes' : "not looked at (#{[status, text[0, 200]].join(' ').strip}): see to it that it is there" }
+  end
+
+  def not_yet
+    version = ServerBlocks.version
+    return unless version && (version <=> SINCE).negative?
+
+    "GitLab #{version.join('.')} does not look for it; put it in before the upgrade to #{SINCE.join('.')} or later, where the registry would not start without it"
   end
 
   def missing(name)

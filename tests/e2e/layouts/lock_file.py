@@ -13,7 +13,7 @@ from lab.host import Host
 from lab.layouts import LAYOUTS
 from lab.registry import SkopeoError
 from lab.sites import Site, host_key
-from tests.e2e.stack import GITLAB_RB, OURS, Stack
+from tests.e2e.stack import OURS, Stack, play
 
 BUCKET = "acme-gitlab-registry"
 KEY = "docker/registry/lockfiles/filesystem-in-use"
@@ -163,16 +163,6 @@ def refused(lab: Lab, stack: Stack) -> None:
     assert before == {host.name: host.reconfigures() for host in lab.hosts() if host.name in before}
     stack.configure(lambda config: config.pop("issuer"))
     stack.up()
-
-
-def play(host: Host, role: str) -> None:
-    """What `gitlab-ctl geo promote`, or its counterpart, does to the lab's GitLab: which database, which role."""
-    mode = "rw" if role == "primary" else "ro"
-    if host.name != "london-registry":
-        host.run(f"mount -o remount,{mode},bind /var/opt/gitlab/postgresql")
-    host.run(f"sed -i 's/geo_[a-z]*_role/geo_{role}_role/' {GITLAB_RB} && gitlab-ctl reconfigure")
-    host.run("gitlab-ctl restart")
-    host.wait_ready()
 
 
 def promoted(lab: Lab, stack: Stack) -> None:
