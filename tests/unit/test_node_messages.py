@@ -364,6 +364,39 @@ def test_each_value_that_omnibus_has_made_otherwise_is_named(
 
 
 @pytest.mark.parametrize(
+    ("written", "address"), [(":5000", "127.0.0.1:5000"), ("localhost:5000", "localhost:5000"), ("10.0.0.5:80", "10.0.0.5:80")]
+)  # fmt: skip
+def test_the_registrys_address_is_read_as_omnibus_writes_it(node: Node, written: str, address: str) -> None:
+    """Without quotes, so that Ruby's YAML reads a symbol in the first one."""
+    code = f"put('/var/opt/gitlab/registry/config.yml', \"http:\\n  addr: {written}\\n\"); "
+    assert node.told(code + "$stderr.puts Registry.local_address").strip() == address
+
+
+@pytest.mark.parametrize(
+    ("kind", "storage", "read_only", "found"),
+    [
+        ("primary", None, False, True),
+        ("secondary", None, False, False),
+        ("secondary", {}, False, True),
+        ("secondary", {}, True, False),
+        ("primary", {}, False, True),
+    ],
+)
+def test_a_read_only_mode_that_was_left_on_is_found_where_people_push(
+    node: Node, kind: str, storage: dict[str, Any] | None, read_only: bool, found: bool
+) -> None:
+    """Also at a primary whose storage stays as it is (`keep`); not where this program makes it read-only itself."""
+    order = json.dumps({"kind": kind, "storage": storage, "read_only": read_only, "site": "tokyo"})
+    code = (
+        "theirs = { 'registry.storage.maintenance' => { 'readonly' => { 'enabled' => true } } }; "
+        f"conflicts = Conflicts.new(JSON.parse({json.dumps(order)}), Settings.new('all' => {{}}, 'theirs' => theirs)); "
+        "begin; conflicts.read_only; $stderr.puts 'nothing'; rescue Failure => e; $stderr.puts e.message; end"
+    )
+    said = node.told(code).strip()
+    assert ("is on at tokyo" in said) is found, said
+
+
+@pytest.mark.parametrize(
     ("gitlab_rb", "state", "says"),
     [
         ("x = 1\\n", {"owner": "acme/prod"}, "DIR/etc/gitlab/gitlab.rb was rewritten without the line that includes the settings; it is put back."),
