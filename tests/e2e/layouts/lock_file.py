@@ -121,6 +121,8 @@ def without_it(lab: Lab, stack: Stack, heal: Callable[[], object]) -> None:
     if marks(tokyo):
         lab.wait(died, 30, "tokyo's registry to die again and again")
         assert lab.http_status("https://registry.tokyo.example.com/v2/") == 502
+    else:
+        print("this registry marks no storage, so that tokyo's starts without the file")
     assert lock_files(lab) == {}, "a push does not write it, nor does a registry that runs"
     heal()
     tokyo.wait_ready()
