@@ -23,6 +23,8 @@ SEEN: dict[str, str] = {
     "GitLab was notified again of": "tests/unit/test_node_events.py",
     "GitLab does not know of": "tests/unit/test_node_events.py",
     "may be missing at the secondaries": "tests/unit/test_node_events.py",
+    "the secondaries do not know of": "tests/unit/test_node_events.py",
+    "may be missing at the new primary": "tests/unit/test_node_events.py",
     "GitLab missed the push of an image could not be seen": "tests/unit/test_node_events.py",
     "has given up its queue and only waits for GitLab": "tests/unit/test_node_events.py",
     "response status 401": "tests/e2e/test_docs_troubles.py",
