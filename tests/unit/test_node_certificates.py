@@ -27,7 +27,7 @@ CHECK = """
   stub.call(Omnibus, :secrets, order['letsencrypt'] ? { 'letsencrypt' => { 'auto_enabled' => true } } : {})
   contents = files.transform_values { |text| text&.b }.merge(Omnibus::GITLAB_RB => gitlab_rb.b)
   own = $stderr
-  $stderr = StringIO.new
+  $stderr = File.open(File::NULL, 'w')
   begin
     { said: Certificates.check(order, contents) }
   rescue Failure => e

@@ -163,7 +163,7 @@ CASES = [
     Case("the program stopped", "Integer('x')", ("ArgumentError", "report this")),
     Case("gitlab-ctl reconfigure failed", "Omnibus.reconfigure($order)", ("FATAL: reconfigure is not permitted", "/var/log/gitlab/reconfigure")),
     Case("gitlab-ctl restart registry failed", "Omnibus.restart($order, 'registry')", ("FATAL: registry", "gitlab-ctl tail registry")),
-    Case("gitlab-ctl hup nginx failed", "Omnibus.hup($order, 'nginx')", ("FATAL: nginx", "gitlab-ctl tail nginx")),
+    Case("gitlab-ctl hup nginx failed", "Omnibus.hup('nginx')", ("FATAL: nginx", "gitlab-ctl tail nginx")),
     Case("DIR/etc/gitlab/gitlab-secrets.json is not JSON", "put('/etc/gitlab/gitlab-secrets.json', '{'); Omnibus.secrets", ("backup-etc",)),
     Case("DIR/var/opt/gitlab/registry/config.yml is not YAML", "put('/var/opt/gitlab/registry/config.yml', \"http:\\n  addr: [::]:5000\\n\"); Omnibus.registry_config", ("without quotes", "correct gitlab.rb")),
     Case("refused: its registry's metadata database would be switched on", f"{HOLDS}; {configured()}; Storage.refuse_to_hide_images('database' => {{}})", ("holds images", "registry-database import")),

@@ -648,7 +648,7 @@ def test_a_line_of_gitlab_rb_is_not_shown_with_its_error(ruby: Program) -> None:
 def test_the_program_is_valid_ruby_without_warnings() -> None:
     """sshd hands over no locale."""
     checked = subprocess.run(
-        ["ruby", "-wc", "-"], input=source(), capture_output=True, text=True, check=False, env=NO_LOCALE
+        ["ruby", "-wc", "-"], input=program(), capture_output=True, text=True, check=False, env=NO_LOCALE
     )
     assert (checked.stdout.strip(), checked.stderr) == ("Syntax OK", "")
 

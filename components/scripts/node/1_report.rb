@@ -30,11 +30,17 @@ class Failure < StandardError
     case error
     when Failure then error
     when Errno::EROFS, Errno::EPERM
-      new('a file could not be written', cause: error.message, remedy: 'it is mounted read-only or protected (chattr +i): make it writable for root, then `pulumi up` again')
+      new('a file could not be written',
+          cause: error.message,
+          remedy: 'it is mounted read-only or protected (chattr +i): make it writable for root, then `pulumi up` again')
     when SystemCallError, IOError
-      new('a file could not be written', cause: error.message, remedy: 'make room or mend the file system, then `pulumi up` again')
+      new('a file could not be written',
+          cause: error.message,
+          remedy: 'make room or mend the file system, then `pulumi up` again')
     else
-      new('the program stopped', cause: "#{error.class}: #{error.message} (#{error.backtrace.first})", remedy: 'run `pulumi up` again; if it stays, report this')
+      new('the program stopped',
+          cause: "#{error.class}: #{error.message} (#{error.backtrace.first})",
+          remedy: 'run `pulumi up` again; if it stays, report this')
     end
   end
 

@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # Files that are there whole or not at all, and a change of several of them that can be taken back.
 module Files
   # Same directory, so that the rename is atomic; the target of a link, so that the link stays.
@@ -45,7 +47,7 @@ module Files
   end
 
   def self.sync(directory)
-    File.open(directory) { |d| d.fsync }
+    File.open(directory, &:fsync)
   rescue SystemCallError
     nil
   end
@@ -118,9 +120,9 @@ class Change
     @section = section
   end
 
-  # contents {path => bytes, or nil to delete}, modes {path => mode}; begun: what the journal is to remember of the first
-  # change that has not come to its end. Raises SystemCallError or IOError with everything as it was, and a journal only
-  # where there was one.
+  # contents {path => bytes, or nil to delete}, modes {path => mode}; begun: what the journal is to remember of the
+  # first change that has not come to its end. Raises SystemCallError or IOError with everything as it was, and a
+  # journal only where there was one.
   def self.make(contents, modes, section, begun = {})
     unfinished = File.exist?(JOURNAL)
     FileUtils.mkdir_p(DIRECTORY, mode: 0o755)

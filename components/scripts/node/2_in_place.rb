@@ -1,6 +1,8 @@
-# A file that is mounted by itself, as containers do with gitlab.rb, cannot be replaced by a rename (EBUSY): it is written in
-# place. What stood there and what is to stand there is kept beside it meanwhile, so that a run that was cut off in the
-# middle leaves nothing torn for longer than until the next run.
+# frozen_string_literal: true
+
+# A file that is mounted by itself, as containers do with gitlab.rb, cannot be replaced by a rename (EBUSY): it is
+# written in place. What stood there and what is to stand there is kept beside it meanwhile, so that a run that was cut
+# off in the middle leaves nothing torn for longer than until the next run.
 module InPlace
   def self.write(path, bytes)
     former = File.binread(path)

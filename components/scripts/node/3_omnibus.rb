@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # What omnibus has made of the settings, and the commands that make it do so.
 module Omnibus
   CTL = '/opt/gitlab/bin/gitlab-ctl'
@@ -18,8 +20,9 @@ module Omnibus
     return if ok
 
     Report.learn(secrets)
-    raise Failure.new('gitlab-ctl reconfigure failed', cause: Reason.of(output),
-                                                       remedy: 'read /var/log/gitlab/reconfigure/ on the node, mend the cause, then `pulumi up` again')
+    raise Failure.new('gitlab-ctl reconfigure failed',
+                      cause: Reason.of(output),
+                      remedy: 'read /var/log/gitlab/reconfigure/ on the node, mend the cause, then `pulumi up` again')
   end
 
   def self.restart(order, service)
@@ -27,15 +30,18 @@ module Omnibus
     ok, output = EndingRegistry.hurried(order) { run([CTL, 'restart', service], 120) }
     return if ok
 
-    raise Failure.new("gitlab-ctl restart #{service} failed", cause: Reason.of(output),
-                                                              remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
+    raise Failure.new("gitlab-ctl restart #{service} failed",
+                      cause: Reason.of(output),
+                      remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
   end
 
-  def self.hup(order, service)
+  def self.hup(service)
     ok, output = run([CTL, 'hup', service], 60)
     return if ok
 
-    raise Failure.new("gitlab-ctl hup #{service} failed", cause: Reason.of(output), remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
+    raise Failure.new("gitlab-ctl hup #{service} failed",
+                      cause: Reason.of(output),
+                      remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
   end
 
   # [success, output]. A run of our own time-out: gitlab-ctl waits for another reconfigure without limit.
@@ -68,10 +74,11 @@ module Omnibus
     Process.wait(pid) rescue nil # rubocop:disable Style/RescueModifier
   end
 
-  # Why Ruby would not read this gitlab.rb, by line, or nil. Only compiled; and only the lines that say what is wrong, since
-  # those beside them may show a password of the administrator's.
+  # Why Ruby would not read this gitlab.rb, by line, or nil. Only compiled; and only the lines that say what is wrong,
+  # since those beside them may show a password of the administrator's.
   def self.syntax_error(bytes)
-    warnings, $VERBOSE = $VERBOSE, nil
+    warnings = $VERBOSE
+    $VERBOSE = nil
     RubyVM::InstructionSequence.compile(bytes.dup.force_encoding('UTF-8'), '-')
     nil
   rescue ArgumentError => e # of a first line with an encoding that there is not
@@ -83,14 +90,16 @@ module Omnibus
     $VERBOSE = warnings
   end
 
-  # Which line ends this Ruby before its last one, as people know it; nil where none does. The same text within a heredoc
-  # is text: so Ruby itself is asked, whether it still minds what cannot be Ruby at the end.
+  # Which line ends this Ruby before its last one, as people know it; nil where none does. The same text within a
+  # heredoc is text: so Ruby itself is asked, whether it still minds what cannot be Ruby at the end.
   def self.early_end(bytes)
     ends = ->(text) { syntax_error("#{text}\n)]}\n").nil? }
     return if syntax_error(bytes) || !ends.call(bytes)
 
     lines = bytes.lines
-    at = lines.index.with_index { |line, n| line.match?(/\A__END__\r?\n?\z|[\0\x04\x1a]/n) && ends.call(lines[0..n].join) }
+    at = lines.index.with_index do |line, n|
+      line.match?(/\A__END__\r?\n?\z|[\0\x04\x1a]/n) && ends.call(lines[0..n].join)
+    end
     return 'a line of it' unless at
 
     "line #{at + 1}#{lines[at].start_with?('__END__') ? ', __END__' : ', which holds a control character'}"
@@ -105,7 +114,9 @@ module Omnibus
   rescue Errno::ENOENT
     {}
   rescue JSON::ParserError
-    raise Failure.new("#{SECRETS_JSON} is not JSON", cause: 'a reconfigure would fail on it as well', remedy: 'restore it from a backup (gitlab-ctl backup-etc), then `pulumi up` again')
+    raise Failure.new("#{SECRETS_JSON} is not JSON",
+                      cause: 'a reconfigure would fail on it as well',
+                      remedy: 'restore it from a backup (gitlab-ctl backup-etc), then `pulumi up` again')
   end
 
   # The part of gitlab-secrets.json that a reconfigure overwrites with our values.
@@ -157,8 +168,10 @@ module Omnibus
   def self.yaml(path)
     YAML.safe_load(File.read(path), permitted_classes: [Symbol, Date, Time], aliases: true)
   rescue Psych::Exception # of a value that omnibus' template writes without quotes
-    raise Failure.new("#{path} is not YAML", cause: 'a setting in gitlab.rb has a value that omnibus writes into it without quotes, so the service that reads it does not start',
-                                             remedy: 'correct gitlab.rb, run `gitlab-ctl reconfigure` on the node, then `pulumi up` again')
+    raise Failure.new("#{path} is not YAML",
+                      cause: 'a setting in gitlab.rb has a value that omnibus writes into it without quotes, ' \
+                             'so the service that reads it does not start',
+                      remedy: 'correct gitlab.rb, run `gitlab-ctl reconfigure` on the node, then `pulumi up` again')
   end
 
   # As the cookbooks make it (registry/libraries/registry.rb): RSA-4096, self-signed, ten years.

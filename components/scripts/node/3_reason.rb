@@ -1,9 +1,11 @@
-# Why a command of gitlab-ctl failed, from what it printed. Ruby's and chef's messages quote lines of gitlab.rb, and those
-# may hold a password of the administrator's: they are left out.
+# frozen_string_literal: true
+
+# Why a command of gitlab-ctl failed, from what it printed. Ruby's and chef's messages quote lines of gitlab.rb, and
+# those may hold a password of the administrator's: they are left out.
 class Reason
   HEADLINE = 'There was an error running gitlab-ctl reconfigure:'
-  # What comes after the exception's message (omnibus' package/libraries/handlers/gitlab.rb): it prints the settings that
-  # were removed before this, too.
+  # What comes after the exception's message (omnibus' package/libraries/handlers/gitlab.rb): it prints the settings
+  # that were removed before this, too.
   REST = /\A(Running handlers complete|(Infra Phase|Chef Infra Client|Cinc Client) failed)/.freeze
   GENERAL = /\A(Removals:|Deprecations:|Warnings:|Notes:|Update the configuration in your gitlab\.rb)/.freeze
   TELLING = /error|fatal|undefined|unknown|unsupported|unexpected|no space|not permitted|no end after/i.freeze
@@ -45,7 +47,9 @@ class Reason
 
   # What Ruby quotes of a line that it cannot read, passwords in URLs, and what gitlab.rb names a secret.
   def hidden(line)
-    line = line.gsub(%r{(?<=\s)/.*/|".*"}, '...') if line.match?(/\.rb:\d+: .*(syntax|unterminated|unexpected|invalid)/i)
+    if line.match?(/\.rb:\d+: .*(syntax|unterminated|unexpected|invalid)/i)
+      line = line.gsub(%r{(?<=\s)/.*/|".*"}, '...')
+    end
     line = line.gsub(%r{([a-z][a-z0-9+.-]*://)[^"']*@}i, '\1[secret]@')
     @secrets.inject(line) { |text, secret| text.gsub(secret, '[secret]') }
   end

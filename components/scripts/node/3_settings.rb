@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # The settings that a reconfigure will work with, read before it runs. gitlab.rb is a program, so it is evaluated, as
 # omnibus does it (package/libraries/settings_dsl.rb, config_mash.rb), in a child process that ends afterwards. Not by
 # `gitlab-ctl show-config`: that reads only what is on disk already, writes gitlab-secrets.json, generates an RSA key
@@ -11,15 +13,18 @@
 # Only what READ lists leaves the child process: no secret does.
 class Settings
   READ = [
-    %w[external_url], %w[registry_external_url], %w[roles], %w[package generate_secrets_json_file], %w[letsencrypt enable], %w[letsencrypt alt_names],
+    %w[external_url], %w[registry_external_url], %w[roles], %w[package generate_secrets_json_file],
+    %w[letsencrypt enable], %w[letsencrypt alt_names],
     %w[nginx], %w[registry_nginx], %w[gitlab_rails nginx], %w[registry nginx],
-    %w[gitlab_rails enable], %w[gitlab_rails registry_enabled], %w[gitlab_rails registry_host], %w[gitlab_rails registry_port],
+    %w[gitlab_rails enable], %w[gitlab_rails registry_enabled],
+    %w[gitlab_rails registry_host], %w[gitlab_rails registry_port],
     %w[gitlab_rails registry_api_url], %w[gitlab_rails registry_key_path], %w[gitlab_rails registry_path],
     %w[gitlab_rails registry_issuer], %w[gitlab_rails gitlab_relative_url],
-    %w[registry enable], %w[registry dir], %w[registry registry_http_addr], %w[registry token_realm], %w[registry rootcertbundle],
+    %w[registry enable], %w[registry dir], %w[registry registry_http_addr],
+    %w[registry token_realm], %w[registry rootcertbundle],
     %w[registry issuer], %w[registry storage maintenance], %w[registry database enabled],
-    *%w[application sidekiq postgres patroni redis_sentinel redis_master redis_replica monitoring pgbouncer consul pages gitaly]
-      .map { |role| ["#{role}_role", 'enable'] }
+    *%w[application sidekiq postgres patroni redis_sentinel redis_master redis_replica
+        monitoring pgbouncer consul pages gitaly].map { |role| ["#{role}_role", 'enable'] }
   ].freeze
   # Headers and pieces of configuration may hold a token.
   HIDDEN = /header|custom|password\z/.freeze
@@ -61,7 +66,9 @@ class Settings
 
       return path.drop(n).inject(@found[whose][key]) { |value, name| value.is_a?(Hash) ? value[name] : nil }
     end
-    raise KeyError, "#{path.join('.')} is not in Settings::READ" unless READ.any? { |known| known.first(path.size) == path || path.first(known.size) == known }
+    return if READ.any? { |known| known.first(path.size) == path || path.first(known.size) == known }
+
+    raise KeyError, "#{path.join('.')} is not in Settings::READ"
   end
 
   # A hash whose keys are text, and whose missing members come into being while a file is evaluated (ConfigMash).
@@ -156,7 +163,7 @@ class Settings
 
     # Facts about the machine, which only chef has.
     def node
-      raise Unknown, "it reads node[...], which exists only during a reconfigure"
+      raise Unknown, 'it reads node[...], which exists only during a reconfigure'
     end
 
     def taken
@@ -181,7 +188,9 @@ class Settings
 
     def method_missing(symbol, *args)
       name = symbol.to_s.delete_suffix('=')
-      args.empty? ? self[name] : self[name] = args.size == 1 ? args.first : args
+      return self[name] if args.empty?
+
+      self[name] = args.size == 1 ? args.first : args
     end
 
     def respond_to_missing?(*)
@@ -251,7 +260,9 @@ class Settings
     end
 
     def self.at(error)
-      line = (error.backtrace || []).find { |l| l.start_with?('/') && !l.start_with?(__FILE__) && !l.match?(%r{/lib/ruby/}) }
+      line = (error.backtrace || []).find do |l|
+        l.start_with?('/') && !l.start_with?(__FILE__) && !l.match?(%r{/lib/ruby/})
+      end
       line ? line[/\A[^:]+:\d+/] : Omnibus::GITLAB_RB
     end
   end

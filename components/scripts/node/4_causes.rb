@@ -1,17 +1,22 @@
+# frozen_string_literal: true
+
 # Why nothing answered: in words, with what to do about it, and whether waiting could help.
 class Unreached
   # What OpenSSL and Ruby say of a certificate => [kind, the same in words].
   CERTIFICATES = [
     [/expired/i, :expired, 'has expired'],
     [/not yet valid/i, :expired, 'is not valid yet'],
-    [/self.signed|local issuer|unable to get issuer|unable to verify the first/i, :authority, 'is signed by an authority that this node does not trust'],
+    [/self.signed|local issuer|unable to get issuer|unable to verify the first/i, :authority,
+     'is signed by an authority that this node does not trust'],
     [/hostname mismatch|IP address mismatch|does not match the server certificate/i, :name, 'is for other names'],
     [/./, :certificate, 'is not accepted here']
   ].freeze
   CERTIFICATE_REMEDIES = {
     expired: 'put a new certificate there, and check the clocks of both nodes',
-    authority: 'give its authority in trusted_certificates, or have the whole chain (certificate and intermediates) served there',
-    name: 'put a certificate there whose subjectAltName has this name; where nothing serves this name, another server block answers',
+    authority: 'give its authority in trusted_certificates, or have the whole chain (certificate and intermediates) ' \
+               'served there',
+    name: 'put a certificate there whose subjectAltName has this name; where nothing serves this name, ' \
+          'another server block answers',
     certificate: 'correct the certificate there'
   }.freeze
 
@@ -37,7 +42,8 @@ class Unreached
     CERTIFICATE_REMEDIES[@kind] || {
       unknown: "let #{@host} resolve on this node (DNS, or /etc/hosts)",
       resolver: "see to this node's DNS server (/etc/resolv.conf)",
-      refused: "start what is to listen at #{@at}, or correct the port in its URL; a firewall that rejects looks the same",
+      refused: "start what is to listen at #{@at}, or correct the port in its URL; " \
+               'a firewall that rejects looks the same',
       silent: "let this node reach #{@at}: firewall, security group, routing",
       slow: "see what keeps #{@at} busy, in its log",
       route: "correct routing or firewall between this node and #{@host}",
@@ -59,7 +65,8 @@ class Unreached
     when Timeout::Error then [:slow, "#{@at} accepted the connection and did not answer within #{@seconds} s"]
     when OpenSSL::SSL::SSLError then tls(plain(error))
     when SocketError then lookup(plain(error))
-    when EOFError, Errno::ECONNRESET, Errno::EPIPE, Errno::ECONNABORTED then [:closed, "#{@at} closed the connection without an answer"]
+    when EOFError, Errno::ECONNRESET, Errno::EPIPE, Errno::ECONNABORTED
+      [:closed, "#{@at} closed the connection without an answer"]
     when Net::HTTPBadResponse then [:strange, "#{@at} answers, but not with HTTP"]
     else system(error)
     end
@@ -74,14 +81,18 @@ class Unreached
   end
 
   def lookup(said)
-    return [:resolver, "#{@host} could not be looked up: no DNS server answered"] if said.match?(/temporary failure|try again/i)
+    if said.match?(/temporary failure|try again/i)
+      return [:resolver, "#{@host} could not be looked up: no DNS server answered"]
+    end
 
     [:unknown, "the name #{@host} does not resolve"]
   end
 
   def tls(said)
     unless said.match?(/certificate verify failed|server certificate/i)
-      return [:plain, "#{@at} speaks plain HTTP, not TLS"] if said.match?(/wrong version number|http request|record layer failure/i)
+      if said.match?(/wrong version number|http request|record layer failure/i)
+        return [:plain, "#{@at} speaks plain HTTP, not TLS"]
+      end
       return [:closed, "#{@at} closed the connection during the TLS handshake"] if said.match?(/EOF|reset|errno=104/i)
 
       return [:tls, "#{@at} and this node agree on no TLS (#{said[/state=error: (.*)/, 1] || said})"]

@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # Requests with a time limit; answers as [status, body, headers], where there was none as [0, why, Unreached].
 module Http
   def self.call(method, url, headers: {}, body: nil, seconds: 15, verify: true)
@@ -118,7 +120,8 @@ class Registry
   # Tries to begin an upload and ends it again if it was let; the status of the attempt.
   def push(token, actions)
     auth = { 'Authorization' => token.for(PROBE, actions) }
-    status, body, answer = Http.call('post', "#{@url}/v2/#{PROBE}/blobs/uploads/", headers: auth.merge('Content-Length' => '0'))
+    status, body, answer = Http.call('post', "#{@url}/v2/#{PROBE}/blobs/uploads/",
+                                     headers: auth.merge('Content-Length' => '0'))
     if status == 202 && answer['Location']
       Http.call('delete', URI.join("#{@url}/", answer['Location']).to_s, headers: auth)
     end

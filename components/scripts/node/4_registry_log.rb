@@ -1,5 +1,7 @@
-# The registry's log, newest line first, and what is read in it. Its own lines are logrus' text or JSON, those of requests
-# JSON whatever the others are (container registry, registry/registry.go).
+# frozen_string_literal: true
+
+# The registry's log, newest line first, and what is read in it. Its own lines are logrus' text or JSON, those of
+# requests JSON whatever the others are (container registry, registry/registry.go).
 class RegistryLog
   CHUNK = 1 << 20
   KINDS = {
@@ -13,11 +15,11 @@ class RegistryLog
 
   # runit's logger names the directory (registry['log_directory']).
   def self.directory
-    Files.read('/opt/gitlab/sv/registry/log/run').to_s[/svlogd\b.*\s(\/\S+)\s*\z/, 1] || '/var/log/gitlab/registry'
+    Files.read('/opt/gitlab/sv/registry/log/run').to_s[%r{svlogd\b.*\s(/\S+)\s*\z}, 1] || '/var/log/gitlab/registry'
   end
 
   # Yields lines of the known kinds until the block's value is false or a line is older than `oldest`.
-  def self.each(oldest)
+  def self.read_back(oldest)
     # The former ones are named by the time of their end.
     [*Dir.glob("#{directory}/current"), *Dir.glob("#{directory}/@*.[su]").sort.reverse].each do |path|
       backwards(path) do |text|

@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # Which server blocks nginx on this node will have after a reconfigure, and with which certificates: as omnibus derives
 # it from the settings (libraries/gitlab_rails.rb, registry.rb, nginx.rb, lets_encrypt.rb and config/roles).
 class ServerBlocks
@@ -6,7 +8,8 @@ class ServerBlocks
   # Roles that do not decide which services run.
   SITE_ROLES = %w[geo_primary geo_secondary backup].freeze
   VERSION = '/opt/gitlab/embedded/service/gitlab-rails/VERSION'
-  # From here on nginx' settings have their place below the service (omnibus-gitlab 0ddeb868); the older names count as well.
+  # From here on nginx' settings have their place below the service (omnibus-gitlab 0ddeb868); the older names count as
+  # well.
   BELOW_SERVICE = [19, 2].freeze
 
   # settings: Settings; exists: whether a file will be there; secrets: gitlab-secrets.json.
@@ -28,7 +31,9 @@ class ServerBlocks
 
   def gitlab
     uri = url('external_url')
-    return unless uri && nginx? && rails? && !(@below_service && @settings.get('gitlab_rails', 'nginx', 'enable') == false)
+    unless uri && nginx? && rails? && !(@below_service && @settings.get('gitlab_rails', 'nginx', 'enable') == false)
+      return
+    end
 
     block('GitLab', uri, method(:gitlab_nginx), @below_service ? "gitlab_rails['nginx']" : 'nginx')
   end
@@ -49,7 +54,8 @@ class ServerBlocks
     return false unless url('external_url')
 
     file = files(url('registry_external_url'), method(:registry_nginx)).first
-    !@exists.call(file) || (file == gitlab_files.first && Array(@settings.get('letsencrypt', 'alt_names')).include?(block.host))
+    !@exists.call(file) ||
+      (file == gitlab_files.first && Array(@settings.get('letsencrypt', 'alt_names')).include?(block.host))
   end
 
   def lets_encrypt?
@@ -57,8 +63,10 @@ class ServerBlocks
     return stated ? true : false unless stated.nil?
 
     listens = gitlab_nginx('listen_https')
-    url('external_url')&.scheme == 'https' && nginx? && (listens.nil? || listens) && !unwritten_secrets? &&
-      (@secrets.dig('letsencrypt', 'auto_enabled') || gitlab_files.none? { |file| @exists.call(file) }) ? true : false
+    return false unless url('external_url')&.scheme == 'https' && nginx? && (listens.nil? || listens)
+    return false if unwritten_secrets?
+
+    @secrets.dig('letsencrypt', 'auto_enabled') || gitlab_files.none? { |file| @exists.call(file) } ? true : false
   end
 
   private
@@ -80,7 +88,8 @@ class ServerBlocks
     listens = nginx.call('listen_https')
     https = listens.nil? ? uri.scheme == 'https' : listens
     certificate, key = https ? files(uri, nginx) : nil
-    Block.new(what: what, host: uri.host, names: names, certificate: certificate, key: key, passwords: nginx.call('ssl_password_file'))
+    Block.new(what: what, host: uri.host, names: names, certificate: certificate, key: key,
+              passwords: nginx.call('ssl_password_file'))
   end
 
   # A URL that is none is the reconfigure's to refuse.

@@ -1,5 +1,8 @@
-# Before anything is written: the certificates that nginx will be given. nginx does not start with a file that is missing or
-# does not fit, a reconfigure exits 0 all the same, and GitLab is down (facts: omnibus restarts nginx with `sv restart`).
+# frozen_string_literal: true
+
+# Before anything is written: the certificates that nginx will be given. nginx does not start with a file that is
+# missing or does not fit, a reconfigure exits 0 all the same, and GitLab is down (facts: omnibus restarts nginx with
+# `sv restart`).
 class Certificates
   # Relative paths begin here (nginx -p /var/opt/gitlab/nginx, conf/nginx.conf).
   CONF = '/var/opt/gitlab/nginx/conf'
@@ -9,7 +12,8 @@ class Certificates
   def self.check(order, contents, settings = Settings.read(contents))
     return new(order, contents, settings).check if settings.known?
 
-    Report.say("#{order['node']}: the certificates for nginx could not be looked at beforehand: gitlab.rb cannot be evaluated here: #{settings.why}")
+    Report.say("#{order['node']}: the certificates for nginx could not be looked at beforehand: " \
+               "gitlab.rb cannot be evaluated here: #{settings.why}")
     { "nginx' certificates fit" => "not looked at beforehand: gitlab.rb cannot be evaluated here: #{settings.why}" }
   end
 
@@ -58,7 +62,9 @@ class Certificates
   end
 
   def unusable(block, why)
-    raise Failure.new("refused: nginx would not start with the certificate of #{block.host}", cause: why.join('; '), remedy: remedy(block))
+    raise Failure.new("refused: nginx would not start with the certificate of #{block.host}",
+                      cause: why.join('; '),
+                      remedy: remedy(block))
   end
 
   # Of GitLab's own URL at a site that exists nothing is changed, so it is only told.
@@ -68,15 +74,20 @@ class Certificates
       @said["certificate of #{block.host} is good"] = "no: #{why.join('; ')}"
       return
     end
-    raise Failure.new("refused: clients would not accept the certificate of #{block.host}", cause: why.join('; '), remedy: remedy(block))
+    raise Failure.new("refused: clients would not accept the certificate of #{block.host}",
+                      cause: why.join('; '),
+                      remedy: remedy(block))
   end
 
   def remedy(block)
-    return "give sites.#{@order['site']}.aws.tls a certificate and key for #{block.host}, then `pulumi up` again" if @order['files'].key?(block.certificate)
+    if @order['files'].key?(block.certificate)
+      return "give sites.#{@order['site']}.aws.tls a certificate and key for #{block.host}, then `pulumi up` again"
+    end
 
-    "put a certificate for #{block.host} (followed by its intermediates) into #{block.certificate} and its key into #{block.key}, " \
-      "or name other files in gitlab.rb (#{block.names}['ssl_certificate'], ['ssl_certificate_key']), or, where TLS ends in front of this node, " \
-      "#{block.names}['listen_https'] = false; then `pulumi up` again"
+    "put a certificate for #{block.host} (followed by its intermediates) " \
+      "into #{block.certificate} and its key into #{block.key}, " \
+      "or name other files in gitlab.rb (#{block.names}['ssl_certificate'], ['ssl_certificate_key']), " \
+      "or, where TLS ends in front of this node, #{block.names}['listen_https'] = false; then `pulumi up` again"
   end
 
   # Let's Encrypt looks for each name; what it will find there cannot be known from here.
@@ -85,12 +96,15 @@ class Certificates
     here = Socket.ip_address_list.map(&:ip_address)
     return unless (found & here).empty?
 
-    @said["#{block.host} leads to this node, as Let's Encrypt wants"] = "not known: it leads to #{found.join(', ')}, which is no address of this node itself"
+    @said["#{block.host} leads to this node, as Let's Encrypt wants"] =
+      "not known: it leads to #{found.join(', ')}, which is no address of this node itself"
   rescue SocketError => e
     return unresolved(block, e) if e.message.match?(/temporary failure|try again/i) || covered?(block)
 
-    raise Failure.new("refused: Let's Encrypt could not find #{block.host}", cause: "the name does not resolve, and it is to be in this node's certificate",
-                                                                          remedy: "let #{block.host} lead to this node in DNS; or give a certificate of your own and letsencrypt['enable'] = false; then `pulumi up` again")
+    raise Failure.new("refused: Let's Encrypt could not find #{block.host}",
+                      cause: "the name does not resolve, and it is to be in this node's certificate",
+                      remedy: "let #{block.host} lead to this node in DNS; or give a certificate of your own and " \
+                              "letsencrypt['enable'] = false; then `pulumi up` again")
   end
 
   # The certificate that is there covers the name, or this node's DNS server is away: nothing to refuse a change for.
@@ -149,7 +163,11 @@ class CertificateFiles
 
   def wrong_pair
     return if pair?(@chain.first)
-    return "the key in #{@block.key} belongs to a later certificate of #{@block.certificate}: the node's own comes first" if @chain.drop(1).any? { |one| pair?(one) }
+
+    if @chain.drop(1).any? { |one| pair?(one) }
+      return "the key in #{@block.key} belongs to a later certificate of #{@block.certificate}: " \
+             "the node's own comes first"
+    end
 
     "the key in #{@block.key} does not belong to the certificate in #{@block.certificate}"
   end
@@ -166,7 +184,9 @@ class CertificateFiles
     names = CertificateNames.of(leaf)
     return "#{@block.certificate} has no subjectAltName, and Docker does not look at its common name" if names.empty?
 
-    "#{@block.certificate} is for #{names.first(5).join(', ')}#{names.size > 5 ? ', ...' : ''}, not for #{@block.host}" unless CertificateNames.cover?(names, @block.host)
+    return if CertificateNames.cover?(names, @block.host)
+
+    "#{@block.certificate} is for #{names.first(5).join(', ')}#{names.size > 5 ? ', ...' : ''}, not for #{@block.host}"
   end
 
   def leaf
@@ -214,7 +234,8 @@ module CertificateNames
     host = host.delete('[]').downcase
     names.any? do |name|
       name = name.downcase
-      name == host || (name.start_with?('*.') && host.partition('.').drop(1).join == name.delete_prefix('*')) || same_address?(name, host)
+      name == host || same_address?(name, host) ||
+        (name.start_with?('*.') && host.partition('.').drop(1).join == name.delete_prefix('*'))
     end
   end
 

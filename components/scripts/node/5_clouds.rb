@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # A token from an OAuth service: [200, the token], or [0, why there is none].
 module OAuth
   def self.token(status, body, *)
@@ -11,12 +13,13 @@ module OAuth
   end
 
   def self.ask(url, form)
-    token(*Http.call('post', url, headers: { 'Content-Type' => 'application/x-www-form-urlencoded' }, body: URI.encode_www_form(form)))
+    token(*Http.call('post', url, headers: { 'Content-Type' => 'application/x-www-form-urlencoded' },
+                                  body: URI.encode_www_form(form)))
   end
 end
 
-# Google Cloud Storage through its JSON API, as the registry's driver gcs signs in: with a service account's key (its text,
-# or a file on this node), else as what the server itself is.
+# Google Cloud Storage through its JSON API, as the registry's driver gcs signs in: with a service account's key (its
+# text, or a file on this node), else as what the server itself is.
 class Gcs
   SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
   # Where a key file names none (golang.org/x/oauth2/google).
@@ -58,12 +61,15 @@ class Gcs
 
   def token
     account = @access['credentials'] || (@access['keyfile'] && JSON.parse(File.read(@access['keyfile'])))
-    return OAuth.token(*Http.call('get', METADATA, headers: { 'Metadata-Flavor' => 'Google' }, seconds: 5)) unless account
+    unless account
+      return OAuth.token(*Http.call('get', METADATA, headers: { 'Metadata-Flavor' => 'Google' }, seconds: 5))
+    end
 
     # Of a file on this node; what came with the order is known.
     Report.learn(account['private_key'])
     account = { 'token_uri' => TOKENS }.merge(account)
-    OAuth.ask(account['token_uri'], 'grant_type' => 'urn:ietf:params:oauth:grant-type:jwt-bearer', 'assertion' => assertion(account))
+    OAuth.ask(account['token_uri'], 'grant_type' => 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+                                    'assertion' => assertion(account))
   rescue SystemCallError, JSON::ParserError, OpenSSL::PKey::PKeyError, ArgumentError, TypeError => e
     [0, "no token: #{e.class} (#{@access['keyfile'] || 'credentials'})"]
   end
@@ -102,7 +108,8 @@ class Azure
   end
 
   def command(key)
-    "az storage blob upload --account-name #{@access['account']} --container-name '#{@access['container']}' --name '#{key}' --data @-"
+    "az storage blob upload --account-name #{@access['account']} --container-name '#{@access['container']}' " \
+      "--name '#{key}' --data @-"
   end
 
   private
@@ -110,7 +117,8 @@ class Azure
   def call(method, key, more = {}, body = nil)
     # As Azure's own libraries write a name in a URL, also one that begins with a slash.
     uri = URI("#{where}/#{URI.encode_www_form_component(key)}")
-    headers = { 'x-ms-date' => Time.now.utc.strftime('%a, %d %b %Y %H:%M:%S GMT'), 'x-ms-version' => VERSION }.merge(more)
+    headers = { 'x-ms-date' => Time.now.utc.strftime('%a, %d %b %Y %H:%M:%S GMT'),
+                'x-ms-version' => VERSION }.merge(more)
     status, authorization = authorized(method, uri, headers, body)
     return [status, authorization] unless status == 200
 
@@ -119,7 +127,9 @@ class Azure
 
   # [200, the value of the header], or [0, why there is none].
   def authorized(method, uri, headers, body)
-    return [200, "SharedKey #{@access['account']}:#{signature(method, uri, headers, body)}"] if @access['credentials_type'] == 'shared_key'
+    if @access['credentials_type'] == 'shared_key'
+      return [200, "SharedKey #{@access['account']}:#{signature(method, uri, headers, body)}"]
+    end
 
     @token ||= token
     @token.first == 200 ? [200, "Bearer #{@token.last}"] : @token
@@ -128,16 +138,19 @@ class Azure
   # Azure Storage's reference, "Authorize with Shared Key".
   def signature(method, uri, headers, body)
     named = headers.select { |name, _| name.start_with?('x-ms-') }.sort.map { |name, value| "#{name}:#{value}" }
-    text = [method.upcase, '', '', body ? body.bytesize : '', '', headers['Content-Type'], '', '', '', headers['If-None-Match'],
-            '', '', *named, "/#{@access['account']}#{uri.path}"].join("\n")
+    text = [method.upcase, '', '', body ? body.bytesize : '', '', headers['Content-Type'], '', '', '',
+            headers['If-None-Match'], '', '', *named, "/#{@access['account']}#{uri.path}"].join("\n")
     [OpenSSL::HMAC.digest('SHA256', @access['accountkey'].unpack1('m'), text)].pack('m0')
   end
 
   def token
-    return OAuth.token(*Http.call('get', METADATA, headers: { 'Metadata' => 'true' }, seconds: 5)) unless @access['credentials_type'] == 'client_secret'
+    unless @access['credentials_type'] == 'client_secret'
+      return OAuth.token(*Http.call('get', METADATA, headers: { 'Metadata' => 'true' }, seconds: 5))
+    end
 
     OAuth.ask("https://login.microsoftonline.com/#{@access['tenant_id']}/oauth2/v2.0/token",
-              'grant_type' => 'client_credentials', 'client_id' => @access['client_id'], 'client_secret' => @access['secret'],
+              'grant_type' => 'client_credentials',
+              'client_id' => @access['client_id'], 'client_secret' => @access['secret'],
               'scope' => "#{RESOURCE}.default")
   end
 end

@@ -1,6 +1,8 @@
-# A registry from 17.5 on that is told to end while GitLab is away gives its queue 5 s; then it only waits until the event
-# that was refused last could be tried again, up to 90 s in which nobody can pull, and drops that event as well. gitlab-ctl
-# calls it failed after 30 s. Nothing is left to lose then: it is killed, and runit starts it again.
+# frozen_string_literal: true
+
+# A registry from 17.5 on that is told to end while GitLab is away gives its queue 5 s; then it only waits until the
+# event that was refused last could be tried again, up to 90 s in which nobody can pull, and drops that event as well.
+# gitlab-ctl calls it failed after 30 s. Nothing is left to lose then: it is killed, and runit starts it again.
 class EndingRegistry
   STATUS = '/opt/gitlab/sv/registry/supervise/stat'
   QUEUE_SECONDS = 10
@@ -44,11 +46,13 @@ class EndingRegistry
   # With registry['http_draintimeout'] it first waits for its requests.
   def patience
     drain = Omnibus.registry_config.dig('http', 'draintimeout').to_s
-    QUEUE_SECONDS + drain.scan(/([\d.]+)(m?s|m|h)/).sum { |number, unit| number.to_f * { 'ms' => 0.001, 's' => 1, 'm' => 60, 'h' => 3600 }[unit] }
+    units = { 'ms' => 0.001, 's' => 1, 'm' => 60, 'h' => 3600 }
+    QUEUE_SECONDS + drain.scan(/([\d.]+)(m?s|m|h)/).sum { |number, unit| number.to_f * units[unit] }
   end
 
   def kill
-    Report.say("#{@order['node']}: the registry has given up its queue and only waits for GitLab: gitlab-ctl kill registry")
+    Report.say("#{@order['node']}: the registry has given up its queue and only waits for GitLab: " \
+               'gitlab-ctl kill registry')
     Omnibus.run([Omnibus::CTL, 'kill', 'registry'], 60)
     @since = nil
   end

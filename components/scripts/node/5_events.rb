@@ -1,7 +1,9 @@
-# Images that were changed while GitLab was away. The registry keeps the events of pushes and deletions in its memory and
-# ends without them, also without the one that is just being sent; a registry before GitLab 17.5 does not even log that.
-# So the changes are read in its log, and GitLab is notified of them again. Twice does no harm: a secondary then looks at
-# the repository once more.
+# frozen_string_literal: true
+
+# Images that were changed while GitLab was away. The registry keeps the events of pushes and deletions in its memory
+# and ends without them, also without the one that is just being sent; a registry before GitLab 17.5 does not even log
+# that. So the changes are read in its log, and GitLab is notified of them again. Twice does no harm: a secondary then
+# looks at the repository once more.
 class Events
   BATCH = 20
   # Between two tries of one event, with the time that a try may take (github.com/cenkalti/backoff v4).
@@ -29,8 +31,8 @@ class Events
   end
 
   # What had to be told once more: {'notified_again' => number, 'not_notified' => repositories}; nil for nothing.
-  # `seconds`: how long GitLab may take to be there. leaving: this registry is taken out of the site, whose other ones go
-  # on notifying GitLab where it was notified until now.
+  # `seconds`: how long GitLab may take to be there. leaving: this registry is taken out of the site, whose other ones
+  # go on notifying GitLab where it was notified until now.
   def deliver(seconds, leaving: false)
     endpoint = Events.endpoint || @former
     return unless endpoint && (Events.endpoint || leaving || @order['replication'])
@@ -40,14 +42,16 @@ class Events
 
     left = images
     if Events.endpoint || leaving
-      left = images.each_slice(BATCH).drop_while { |some| sent?(endpoint, some, seconds, final: leaving ? [401] : []) }.flatten(1)
+      final = leaving ? [401] : []
+      left = images.each_slice(BATCH).drop_while { |some| sent?(endpoint, some, seconds, final: final) }.flatten(1)
       tell(images.size - left.size, left, "POST #{endpoint['url']} was answered #{@code.zero? ? 'not at all' : @code}")
     else
       tell_of_former_primary(left)
     end
     { 'notified_again' => images.size - left.size, 'not_notified' => left.map(&:first).uniq }
   rescue StandardError => e
-    Report.say("#{@order['node']}: whether GitLab missed the push of an image could not be seen (#{e.class}: #{e.message})")
+    Report.say("#{@order['node']}: whether GitLab missed the push of an image could not be seen " \
+               "(#{e.class}: #{e.message})")
     nil
   end
 
@@ -58,7 +62,7 @@ class Events
     # With registry['log_level'] above "info" its log says of no start and no end; requests are in it at every level.
     @ended = Events.last_start.then { |time| time if time && time >= @since }
     changed = []
-    RegistryLog.each(@since - HOUR) do |line|
+    RegistryLog.read_back(@since - HOUR) do |line|
       look_at(line)
       image = line.kind == :access && image(line.text)
       changed << [line.time, image] if image && @ended && line.time <= @ended
@@ -114,22 +118,30 @@ class Events
 
   def event(repository, reference, action)
     what = reference.include?(':') ? 'digest' : 'tag'
-    { 'id' => SecureRandom.uuid, 'timestamp' => Time.now.utc.iso8601, 'action' => action, 'request' => {}, 'actor' => {},
-      'target' => { 'mediaType' => MANIFEST, 'repository' => repository, what => reference }, 'source' => { 'addr' => @order['node'] } }
+    { 'id' => SecureRandom.uuid, 'timestamp' => Time.now.utc.iso8601, 'action' => action,
+      'request' => {}, 'actor' => {},
+      'target' => { 'mediaType' => MANIFEST, 'repository' => repository, what => reference },
+      'source' => { 'addr' => @order['node'] } }
   end
 
   def tell(sent, left, answer)
-    Report.say("#{@order['node']}: GitLab was notified again of #{images(sent)}: the registry restarted before it could") if sent.positive?
+    if sent.positive?
+      Report.say("#{@order['node']}: GitLab was notified again of #{images(sent)}: " \
+                 'the registry restarted before it could')
+    end
     return if left.empty?
 
-    Report.say("#{@order['node']}: GitLab does not know of #{images(left.size)}, which may be missing at the secondaries")
+    Report.say("#{@order['node']}: GitLab does not know of #{images(left.size)}, " \
+               'which may be missing at the secondaries')
     Report.say("  cause: the registry restarted with their events, and #{answer}")
-    Report.say("  do:    at each secondary, Admin > Geo > Sites > Container repositories: resync #{names(left)}, or all")
+    Report.say("  do:    at each secondary, Admin > Geo > Sites > Container repositories: resync #{names(left)}, " \
+               'or all')
   end
 
   # Its registry has what the new primary's may not have, and Geo takes the new primary's word.
   def tell_of_former_primary(left)
-    Report.say("#{@order['node']}: the secondaries do not know of #{images(left.size)}, which may be missing at the new primary")
+    Report.say("#{@order['node']}: the secondaries do not know of #{images(left.size)}, " \
+               'which may be missing at the new primary')
     Report.say('  cause: this registry was restarted with their events, and its site is no longer the primary')
     Report.say("  do:    push again to the new primary what it does not have: #{names(left)}")
   end

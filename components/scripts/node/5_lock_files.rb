@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # The directory of a registry that has its images on this node's disk.
 class Disk
   def look(key)
@@ -10,10 +12,11 @@ class Disk
 end
 
 # The lock files that GitLab's registry keeps in its storage and looks at when it starts (container-registry,
-# registry/handlers/app.go). Each says where the metadata of the images are. One that finds images, metadata database off,
-# writes filesystem-in-use; one with the database on writes database-in-use. Where it may not write it does not start, and
-# the other one's file keeps it from starting, too. (On from GitLab 18.6.0 to 18.6.1 and from 18.8; before that the file
-# does no harm.) Distribution has no such files, so swift and oss, which GitLab dropped before it had them, need none.
+# registry/handlers/app.go). Each says where the metadata of the images are. One that finds images, metadata database
+# off, writes filesystem-in-use; one with the database on writes database-in-use. Where it may not write it does not
+# start, and the other one's file keeps it from starting, too. (On from GitLab 18.6.0 to 18.6.1 and from 18.8; before
+# that the file does no harm.) Distribution has no such files, so swift and oss, which GitLab dropped before it had
+# them, need none.
 class LockFiles
   FILESYSTEM = 'docker/registry/lockfiles/filesystem-in-use'
   DATABASE = 'docker/registry/lockfiles/database-in-use'
@@ -25,8 +28,8 @@ class LockFiles
     @access = order['storage'] || {}
   end
 
-  # What the site's registry will find when it starts; asked before anything on the node is changed. Raises Failure where
-  # the registry would not start.
+  # What the site's registry will find when it starts; asked before anything on the node is changed. Raises Failure
+  # where the registry would not start.
   def prove
     registry = @order['roles'].include?('registry')
     # S3 permissions are tried on every node; other credentials only registry nodes have.
@@ -38,8 +41,9 @@ class LockFiles
     @access['write'] || @access['driver'] == 'filesystem' || !registry ? {} : present(needed)
   end
 
-  # On a node of the site that may write: puts the file in where it is missing, for the registries that may not. Nothing is
-  # ever overwritten or deleted. S3 must answer; what another storage does not answer, the other sites find out themselves.
+  # On a node of the site that may write: puts the file in where it is missing, for the registries that may not. Nothing
+  # is ever overwritten or deleted. S3 must answer; what another storage does not answer, the other sites find out
+  # themselves.
   def write
     done(store ? catch(:given_up) { put } : 'not written: this program does not know the storage')
   end
@@ -50,7 +54,9 @@ class LockFiles
     @store ||= case @access['driver']
                when 's3' then S3.new(@access['access_key'] ? @access : @access.merge(Storage.of_the_server(@order)))
                when 'gcs' then Gcs.new(@access.merge('credentials' => @order['secrets']['gcs_credentials']))
-               when 'azure' then Azure.new(@access.merge('accountkey' => @order['secrets']['azure_accountkey'], 'secret' => @order['secrets']['azure_secret']))
+               when 'azure'
+                 Azure.new(@access.merge('accountkey' => @order['secrets']['azure_accountkey'],
+                                         'secret' => @order['secrets']['azure_secret']))
                when 'filesystem' then Disk.new
                end
   end
@@ -81,8 +87,11 @@ class LockFiles
     what = "#{what} #{key(name)} in"
     got = [answer[:code], answer[:body][%r{<Code>(\w+)</Code>}, 1] || answer[:body][0, 200]].join(' ').strip
     if @access['driver'] == 's3' && @order['registry_kind'] == 'omnibus'
-      raise answer[:code].zero? ? Storage.unreached(@order, store, what, answer) : Storage.unusable(@order, store, what, got)
+      raise Storage.unreached(@order, store, what, answer) if answer[:code].zero?
+
+      raise Storage.unusable(@order, store, what, got)
     end
+
     throw :given_up, "not written: an attempt to #{what} #{store.where} was answered #{got}"
   end
 
@@ -96,32 +105,42 @@ class LockFiles
     return { "lock file #{name} is in the storage" => "no: #{not_yet}" } if status == 404 && not_yet
     raise missing(name) if status == 404
 
-    { "lock file #{name} is in the storage" => status == 200 ? 'yes' : "not looked at (#{[status, text[0, 200]].join(' ').strip}): see to it that it is there" }
+    answer = [status, text[0, 200]].join(' ').strip
+    { "lock file #{name} is in the storage" =>
+        status == 200 ? 'yes' : "not looked at (#{answer}): see to it that it is there" }
   end
 
   def not_yet
     version = ServerBlocks.version
     return unless version && (version <=> SINCE).negative?
 
-    "GitLab #{version.join('.')} does not look for it; put it in before the upgrade to #{SINCE.join('.')} or later, where the registry would not start without it"
+    "GitLab #{version.join('.')} does not look for it; put it in before the upgrade to #{SINCE.join('.')} or later, " \
+      'where the registry would not start without it'
   end
 
   def missing(name)
     Failure.new('refused: its registry would not start again',
-                cause: "#{store.where}/#{key(name)} is missing; GitLab's registry writes that file when it starts and finds images, and this one may not write",
-                remedy: "`pulumi config set proof \"$(date)\"` and `pulumi up`, which puts the file in with the primary's credentials where storage is shared; " \
-                        "if it is still missing, put it in with credentials that may write: printf '#{BODY}' | #{store.command(key(name))}")
+                cause: "#{store.where}/#{key(name)} is missing; GitLab's registry writes that file when it starts " \
+                       'and finds images, and this one may not write',
+                remedy: '`pulumi config set proof "$(date)"` and `pulumi up`, which puts the file in ' \
+                        "with the primary's credentials where storage is shared; " \
+                        'if it is still missing, put it in with credentials that may write: ' \
+                        "printf '#{BODY}' | #{store.command(key(name))}")
   end
 
   def refuse(name)
     at = "#{store.where}/#{key(name)}"
     if name == DATABASE
       raise Failure.new('refused: a registry with a metadata database uses this storage',
-                        cause: "#{at} is there, and with the metadata database off GitLab's registry does not start: registry metadata database in use, please enable the database",
-                        remedy: "give the site its metadata_database, or a storage of its own; where you know that no registry uses that database any more, delete this file, then `pulumi up` again")
+                        cause: "#{at} is there, and with the metadata database off GitLab's registry does not start: " \
+                               'registry metadata database in use, please enable the database',
+                        remedy: 'give the site its metadata_database, or a storage of its own; where you know that ' \
+                                'no registry uses that database any more, delete this file, then `pulumi up` again')
     end
     raise Failure.new('refused: the metadata of the images are not in the metadata database',
-                      cause: "#{at} is there, and with the metadata database on GitLab's registry does not start: registry filesystem metadata in use, please import data before enabling the database",
-                      remedy: 'import them first (`gitlab-ctl registry-database import`, which removes this file), then `pulumi up` again')
+                      cause: "#{at} is there, and with the metadata database on GitLab's registry does not start: " \
+                             'registry filesystem metadata in use, please import data before enabling the database',
+                      remedy: 'import them first (`gitlab-ctl registry-database import`, which removes this file), ' \
+                              'then `pulumi up` again')
   end
 end

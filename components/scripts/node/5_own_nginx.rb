@@ -1,22 +1,26 @@
-# The node's own nginx, asked on the node itself: by the names that it serves, at the addresses where it listens, whatever DNS
-# and load balancers say. `sv restart` and a reconfigure succeed although nginx ends at once, so somebody must ask.
+# frozen_string_literal: true
+
+# The node's own nginx, asked on the node itself: by the names that it serves, at the addresses where it listens,
+# whatever DNS and load balancers say. `sv restart` and a reconfigure succeed although nginx ends at once, so somebody
+# must ask.
 class OwnNginx
   RUN = '/opt/gitlab/sv/nginx/run'
   OFF = '/opt/gitlab/sv/nginx/down'
   SERVICE = '/opt/gitlab/service/nginx'
   LOG = '/var/log/gitlab/nginx'
   # The files of the server blocks, from GitLab 18.5 on and before.
-  FILES = { 'GitLab' => %w[service_conf/gitlab-rails.conf gitlab-http.conf], 'the registry' => %w[service_conf/gitlab-registry.conf gitlab-registry.conf] }.freeze
+  FILES = { 'GitLab' => %w[service_conf/gitlab-rails.conf gitlab-http.conf],
+            'the registry' => %w[service_conf/gitlab-registry.conf gitlab-registry.conf] }.freeze
   START_SECONDS = 10
   # Puma alone takes minutes on a small server.
   PATIENCE = 300
 
-  # rank: 0 nginx does not answer, 1 it answers for a service that does not, 2 the service answers. distrust: why this node
-  # does not trust the certificate, or nil.
+  # rank: 0 nginx does not answer, 1 it answers for a service that does not, 2 the service answers. distrust: why this
+  # node does not trust the certificate, or nil.
   Seen = Struct.new(:rank, :text, :distrust)
 
-  # Remembers what answers now: everything that comes later is compared with it. unfinished: an earlier run left a change
-  # behind, so that what does not answer now may have answered before it.
+  # Remembers what answers now: everything that comes later is compared with it. unfinished: an earlier run left a
+  # change behind, so that what does not answer now may have answered before it.
   def initialize(order, unfinished: false)
     @order = order
     @unfinished = unfinished
@@ -30,7 +34,10 @@ class OwnNginx
       next unless expected?(block)
 
       starts = vain_starts
-      seen = Http.until(START_SECONDS) { ask(block).then { |now| { ok: now.rank.positive? || vain_starts >= starts + 2, seen: now } } }[:seen]
+      seen = Http.until(START_SECONDS) do
+        now = ask(block)
+        { ok: now.rank.positive? || vain_starts >= starts + 2, seen: now }
+      end[:seen]
       gone(block, seen) if seen.rank.zero?
       distrusted(block, seen)
     end
@@ -45,7 +52,8 @@ class OwnNginx
         now = ask(block)
         unless now.rank >= wanted || told
           told = true
-          Report.say("#{@order['node']}: waiting for #{block.what} behind this node's nginx (#{now.text}), at most #{PATIENCE} s")
+          Report.say("#{@order['node']}: waiting for #{block.what} behind this node's nginx (#{now.text}), " \
+                     "at most #{PATIENCE} s")
         end
         { ok: now.rank >= wanted, seen: now }
       end[:seen]
@@ -66,7 +74,9 @@ class OwnNginx
       down = unanswered(due)
     end
     @away = !down.empty?
-    down.empty? ? ', and nginx answers' : ", but nginx does not answer for #{down.map(&:name).uniq.join(' and ')}#{log_says}"
+    return ', and nginx answers' unless @away
+
+    ", but nginx does not answer for #{down.map(&:name).uniq.join(' and ')}#{log_says}"
   rescue Failure => e
     @away = true
     ", but nginx does not answer (#{e.cause_text})"
@@ -98,26 +108,30 @@ class OwnNginx
   end
 
   def unanswered(due)
-    due.select { |block| Http.until(START_SECONDS) { { ok: (rank = ask(block).rank).positive?, rank: rank } }[:rank].zero? }
+    due.reject { |block| Http.until(START_SECONDS) { { ok: ask(block).rank.positive? } }[:ok] }
   end
 
   def gone(block, seen)
-    raise Failure.new("nginx on this node does not answer for #{block.name}", cause: "#{seen.text}#{log_says}",
-                                                                             remedy: 'correct what its log says (`gitlab-ctl tail nginx`), then `pulumi up` again')
+    raise Failure.new("nginx on this node does not answer for #{block.name}",
+                      cause: "#{seen.text}#{log_says}",
+                      remedy: 'correct what its log says (`gitlab-ctl tail nginx`), then `pulumi up` again')
   end
 
   def silent(block, seen)
     service = block.what == 'GitLab' ? 'puma' : 'registry'
     was = @before[block] ? " (before this change: #{@before[block].text})" : ''
-    raise Failure.new("#{block.what} on this node does not answer for #{block.name}", cause: "through nginx at #{block.at}: #{seen.text}#{was}",
-                                                                                     remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
+    raise Failure.new("#{block.what} on this node does not answer for #{block.name}",
+                      cause: "through nginx at #{block.at}: #{seen.text}#{was}",
+                      remedy: "run `gitlab-ctl tail #{service}` on the node, mend the cause, then `pulumi up` again")
   end
 
   def distrusted(block, seen)
     return unless seen.distrust && @before[block] && @before[block].rank.positive? && @before[block].distrust.nil?
 
-    raise Failure.new("this node no longer trusts the certificate of #{block.name}", cause: "#{seen.distrust}; before this change it did",
-                                                                                    remedy: 'put the former certificate back, or give the new one\'s authority in trusted_certificates; then `pulumi up` again')
+    raise Failure.new("this node no longer trusts the certificate of #{block.name}",
+                      cause: "#{seen.distrust}; before this change it did",
+                      remedy: 'put the former certificate back, or give the new one\'s authority in ' \
+                              'trusted_certificates; then `pulumi up` again')
   end
 
   def shown(seen)
@@ -156,7 +170,8 @@ class OwnNginx
 
     text.scan(/\blisten\s+([^;\s]+)([^;]*);/).filter_map do |where, flags|
       address, port = where.match(/\A(?:(.*):)?(\d+)\z/)&.captures
-      port && Block.new(what, name, reached(address), port.to_i, flags.match?(/\bssl\b/), flags.match?(/\bproxy_protocol\b/))
+      port && Block.new(what, name, reached(address), port.to_i,
+                        flags.match?(/\bssl\b/), flags.match?(/\bproxy_protocol\b/))
     end
   end
 
@@ -185,7 +200,8 @@ class OwnNginx
     socket.write("PROXY TCP4 127.0.0.1 127.0.0.1 #{block.port} #{block.port}\r\n") if block.proxy
     stream, distrust = block.tls ? tls(socket, block) : [socket, nil]
     path = block.what == 'GitLab' ? "#{relative_root}/-/health" : '/v2/'
-    stream.write("GET #{path} HTTP/1.1\r\nHost: #{block.name}\r\nConnection: close\r\nUser-Agent: geo-registry-proof\r\n\r\n")
+    stream.write("GET #{path} HTTP/1.1\r\nHost: #{block.name}\r\nConnection: close\r\n" \
+                 "User-Agent: geo-registry-proof\r\n\r\n")
     status = stream.gets.to_s[%r{\AHTTP/[0-9.]+ (\d{3})}, 1] or raise EOFError
     Seen.new(status.to_i >= 500 ? 1 : 2, status, distrust)
   end

@@ -1,10 +1,18 @@
+# frozen_string_literal: true
+
 # The credentials of the server itself, as the registry's AWS SDK finds them: from the instance metadata service, with
 # a token (version 2), at the address that the SDK's own variable may say.
 module InstanceProfile
+  HEADER = 'X-aws-ec2-metadata-token'
+
   def self.credentials
     base = ENV.fetch('AWS_EC2_METADATA_SERVICE_ENDPOINT', 'http://169.254.169.254').chomp('/')
-    _, token, = Http.call('put', "#{base}/latest/api/token", headers: { 'X-aws-ec2-metadata-token-ttl-seconds' => '300' }, seconds: 5)
-    read = ->(path) { Http.call('get', "#{base}/latest/meta-data/iam/security-credentials/#{path}", headers: { 'X-aws-ec2-metadata-token' => token.strip }, seconds: 5) }
+    _, token, = Http.call('put', "#{base}/latest/api/token", seconds: 5,
+                                                             headers: { "#{HEADER}-ttl-seconds" => '300' })
+    read = lambda do |path|
+      Http.call('get', "#{base}/latest/meta-data/iam/security-credentials/#{path}",
+                headers: { HEADER => token.strip }, seconds: 5)
+    end
     status, role, why = read.call('')
     return [status, role, why] unless status == 200
 
@@ -82,7 +90,8 @@ class S3
   # The bucket stands in the host's name or in the path, as the registry has it: its SDKs put a name with dots, which no
   # certificate covers, in the path.
   def url(key)
-    uri, bucket = URI(base.chomp('/')), @access['bucket']
+    uri = URI(base.chomp('/'))
+    bucket = @access['bucket']
     in_path = @access['path_style'] || (uri.scheme == 'https' && bucket.include?('.'))
     return URI("#{uri}/#{bucket}/#{key}") if in_path
 

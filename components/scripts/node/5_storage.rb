@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # Whether the storage may be used as the order says, found out before anything is touched.
 module Storage
   DRIVERS = %w[s3 s3_v2 s3aws gcs azure azure_v2 swift oss filesystem inmemory].freeze
@@ -14,7 +16,8 @@ module Storage
             when /\As3/ then [server(driver['regionendpoint']), driver['bucket'], root]
             when 'filesystem' then directory("/#{root}")
             when /\Aazure/ then azure(driver, root)
-            when 'swift' then [address(driver['authurl']).sub(%r{/v[0-9.]+\z}, ''), driver['container'], trimmed(driver['prefix'])]
+            when 'swift'
+              [address(driver['authurl']).sub(%r{/v[0-9.]+\z}, ''), driver['container'], trimmed(driver['prefix'])]
             when 'oss' then [server(driver['endpoint']), driver['bucket'], root]
             else [driver['bucket'], root, *universe(driver)]
             end
@@ -34,7 +37,8 @@ module Storage
   # no longer without being asked).
   def self.azure(driver, root)
     url = driver['serviceurl'].to_s
-    host = url.empty? ? "#{driver['accountname']}.blob.#{driver['realm'] || 'core.windows.net'}" : url[%r{\A[a-z]+://([^/]+)}, 1].to_s
+    host = url[%r{\A[a-z]+://([^/]+)}, 1].to_s
+    host = "#{driver['accountname']}.blob.#{driver['realm'] || 'core.windows.net'}" if url.empty?
     legacy = driver['legacyrootprefix'] == true || driver['trimlegacyrootprefix'] == false
     [address(host), driver['container'], legacy ? "/#{root}" : root]
   end
@@ -42,7 +46,8 @@ module Storage
   # Where a URL leads, however it is written.
   def self.address(url)
     host, slash, path = url.to_s.downcase.sub(%r{\A[a-z]+://}, '').partition('/')
-    host = host.gsub(/\.+(?=:|\z)/, '').sub(/:(80|443)\z/, '').sub(/\A\[(.*)\]/) { "[#{compressed(Regexp.last_match(1))}]" }
+    host = host.gsub(/\.+(?=:|\z)/, '').sub(/:(80|443)\z/, '')
+    host = host.sub(/\A\[(.*)\]/) { "[#{compressed(Regexp.last_match(1))}]" }
     "#{host}#{slash}#{path}".sub(%r{/+\z}, '')
   end
 
@@ -55,7 +60,7 @@ module Storage
   # nil for AWS and Alibaba Cloud themselves, whether or not their endpoint is written out: a bucket's name says it all.
   def self.server(endpoint)
     plain = address(endpoint)
-    known = %r{\A([a-z0-9-]+\.)*(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)\z}
+    known = /\A([a-z0-9-]+\.)*(s3[a-z0-9.-]*\.amazonaws\.com(\.cn)?|oss-[a-z0-9-]+\.aliyuncs\.com)\z/
     plain.empty? || plain.match?(known) ? nil : plain
   end
 
@@ -64,7 +69,8 @@ module Storage
   def self.directory(path)
     existing = path
     existing = File.dirname(existing) until File.exist?(existing)
-    source, type, target = IO.popen(['df', '--output=source,fstype,target', '--', existing], &:read).lines.last.to_s.split
+    said = IO.popen(['df', '--output=source,fstype,target', '--', existing], &:read)
+    source, type, target = said.lines.last.to_s.split
     return on_network(source, target, path) if type =~ /\A(nfs|cifs|smb|ceph|gluster|fuse|lustre|gfs|ocfs)/
 
     [machine, path.delete_prefix('/')]
@@ -83,7 +89,7 @@ module Storage
   def self.refuse_to_hide_images(order)
     config = Omnibus.registry_config or return
     move = move(order, identity(config))
-    refuse_move(order, config, move) if move && !order['data_moved']
+    refuse_move(config, move) if move && !order['data_moved']
     return refuse_import(order, config) if order['database']
 
     refuse_database(config) unless database?(config) == false || (database?(config).nil? && order['data_moved'])
@@ -94,8 +100,10 @@ module Storage
     return if order['data_moved'] || database?(config) || images?(config) == false
 
     raise Failure.new("refused: its registry's metadata database would be switched on",
-                      cause: 'the registry holds images, or could not be asked, and their metadata are not in the database',
-                      remedy: 'import them first (`gitlab-ctl registry-database import`, GitLab docs, "Container registry metadata database"), then `pulumi config set --path storage.data_moved true`')
+                      cause: 'the registry holds images, or could not be asked, ' \
+                             'and their metadata are not in the database',
+                      remedy: 'import them first (`gitlab-ctl registry-database import`, GitLab docs, "Container ' \
+                              'registry metadata database"), then `pulumi config set --path storage.data_moved true`')
   end
 
   # What the registry would move from and to; nil where it stays.
@@ -121,21 +129,26 @@ module Storage
     { 'driver' => storage['driver'], 'place' => place }
   end
 
-  def self.refuse_move(order, config, move)
+  def self.refuse_move(config, move)
     known = images?(config)
     return if known == false
 
+    images = known ? 'the registry holds images' : 'the registry could not be asked whether it holds images'
     raise Failure.new("refused: its registry would move #{move}",
-                      cause: "#{known ? 'the registry holds images' : 'the registry could not be asked whether it holds images'}, and after the change it would not find them",
-                      remedy: 'copy the images to the new place (docs/storage.md, "Images that are there already"), then `pulumi config set --path storage.data_moved true`')
+                      cause: "#{images}, and after the change it would not find them",
+                      remedy: 'copy the images to the new place (docs/storage.md, "Images that are there already"), ' \
+                              'then `pulumi config set --path storage.data_moved true`')
   end
 
   def self.refuse_database(config)
     return if images?(config) == false
 
     raise Failure.new("refused: its registry's metadata database would be switched off",
-                      cause: 'tags and manifests of its images are in that database, or may be; without it they would not be found',
-                      remedy: 'push the images again to a registry without the database (for example with `skopeo sync`); where you know that the database holds nothing, `pulumi config set --path storage.data_moved true`')
+                      cause: 'tags and manifests of its images are in that database, or may be; ' \
+                             'without it they would not be found',
+                      remedy: 'push the images again to a registry without the database (for example with ' \
+                              '`skopeo sync`); where you know that the database holds nothing, ' \
+                              '`pulumi config set --path storage.data_moved true`')
   end
 
   # Whether the images' metadata are in the database: true, false, nil where it cannot be seen. "prefer" uses the
@@ -184,7 +197,8 @@ module Storage
   end
 
   def self.untried(access)
-    { "rights at #{access['shown']} (tried for S3 only)" => access['write'] ? 'not tried' : 'not tried: see to it that the credentials can only read' }
+    { "rights at #{access['shown']} (tried for S3 only)" =>
+        access['write'] ? 'not tried' : 'not tried: see to it that the credentials can only read' }
   end
 
   # Another site's server could mount it as well, and nobody would know of it.
@@ -195,7 +209,8 @@ module Storage
 
     raise Failure.new("refused: the directory #{path} is not on this server's own disk",
                       cause: "it is on #{where.first}, and another site may have its images there too",
-                      remedy: "name a directory on the disk in sites.#{order['site']}.storage, or `keep` the storage that the registry has")
+                      remedy: "name a directory on the disk in sites.#{order['site']}.storage, " \
+                              'or `keep` the storage that the registry has')
   end
 
   # A role that was given to a server a moment ago is not known to it at once.
@@ -207,15 +222,19 @@ module Storage
     return answer[:found] if answer[:code] == 200
 
     raise Failure.new('the server has no credentials of its own',
-                      cause: "the instance metadata service #{answer[:code].zero? ? 'cannot be asked:' : "answered #{answer[:code]}"} #{answer[:found].to_s.lines.first.to_s.strip[0, 200]}",
-                      remedy: 'check that the instance has its instance profile and that its metadata service is on, then `pulumi up` again')
+                      cause: 'the instance metadata service ' \
+                             "#{answer[:code].zero? ? 'cannot be asked:' : "answered #{answer[:code]}"} " \
+                             "#{answer[:found].to_s.lines.first.to_s.strip[0, 200]}",
+                      remedy: 'check that the instance has its instance profile and that its metadata service is on, ' \
+                              'then `pulumi up` again')
   end
 
   def self.expect(order, s3, what, status)
     # Keys and policies that this stack has just made are not known everywhere at once.
     answer = Http.until(order['storage']['patience']) do
       code, body, why = yield
-      { ok: code == status || Http.final?(why) || %w[SignatureDoesNotMatch NoSuchBucket].include?(body[%r{<Code>(\w+)</Code>}, 1]), code: code, body: body, why: why }
+      hopeless = %w[SignatureDoesNotMatch NoSuchBucket].include?(body[%r{<Code>(\w+)</Code>}, 1])
+      { ok: code == status || Http.final?(why) || hopeless, code: code, body: body, why: why }
     end
     return if answer[:code] == status
     raise unreached(order, s3, what, answer) if answer[:code].zero?
@@ -226,20 +245,25 @@ module Storage
 
   def self.writable(order, s3, what, got)
     Failure.new('the proof failed: this secondary could change the shared storage',
-                cause: "an attempt to #{what} in #{s3.where} with the key of #{order['site']} was answered #{got}, not 403; " \
-                       "Geo's worker could delete the primary's images",
-                remedy: "take the right to write from #{order['site']}'s key (IAM policy of its user, policy of the bucket), then `pulumi up` again")
+                cause: "an attempt to #{what} in #{s3.where} with the key of #{order['site']} was answered #{got}, " \
+                       "not 403; Geo's worker could delete the primary's images",
+                remedy: "take the right to write from #{order['site']}'s key (IAM policy of its user, " \
+                        'policy of the bucket), then `pulumi up` again')
   end
 
   def self.unusable(order, s3, what, got)
     Failure.new("the proof failed: the storage does not answer to this site's key",
                 cause: "an attempt to #{what} #{s3.where} with the key of #{order['site']} was answered #{got}",
-                remedy: "check sites.#{order['site']}.s3_keys if you gave them, the bucket's name and region, and the policy of the key's user; then `pulumi up` again")
+                remedy: "check sites.#{order['site']}.s3_keys if you gave them, the bucket's name and region, " \
+                        "and the policy of the key's user; then `pulumi up` again")
   end
 
   def self.unreached(order, s3, what, answer)
     Failure.new('the proof failed: the storage does not answer this node',
                 cause: "an attempt to #{what} #{s3.where} with the key of #{order['site']}: #{answer[:body]}",
-                remedy: Http.remedy(answer[:why]) { 'look at name resolution, firewall and TLS certificate between this node and the storage; then `pulumi up` again' })
+                remedy: Http.remedy(answer[:why]) do
+                  'look at name resolution, firewall and TLS certificate between this node and the storage; ' \
+                    'then `pulumi up` again'
+                end)
   end
 end

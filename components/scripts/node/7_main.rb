@@ -1,3 +1,5 @@
+# frozen_string_literal: true
+
 # The orders: apply, undo; adopt and inspect_storage, which only read; lock_file, which leaves the node alone, too.
 class Main
   STATE = "#{Change::DIRECTORY}/state.json"
@@ -13,8 +15,9 @@ class Main
 
   def run(command)
     unless File.exist?(Omnibus::CTL) && File.exist?(Omnibus::GITLAB_RB)
-      raise Failure.new('no omnibus GitLab on this node', cause: "#{Omnibus::CTL} or #{Omnibus::GITLAB_RB} is missing",
-                                                          remedy: "check that this host is the GitLab node #{@order['node']}")
+      raise Failure.new('no omnibus GitLab on this node',
+                        cause: "#{Omnibus::CTL} or #{Omnibus::GITLAB_RB} is missing",
+                        remedy: "check that this host is the GitLab node #{@order['node']}")
     end
     # It need not wait until a reconfigure has ended, and other sites wait for it.
     return lock_file if command == 'lock_file'
@@ -35,8 +38,9 @@ class Main
         Report.say("#{@order['node']}: waiting for another run on this node to end") unless @told
         @told = true
         if Omnibus.now > deadline
-          raise Failure.new('another run of this program is still at work on this node', cause: "#{LOCK} is held",
-                                                                                         remedy: 'wait for it to end, then `pulumi up` again')
+          raise Failure.new('another run of this program is still at work on this node',
+                            cause: "#{LOCK} is held",
+                            remedy: 'wait for it to end, then `pulumi up` again')
         end
         sleep 0.5
       end
@@ -47,21 +51,24 @@ class Main
   end
 
   # The key pair in use; for a server that is new a pair of its own, since its image may have brought one that everybody
-  # has. Touches nothing, and comes before all that does: what the primary will refuse must not find other sites changed.
+  # has. Touches nothing, and comes before all that does: what the primary will refuse must not find other sites
+  # changed.
   def adopt
     return adopted(*Omnibus.make_pair) if @order['created']
 
     Storage.refuse_to_hide_images(@order) if registry?
     key, certificate = Omnibus.registry_secrets.values_at('internal_key', 'internal_certificate')
     unless key && certificate && Omnibus.pair?(key, certificate)
-      raise Failure.new('no registry key pair to take over', cause: "#{Omnibus::SECRETS_JSON} has no matching internal_key and internal_certificate",
-                                                             remedy: 'set registry_external_url there, run `gitlab-ctl reconfigure`, then `pulumi up` again')
+      raise Failure.new('no registry key pair to take over',
+                        cause: "#{Omnibus::SECRETS_JSON} has no matching internal_key and internal_certificate",
+                        remedy: 'set registry_external_url there, run `gitlab-ctl reconfigure`, then `pulumi up` again')
     end
     used = Files.read(Omnibus.key)
     if used && used.strip != key.strip
       raise Failure.new('the registry key in use is not the one that the next reconfigure would write',
                         cause: "#{Omnibus.key} was replaced by hand; #{Omnibus::SECRETS_JSON} has another",
-                        remedy: 'run `gitlab-ctl reconfigure` and `gitlab-ctl restart registry` on the primary, then `pulumi up` again')
+                        remedy: 'run `gitlab-ctl reconfigure` and `gitlab-ctl restart registry` on the primary, ' \
+                                'then `pulumi up` again')
     end
     PublicName.refuse_change(@order)
     Conflicts.refuse(@order, Settings.read({}), certificate)
@@ -92,18 +99,21 @@ class Main
     needed = !changed.empty? || interrupted || !Proof.rendered(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
     @nginx = OwnNginx.new(@order, unfinished: interrupted)
-    proof = -> { proven.merge!(Proof.new(@order, agreed: @state['agreed'] == Proof.agreement(@order)).run, @nginx.as_before) }
+    proof = lambda do
+      proven.merge!(Proof.new(@order, agreed: @state['agreed'] == Proof.agreement(@order)).run, @nginx.as_before)
+    end
     needed ? change(changed, restart: interrupted, &proof) : proof.call
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
-      'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven, **(@events ? { 'events' => @events } : {}) }
+      'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven,
+      **(@events ? { 'events' => @events } : {}) }
   end
 
   # A tool that writes gitlab.rb from a template takes our line out each time.
   def rewritten
     return if !@state['owner'] || Include.present?(Files.read(Omnibus::GITLAB_RB).to_s)
 
-    Report.say("#{@order['node']}: #{Omnibus::GITLAB_RB} was rewritten without the line that includes the settings; it is put back. " \
-               'Where a tool writes that file, put the line into its template (docs/your-own-sites.md)')
+    Report.say("#{@order['node']}: #{Omnibus::GITLAB_RB} was rewritten without the line that includes the settings; " \
+               'it is put back. Where a tool writes that file, put the line into its template (docs/your-own-sites.md)')
   end
 
   # What a cut-off run had changed is back; so is the state of before it, and the secrets of before it.
@@ -125,8 +135,10 @@ class Main
     owner = @state['owner']
     return if owner.nil? || owner == @order['owner']
 
-    raise Failure.new("this node is managed by the stack #{owner}", cause: "#{STATE} says so",
-                                                                   remedy: "run `pulumi destroy` in that stack first; if that stack is gone, put #{@order['owner']} in as owner there")
+    raise Failure.new("this node is managed by the stack #{owner}",
+                      cause: "#{STATE} says so",
+                      remedy: 'run `pulumi destroy` in that stack first; if that stack is gone, ' \
+                              "put #{@order['owner']} in as owner there")
   end
 
   def wanted
@@ -136,16 +148,22 @@ class Main
     state = { 'owner' => @order['owner'], 'resource' => @order['resource'], 'newline_added' => added,
               'before' => @state['before'] || Omnibus.registry_secrets, 'files' => @order['files'].keys,
               'agreed' => Proof.agreement(@order) }
-    contents = { **site_files, Include::SETTINGS => @order['settings'].b, SECRETS => JSON.pretty_generate(@order['secrets']).b,
-                 STATE => JSON.pretty_generate(state).b, Omnibus::GITLAB_RB => with }
+    contents = {
+      **site_files,
+      Include::SETTINGS => @order['settings'].b,
+      SECRETS => JSON.pretty_generate(@order['secrets']).b,
+      STATE => JSON.pretty_generate(state).b,
+      Omnibus::GITLAB_RB => with
+    }
     check_syntax(contents)
     contents
   end
 
   def check_end(gitlab_rb)
     last = Omnibus.early_end(gitlab_rb) or return
-    raise Failure.new("#{Omnibus::GITLAB_RB} ends before its last line", cause: "Ruby reads nothing after #{last}, so no settings could be included at its end",
-                                                                         remedy: 'remove that line and what follows it, then `pulumi up` again')
+    raise Failure.new("#{Omnibus::GITLAB_RB} ends before its last line",
+                      cause: "Ruby reads nothing after #{last}, so no settings could be included at its end",
+                      remedy: 'remove that line and what follows it, then `pulumi up` again')
   end
 
   # Certificates that were given for this site, or nil for one that no longer is.
@@ -157,7 +175,11 @@ class Main
   def check_syntax(contents)
     [Include::SETTINGS, Omnibus::GITLAB_RB].each do |path|
       why = Omnibus.syntax_error(contents[path])
-      raise Failure.new("#{path} would not be valid Ruby", cause: why, remedy: 'mend the file, then `pulumi up` again') if why
+      next unless why
+
+      raise Failure.new("#{path} would not be valid Ruby",
+                        cause: why,
+                        remedy: 'mend the file, then `pulumi up` again')
     end
   end
 
@@ -166,7 +188,8 @@ class Main
     before = rendered_files
     section = Omnibus.registry_secrets
     trusted = Omnibus.trusted(@order['files'])
-    modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600, **@order['files'].to_h { |path, _| [path, trusted.include?(path) ? 0o644 : 0o600] } }
+    modes = { Include::SETTINGS => 0o644, SECRETS => 0o600, STATE => 0o600,
+              **@order['files'].to_h { |path, _| [path, trusted.include?(path) ? 0o644 : 0o600] } }
     @begun ||= Events.beginning
     transaction = Change.make(contents, modes, section, @begun)
     begin
@@ -202,8 +225,8 @@ class Main
     "the former settings are back, and a reconfigure with them succeeded#{nginx}"
   rescue Failure => e
     noted("the last run failed, and so did the reconfigure with the former settings (#{e.cause_text})")
-    "the former settings are back in #{Omnibus::GITLAB_RB}, but a reconfigure with them failed as well (#{e.cause_text}); " \
-      "services run as the last successful reconfigure left them#{@nginx&.after_rollback}"
+    "the former settings are back in #{Omnibus::GITLAB_RB}, but a reconfigure with them failed as well " \
+      "(#{e.cause_text}); services run as the last successful reconfigure left them#{@nginx&.after_rollback}"
   rescue StandardError => e
     noted("the last run failed, and putting the former settings back came to no end (#{e.message})")
     "the former settings are being put back, and that came to no end (#{e.message}); the next run goes on with it"
@@ -216,7 +239,9 @@ class Main
 
   # Of what was pushed to a registry that has been restarted since. Rails may be starting still.
   def notify_again(leaving: false)
-    Events.new(@order, @begun).deliver([120, @order['reconfigure_seconds'] / 3].max, leaving: leaving) if registry? && @begun
+    return unless registry? && @begun
+
+    Events.new(@order, @begun).deliver([120, @order['reconfigure_seconds'] / 3].max, leaving: leaving)
   end
 
   def noted(what)
@@ -243,7 +268,7 @@ class Main
   # A certificate at the same path is no change of nginx' settings, so omnibus leaves nginx as it is.
   def reload_nginx_for_new_certificates(contents)
     own = @order['files'].keys - Omnibus.trusted(@order['files'])
-    Omnibus.hup(@order, 'nginx') if own.any? { |path| contents.key?(path) }
+    Omnibus.hup('nginx') if own.any? { |path| contents.key?(path) }
   end
 
   # A changed config.yml has restarted the registry already; a changed certificate restarts nothing, be it its own or
@@ -266,16 +291,21 @@ class Main
   def undo
     interrupted = recover
     holder = [@state['owner'], @state['resource']]
-    return nothing("#{@order['node']}: now managed as #{holder.join(' ')}, nothing to take out") if @state['owner'] && holder != [@order['owner'], @order['resource']]
+    if @state['owner'] && holder != [@order['owner'], @order['resource']]
+      return nothing("#{@order['node']}: now managed as #{holder.join(' ')}, nothing to take out")
+    end
 
     gitlab_rb = File.binread(Omnibus::GITLAB_RB)
-    return nothing("#{@order['node']}: nothing of ours on this node") if @state.empty? && !interrupted && !Include.present?(gitlab_rb)
+    if @state.empty? && !interrupted && !Include.present?(gitlab_rb)
+      return nothing("#{@order['node']}: nothing of ours on this node")
+    end
 
     was = Storage.identity(Omnibus.registry_config) if registry?
     before = rendered_files
     section = Omnibus.registry_secrets
-    contents = { **(@state['files'] || []).to_h { |path| [path, nil] }, Include::SETTINGS => nil, SECRETS => nil, STATE => nil,
-                 Omnibus::GITLAB_RB => Include.remove(gitlab_rb, @state['newline_added']) }
+    gone = [*@state['files'], Include::SETTINGS, SECRETS, STATE]
+    contents = gone.to_h { |path| [path, nil] }
+    contents[Omnibus::GITLAB_RB] = Include.remove(gitlab_rb, @state['newline_added'])
     @nginx = OwnNginx.new(@order, unfinished: interrupted)
     transaction = Change.make(contents, {}, section, @begun ||= Events.beginning)
     begin
@@ -304,7 +334,8 @@ class Main
     return unless was && now && was != now
 
     place = was['driver'] == 's3' ? "s3://#{was['place'][1]}" : was['place'].compact.join(':')
-    Report.say("#{@order['node']}: the registry is on its former storage again (#{now['driver']}); the images in #{place} stay there")
+    Report.say("#{@order['node']}: the registry is on its former storage again (#{now['driver']}); " \
+               "the images in #{place} stay there")
   end
 end
 
