@@ -47,6 +47,7 @@ static: setup
 	@$(BIN)/ruff format --check --quiet --output-format concise .
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/mypy --no-error-summary
+	@/usr/bin/rubocop --format quiet components/scripts/node
 
 unit: setup ## unit tests
 	@$(PYTEST) --numprocesses 2 --dist loadfile tests/unit

@@ -14,8 +14,8 @@ from lab import debian, engine
 from lab.progress import SetupError, fail, locked, run, say, step
 from lab.virtualenv import ensure_venv
 
-NEEDED = ("ruby", "shellcheck", "openssl", "ca-certificates", "curl")
-"""Debian packages: the tests run the node's program, and read the shell scripts."""
+NEEDED = ("ruby", "rubocop", "shellcheck", "openssl", "ca-certificates", "curl")
+"""Debian packages: the tests run the node's program, and the linters read it and the shell scripts."""
 
 
 ROOT = Path(__file__).resolve().parent.parent

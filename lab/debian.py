@@ -39,6 +39,7 @@ PROGRAMS: Mapping[str, str] = {
     "curl": "curl",
     "dnsmasq-base": "dnsmasq",
     "shellcheck": "shellcheck",
+    "rubocop": "rubocop",
 }
 # The hosts of the lab see the system's directories only, so a ruby of rbenv is of no use to them.
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
