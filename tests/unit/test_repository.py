@@ -1,0 +1,27 @@
+"""What the repository promises to someone who has just found it."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVELOPMENT = {"benchmarks", "ci", "lab", "reference", "tests", "tools"}
+"""Folders that `pulumi up` does not need."""
+
+
+def test_the_program_requires_what_it_imports_and_nothing_else() -> None:
+    """A package that only the lab or a benchmark imports stands in requirements-dev.txt."""
+    folders = [path for path in ROOT.iterdir() if path.name[0] != "." and path.name not in DEVELOPMENT]
+    files = [file for path in folders for file in [path, *path.rglob("*.py")] if file.suffix == ".py"]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    packages = packages_distributions()
+    modules = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE)) & packages.keys()
+    imported = {packages[module][0].lower().replace("_", "-") for module in modules}
+    required = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert set(required) == imported - {"pydantic-core"}
