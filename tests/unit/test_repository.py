@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -25,3 +26,13 @@ def test_the_program_requires_what_it_imports_and_nothing_else() -> None:
     imported = {packages[module][0].lower().replace("_", "-") for module in modules}
     required = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     assert set(required) == imported - {"pydantic-core"}
+
+
+def test_the_version_is_in_one_place() -> None:
+    """pyproject.toml has it; the changelog says what is in it, newest first; nothing else repeats it."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    releases = re.findall(r"^## \[(.+?)\] - ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert releases[0] == version
+    again = rf"(?<![\w.]){re.escape(version)}(?![\w.])"
+    pages = [*ROOT.glob("*.py"), *ROOT.glob("*.yaml"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
+    assert [page.name for page in pages if re.search(again, page.read_text())] == []
