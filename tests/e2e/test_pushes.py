@@ -16,7 +16,7 @@ import pytest
 from lab.api import Lab
 from lab.host import Host
 from tests.e2e.pushes import Pushes, during
-from tests.e2e.stack import Running, Stack, measured, play
+from tests.e2e.stack import Running, Stack, measured
 
 pytestmark = pytest.mark.e2e
 
@@ -87,24 +87,6 @@ def test_a_setting_of_both(up: Stack) -> None:
     during("issuer", lambda: changed(up, lambda c: c.update(issuer="acme-issuer")))
 
 
-def test_a_new_registry_key(up: Stack) -> None:
-    """Certificate and key change everywhere; tokens of before are refused meanwhile."""
-    during("key", lambda: changed(up, lambda c: c.update(rotate={"registry_key": number()})))
-
-
-def test_another_version_of_gitlab(up: Stack, london: Host, tokyo: Host) -> None:
-    """An `up` after an upgrade, for which the endpoint has other settings: from `threshold` to `maxretries`."""
-    now = london.read(VERSION)
-    for version in (b"17.0.0-ee\n", now):
-        for host in (tokyo, london):
-            host.write(VERSION, version)
-            host.run(f"{CTL} reconfigure")
-            host.wait_ready()
-        stated = version.decode().rpartition(".")[0]
-        during(f"version-{stated}", lambda: changed(up, lambda c: c.update(gitlab_version=stated)))  # noqa: B023
-        assert (b'"maxretries"' in london.read(CONFIG)) is (version == now)
-
-
 def test_a_change_that_is_taken_back(up: Stack, london: Host) -> None:
     """Reconfigured, then failed, then reconfigured with the former settings: two restarts."""
     ctl = london.read(CTL)
@@ -165,24 +147,3 @@ def test_rails_may_be_away_for_as_long_as_its_restart_takes(up: Stack, london: H
     assert lost.arrive(15) == list(lost.pushed)
     london.write(CONFIG, config)
     london.run(f"{CTL} restart registry")
-
-
-def test_the_primary_moves(up: Stack, london: Host, tokyo: Host) -> None:
-    """The new primary takes pushes when its registry may be written to, while the former one becomes a secondary."""
-    lab_settings(london)
-    lab_settings(tokyo, puma_boot_seconds=AWAY)
-    play(london, "secondary")
-    play(tokyo, "primary")
-    during("moved", lambda: changed(up, lambda c: c.update(primary="tokyo")), to="tokyo", at=("london",))
-
-
-def test_a_push_that_a_former_primary_had_not_told_of_is_named(up: Stack, london: Host, tokyo: Host) -> None:
-    """Made after Rails was stopped, and before `up` takes notifications from the registry."""
-    pushes = Pushes("former", to="tokyo")
-    play(london, "primary")
-    with without_rails(tokyo):
-        assert pushes.push()
-        play(tokyo, "secondary")
-        said = changed(up, lambda c: c.update(primary="london"))
-    assert "tokyo-1: the secondaries do not know of 1 changed image, which may be missing at the new" in said
-    assert f"push again to the new primary what it does not have: {next(iter(pushes.pushed))}" in said

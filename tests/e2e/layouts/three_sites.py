@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 from lab.api import Lab
 from lab.layouts import LAYOUTS
 from lab.sites import host_key
-from tests.e2e.pushes import during
 from tests.e2e.refused import Refusals, ask
 from tests.e2e.stack import GITLAB_RB, OURS, Stack, secrets
 
@@ -77,25 +74,6 @@ def own_nginx(proof: dict[str, dict[str, str]]) -> None:
         "london-sidekiq": [],
         "london-registry": registry,
     }
-
-
-def pushes_go_on(lab: Lab, stack: Stack) -> None:
-    """Rails and the registry restart on nodes of their own; then a web node is taken out. No image waits for backfill."""
-    settings = {"reconfigure_seconds": 1, "registry_key_bits": 2048, "backfill_seconds": 86400}
-    for host in lab.hosts():
-        host.write("/opt/gitlab/etc/lab.json", json.dumps(settings | {"puma_boot_seconds": 5}).encode())
-        if host.name in {"tokyo-1", "sydney-1"}:
-            host.run("gitlab-ctl restart sidekiq")
-
-    def up(change: Callable[[dict[str, Any]], object]) -> None:
-        stack.configure(change)
-        stack.up()
-
-    secondaries = ("tokyo", "sydney")
-    during("secret", lambda: up(lambda c: c.update(rotate={"notification_secret": 2})), at=secondaries)
-    during("key", lambda: up(lambda c: c.update(rotate={"registry_key": 2})), at=secondaries)
-    during("fewer", lambda: up(lambda c: c["sites"]["london"]["nodes"].pop("london-web-2")), at=secondaries)
-    assert not lab.host("london-web-2").exists(OURS)
 
 
 def certificate(lab: Lab, stack: Stack) -> None:
@@ -176,7 +154,6 @@ def main() -> None:
     few_at_a_time(lab, stack)
     one_dead(lab, stack)
     certificate(lab, stack)
-    pushes_go_on(lab, stack)
     stack.destroy()
     assert {host.name: host.read(GITLAB_RB) for host in lab.hosts()} == before
     assert not any(host.exists(OURS) for host in lab.hosts())
