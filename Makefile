@@ -8,7 +8,7 @@ LABS ?= 2
 SIDE_BY_SIDE := $(PYTEST) --dist loadfile --tx '$(LABS)*popen//python=lab/scripts/python-in-lab.sh'
 IN_LAB := $(BIN)/python -m lab run --name test --here -- pytest
 STACK ?=
-# CIs without namespaces say ci.setup: the same less the lab.
+# CIs without namespaces say tools.ci_setup: the same less the lab.
 SETUP ?= lab.setup
 # The program of GitLab's own registry, for the lab's hosts; Debian's without: docs/real-registry.md.
 export GITLAB_REGISTRY ?=
@@ -16,8 +16,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo lab test check static unit components lab-tests e2e bench format clean \
-	reference preview-comment preview-of-fork cloud-credentials apply
+.PHONY: help setup demo lab lock test check static unit components lab-tests e2e bench format clean \
+	reference subjects preview-comment preview-of-fork cloud-credentials apply
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
@@ -43,14 +43,15 @@ check: export HYPOTHESIS_PROFILE ?= quick
 check: static unit ## the quick part of `test`, a quarter of its examples: under 20 seconds
 
 static: setup
-	@echo "==> format, linter, types"
+	@echo "==> format, linter, types, words"
 	@$(BIN)/ruff format --check --quiet --output-format concise .
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/mypy --no-error-summary
-	@/usr/bin/rubocop --format quiet components/scripts/node
+	@$(BIN)/codespell
+	@/usr/bin/rubocop --format quiet hosts/gitlab_node
 
-unit: setup ## unit tests
-	@$(PYTEST) --numprocesses 2 --dist loadfile tests/unit
+unit: setup ## unit tests, with the coverage of omnibus/; `.venv/bin/coverage report` names the lines it misses
+	@$(PYTEST) --numprocesses 2 --dist loadfile --cov --cov-report= tests/unit
 
 components: setup ## component tests: the program's resources, recorded
 	@$(PYTEST) tests/components
@@ -62,21 +63,25 @@ e2e: setup ## end-to-end tests in a lab
 	@$(IN_LAB) tests/e2e
 
 reference: setup ## what is generated: docs/configuration.md and the schema for editors
-	@$(BIN)/python -m reference
+	@$(BIN)/python -m tools.reference
+
+BASE ?= main
+subjects: ## commit subjects of at most 72 characters, of the commits since BASE; default main
+	@$(PYTHON) -m tools.subjects '$(BASE)..HEAD'
 
 NODES ?=
 bench: setup ## the program beside Ansible and bare SSH, on 2 to 24 lab nodes, 12 minutes; NODES="2 6" for less
-	@$(BIN)/python -m lab.interruptible benchmarks.__main__ $(NODES)
+	@$(BIN)/python -m tools.interruptible benchmarks.__main__ $(NODES)
 
-# The engine that set-up chose, and .venv's Python for the program that it runs.
-WITH_ENGINE = PATH="$(CURDIR)/$(BIN):$$($(BIN)/python -c 'from lab.engine import bin_dir; print(bin_dir())'):$$PATH"
+# The engine that setup chose, and .venv's Python for the program that it runs.
+WITH_ENGINE = PATH="$(CURDIR)/$(BIN):$$($(BIN)/python -c 'from tools.engine import bin_dir; print(bin_dir())'):$$PATH"
 PROJECT ?= .
 POST ?=
 REFRESH ?=
 # make has no exit status of its own for "something changes": only a preview that failed fails.
 preview-comment: setup ## what `pulumi up` would change, as merge requests show it; STACK=prod, REFRESH=1 looks for drift too
 	@[ -z '$(STACK)' ] || echo "==> pulumi preview of $(STACK)" >&2
-	@$(WITH_ENGINE) $(BIN)/python -m lab.interruptible ci.comment --stack '$(STACK)' --project '$(PROJECT)' \
+	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible tools.comment.__main__ --stack '$(STACK)' --project '$(PROJECT)' \
 		$(if $(REFRESH),--refresh) $(if $(POST),--post); status=$$?; \
 		echo "status $$status (0 no change, 2 a change, 3 a destructive one, 1 an error)" >&2; \
 		case $$status in 0|2|3) ;; *) exit 1;; esac
@@ -85,19 +90,24 @@ preview-of-fork:
 	@cat ci/forks.md
 
 cloud-credentials: setup
-	@$(BIN)/python -m ci.credentials
+	@$(BIN)/python -m tools.cloud_credentials
 
 apply: setup ## `pulumi up` as the apply job runs it, without a question; STACK=prod
 	@[ -n '$(STACK)' ] || { echo "Name the stack: make apply STACK=prod" >&2; exit 1; }
 	@$(WITH_ENGINE) pulumi up --cwd '$(PROJECT)' --yes --non-interactive --stack '$(STACK)'
 
+UPGRADE ?=
+# Not after setup, which fails until the lock file matches.
+lock: ## constraints.txt and requirements.txt from pyproject.toml; UPGRADE=1 for the newest versions
+	@$(PYTHON) -m tools.lock $(if $(UPGRADE),--upgrade)
+
 format: setup ## formats the code
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 
-# Files of a lab's hosts belong to subordinate ids when an ordinary user made them: only a user namespace
+# Files of a lab's hosts belong to subordinate ids if a non-root user created them: only a user namespace
 # can remove those.
 clean: ## removes all that was made in this checkout (the engine stays in the user's cache)
 	@rm -rf .lab 2>/dev/null || unshare --user --map-root-user --map-auto rm -rf .lab
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 	@echo "clean; the engine stays in $(CACHE)"

@@ -16,9 +16,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import plot, venv
+from benchmarks import plot
 from benchmarks.results import CONTENDERS, Run, disturbance, growth, markdown, rows
-from lab.progress import SetupError, fail
+from tools import virtualenv
+from tools.progress import SetupError, fail, locked
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -29,7 +30,9 @@ BEGIN, END = "<!-- measured: written by `make bench` -->\n", "<!-- end of what w
 
 def measure(sizes: Sequence[int], rounds: int | None) -> list[Run]:
     """Runs `benchmarks.inside` in a lab of each size. Raises SetupError if one fails."""
-    ansible = venv.ensure(ROOT)
+    title, log = "Ansible into a virtual environment of its own", ROOT / ".lab/ansible.log"
+    with locked(ROOT / ".lab/setup.lock", "this checkout"):
+        ansible = virtualenv.ensure(ROOT, ".lab/ansible", ["benchmarks"], title, log).parent.parent
     out = ROOT / ".lab/bench.jsonl"
     out.unlink(missing_ok=True)
     for size in sizes:
@@ -44,7 +47,7 @@ def measure(sizes: Sequence[int], rounds: int | None) -> list[Run]:
 
 
 def show(runs: Sequence[Run]) -> None:
-    """The table and what is to be said below it, on the screen."""
+    """The table and the lines below it, as printed."""
     table = Table("nodes", "step", *CONTENDERS.values(), "Pulumi ÷ Ansible", "aim")
     for row in rows(runs):
         style = "red" if "missed" in row.aim else ""
@@ -78,10 +81,10 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, choices=[[], *SIZES], default=[], metavar="NODES")
     parser.add_argument("--rounds", type=int, help="default: one to three, so that all take 12 minutes")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     began = time.monotonic()
     try:
-        runs = measure(given.sizes or list(SIZES), given.rounds)
+        runs = measure(options.sizes or list(SIZES), options.rounds)
     except SetupError as error:
         return fail(str(error))
     show(runs)

@@ -184,7 +184,7 @@ class BareSsh:
         }
         if site is self._world.primary:
             secrets["notification_secret"] = self._secrets["notification_secret"]
-        told = {name: facts[name] for name in ("role", "issuer", "bucket", "region")} | {
+        shared = {name: facts[name] for name in ("role", "issuer", "bucket", "region")} | {
             "secrets": "/etc/gitlab/geo-registry.json",
             "events": facts["primary_external_url"] + facts["events_path"],
             "primary_registry": facts["primary_registry_url"],
@@ -192,7 +192,7 @@ class BareSsh:
         parts = {
             "@SECRETS@": json.dumps(secrets),
             "@SETTINGS@": self._template.render(facts, inventory_hostname=node.name),
-            "@FACTS@": json.dumps(told),
+            "@FACTS@": json.dumps(shared),
             "@PROVE@": self._prove,
         }
         script = self._script

@@ -36,23 +36,23 @@ class Processors:
 
     def others(self) -> float:
         """The share that was used by others than this lab: what has disturbed a measurement."""
-        every, used, ours = self._passed()
-        return max(0.0, used - ours) / every
+        every, used, own = self._passed()
+        return max(0.0, used - own) / every
 
     def _passed(self) -> tuple[int, int, int]:
-        every, used, ours = (now - then for now, then in zip(self._now(), self._began, strict=True))
-        return max(1, every), used, ours
+        every, used, own = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        return max(1, every), used, own
 
     @staticmethod
     def _now() -> tuple[int, int, int]:
         # The kernel's own numbers, of the machine; below /proc are the lab's processes only.
         numbers = [int(n) for n in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-        ours = 0
+        own = 0
         for file in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):  # It has ended meanwhile.
                 # Its own time, and that of its children that have ended: what was used does not get lost.
-                ours += sum(int(n) for n in file.read_text().rpartition(")")[2].split()[11:15])
-        return sum(numbers), sum(numbers) - numbers[3] - numbers[4], ours
+                own += sum(int(n) for n in file.read_text().rpartition(")")[2].split()[11:15])
+        return sum(numbers), sum(numbers) - numbers[3] - numbers[4], own
 
 
 class Rest:
@@ -132,21 +132,21 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--venv", type=Path, required=True)
     parser.add_argument("--only", action="append", help="a contender, for profiling")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
 
     def note(run: Run) -> None:
-        with given.out.open("a") as file:
+        with options.out.open("a") as file:
             file.write(json.dumps(asdict(run)) + "\n")
         text = f"    {run.nodes:2} nodes  {run.contender:8} {run.step:8} {run.seconds:6.2f} s"
         print(text, f"  (others used {run.others:.0%})" if run.others > DISTURBED else "", flush=True)
 
     world = World(Lab.current())
-    contenders: list[Contender] = [Pulumi(world), Ansible(world, given.venv), BareSsh(world)]
+    contenders: list[Contender] = [Pulumi(world), Ansible(world, options.venv), BareSsh(world)]
     bench = Bench(world, note)
     try:
-        for _ in range(given.rounds):
+        for _ in range(options.rounds):
             for contender in contenders:
-                if not given.only or contender.name in given.only:
+                if not options.only or contender.name in options.only:
                     bench.round(contender)
     except KeyboardInterrupt:
         return 130

@@ -10,7 +10,7 @@ from benchmarks.results import CONTENDERS, STEPS, Run, medians
 WIDTH, HEIGHT = 400, 250
 """Of one small plot; they stand two by two."""
 LEFT, RIGHT, TOP, BOTTOM = 45, 20, 40, 35
-COLOURS = {"pulumi": "#6b4fbb", "ansible": "#c0392b", "ssh": "#7f8c8d"}
+COLORS = {"pulumi": "#6b4fbb", "ansible": "#c0392b", "ssh": "#7f8c8d"}
 LEGEND = 30
 _FONT = 'font-family="sans-serif" font-size="12" fill="#333"'
 _TICKS = 5
@@ -44,7 +44,7 @@ def _legend() -> str:
     parts = []
     for number, (contender, name) in enumerate(CONTENDERS.items()):
         x = LEFT + number * 110
-        parts.append(f'<rect x="{x}" y="14" width="12" height="12" fill="{COLOURS[contender]}"/>')
+        parts.append(f'<rect x="{x}" y="14" width="12" height="12" fill="{COLORS[contender]}"/>')
         parts.append(f'<text x="{x + 18}" y="24" {_FONT}>{escape(name)}</text>')
     return "\n".join(parts)
 
@@ -72,10 +72,10 @@ def _plot(title: str, sizes: Sequence[int], series: Series) -> str:
     ]
     for contender, line in series.items():
         points = " ".join(f"{x(nodes)},{y(seconds)}" for nodes, seconds in line.items())
-        colour = COLOURS[contender]
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        color = COLORS[contender]
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts += [
-            f'<circle cx="{x(nodes)}" cy="{y(seconds)}" r="3" fill="{colour}">'
+            f'<circle cx="{x(nodes)}" cy="{y(seconds)}" r="3" fill="{color}">'
             f"<title>{escape(CONTENDERS[contender])}, {nodes} nodes: {seconds:.1f} s</title></circle>"
             for nodes, seconds in line.items()
         ]

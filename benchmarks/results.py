@@ -69,13 +69,13 @@ def rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def _row(found: dict[tuple[int, str, str], float], size: int, step: str) -> Row:
-    ours, theirs = found.get((size, step, "pulumi")), found.get((size, step, "ansible"))
-    ratio = ours / theirs if ours and theirs else None
+    pulumi, ansible = found.get((size, step, "pulumi")), found.get((size, step, "ansible"))
+    ratio = pulumi / ansible if pulumi and ansible else None
     return Row(
         str(size),
         STEPS[step],
-        _seconds(ours),
-        _seconds(theirs),
+        _seconds(pulumi),
+        _seconds(ansible),
         _seconds(found.get((size, step, "ssh"))),
         "–" if ratio is None else f"{ratio:.2f}",
         _verdict(AIMS.get((size, step)), ratio),
@@ -106,7 +106,7 @@ def growth(runs: Sequence[Run]) -> list[str]:
 
 
 def disturbance(runs: Sequence[Run]) -> str:
-    """How far the machine was at rest before each time, so that a disturbed measurement can be told."""
+    """How far the machine was at rest before each time, so that a disturbed measurement can be recognized."""
     if not runs:
         return "nothing was measured"
     shares, loads = [run.others for run in runs], [run.load for run in runs]

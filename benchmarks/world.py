@@ -7,10 +7,10 @@ import re
 import secrets as entropy
 from typing import Any
 
+from config.model import S3
 from lab.api import Lab
 from lab.sites import Node, Site, host_key
-from omnibus import storage
-from omnibus.model import S3
+from plan import iam as policies
 
 RECONFIGURE = json.dumps({"reconfigure_seconds": 2, "registry_key_bits": 2048})
 BUCKET, REGION, ISSUER = "acme-gitlab-registry", "eu-west-1", "omnibus-gitlab-issuer"
@@ -25,7 +25,7 @@ KNOWN = ("/etc/gitlab/geo-registry/secrets.json", "/etc/gitlab/geo-registry.json
 
 
 class World:
-    """What every contender is told. `reset` makes it new: factory state, another bucket, other keys."""
+    """The facts for every contender. `reset` renews them: factory state, another bucket, other keys."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -53,8 +53,8 @@ class World:
         iam = self.lab.iam()
         for site in self.lab.layout.sites:
             iam.create_user(UserName=site.name)
-            rights = storage.rights(S3(bucket=BUCKET, region=REGION), write=site is self.primary)
-            iam.put_user_policy(UserName=site.name, PolicyName="registry", PolicyDocument=json.dumps(rights))
+            policy = policies.permissions(S3(bucket=BUCKET, region=REGION), write=site is self.primary)
+            iam.put_user_policy(UserName=site.name, PolicyName="registry", PolicyDocument=json.dumps(policy))
             made = iam.create_access_key(UserName=site.name)["AccessKey"]
             self.keys[site.name] = {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"]}
 
@@ -67,7 +67,7 @@ class World:
         """The stack's configuration, keys without their namespace."""
         s3 = {"bucket": BUCKET, "region": REGION, "create": False}
         return {
-            "gitlab_version": "18.11",
+            "gitlab_version": "19.2",
             "primary": self.primary.name,
             "ssh": {"user": "ubuntu"},
             "storage": {"mode": "shared", "s3": s3},

@@ -1,4 +1,4 @@
-"""Why the program could not begin on a node that was reached, by what is printed there instead."""
+"""Why the program could not start on a node that accepted the connection, by the output there."""
 
 from __future__ import annotations
 
@@ -9,29 +9,52 @@ _SUDO = (
     "in a file of /etc/sudoers.d, or log in as `ssh.user: root`"
 )
 _NOT_BEGUN = [
-    (r"a password is required", _SUDO),
-    (r"is not in the sudoers file|is not allowed to (execute|run)|may not run sudo", _SUDO),
-    (r"must have a tty", "put `Defaults:{user} !requiretty` in a file of /etc/sudoers.d there"),
-    (r"sudo: (command )?not found", "install sudo there, or log in as `ssh.user: root`"),
+    (r"a password is required", "sudo-not-permitted", _SUDO),
+    (
+        r"is not in the sudoers file|is not allowed to (execute|run)|may not run sudo",
+        "sudo-not-permitted",
+        _SUDO,
+    ),
+    (
+        r"must have a tty",
+        "sudo-requires-tty",
+        "put `Defaults:{user} !requiretty` in a file of /etc/sudoers.d there",
+    ),
+    (
+        r"sudo: (command )?not found",
+        "sudo-not-installed",
+        "install sudo there, or log in as `ssh.user: root`",
+    ),
     (
         r"/opt/gitlab/embedded/bin/ruby: (command not found|not found|No such file)",
+        "gitlab-package-missing",
         "install GitLab's Linux package there, or name the GitLab node in `{key}.host`",
     ),
-    (r"python3: (command )?not found", "install Python 3.8 or later there"),
-    (r"Python 3.8 or later is needed", "install a later python3 there, first on the PATH of sudo"),
-    (r"(?i)please login as", "log in as the user that is named there: `ssh.user`"),
-    (r"This account is|nologin", "give {user} a shell there, or another `ssh.user`"),
-    (r"^sudo: ", "have `sudo -n true` succeed for {user} there"),
+    (r"python3: (command )?not found", "python-not-installed", "install Python 3.8 or later there"),
+    (
+        r"Python 3.8 or later is needed",
+        "python-too-old",
+        "install a later python3 there, first on the PATH of sudo",
+    ),
+    (r"(?i)please login as", "ssh-user-refused", "log in as the user that is named there: `ssh.user`"),
+    (
+        r"This account is|nologin",
+        "ssh-user-refused",
+        "configure a login shell for {user} there, or another `ssh.user`",
+    ),
+    (r"^sudo: ", "sudo-failed", "make sure that `sudo -n true` succeeds for {user} there"),
 ]
-"""What is printed where the program cannot begin, the most telling first; {key}: the node's place."""
+"""What is printed if the program cannot start, the most specific first; its code; what to do.
+
+{key}: the node's key in the configuration.
+"""
 
 
-def why_not_begun(output: str) -> tuple[str, str]:
-    """The telling line, and what to do."""
+def why_not_begun(output: str) -> tuple[str, str, str]:
+    """The code, the line that gives the cause, and what to do."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for pattern, remedy in _NOT_BEGUN:
-        if found := next((line for line in lines if re.search(pattern, line)), None):
-            return found[:300], remedy
-    return (
-        lines[-1][:300] if lines else ""
-    ), "see what `ssh {user}@{host} true` says: it must end without output"
+    for pattern, code, remedy in _NOT_BEGUN:
+        if matching := next((line for line in lines if re.search(pattern, line)), None):
+            return code, matching[:300], remedy
+    last = lines[-1][:300] if lines else ""
+    return "program-not-started", last, "see what `ssh {user}@{host} true` says: it must end without output"

@@ -1,35 +1,42 @@
-"""The buckets that the registries keep their images in, and each site's right to them."""
+"""The buckets of the registries, and each site's permissions on them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from components.accounts import Providers
-from omnibus import storage
-from omnibus.drivers import S3
-from omnibus.model import Deployment
+from plan.storage import BucketPlan, PolicyPlan, SiteStoragePlan
 
 ABANDONED_AFTER_DAYS = 7
 
 
-class RegistryBucket(pulumi.ComponentResource):
-    """A bucket made by this stack. It and all that protects it stay when the stack goes: it holds images.
+@dataclass(frozen=True)
+class RegistryBucketArgs:
+    """The bucket to create."""
 
-    Named for itself, whichever sites use it: a change that the nodes refuse can be taken back.
-    `ready`: what must be in force before the first image is written.
+    plan: BucketPlan
+
+
+class RegistryBucket(pulumi.ComponentResource):
+    """A bucket that this stack creates. It is retained when the stack is destroyed, with its protection.
+
+    Named for the bucket, whichever sites use it: a change that the nodes refuse can be undone.
+    `ready`: what must be in effect before the first image is written.
     """
 
-    def __init__(self, s3: S3, opts: pulumi.ResourceOptions | None = None) -> None:
-        name = s3.bucket
-        super().__init__(
-            "gitlabgeo:index:RegistryBucket", name, {"bucket": s3.bucket, "region": s3.region}, opts
-        )
+    def __init__(
+        self, name: str, args: RegistryBucketArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        s3 = args.plan
+        shown = {"bucket": s3.name, "region": s3.region}
+        super().__init__("gitlabgeo:index:RegistryBucket", name, shown, opts)
         keep = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
-        bucket = aws.s3.Bucket(f"{name}-bucket", bucket=s3.bucket, force_destroy=False, opts=keep)
+        bucket = aws.s3.Bucket(f"{name}-bucket", bucket=s3.name, force_destroy=False, opts=keep)
         rest = pulumi.ResourceOptions(parent=self, retain_on_delete=True, depends_on=[bucket])
         public_access = aws.s3.BucketPublicAccessBlock(
             f"{name}-public-access",
@@ -83,86 +90,93 @@ class RegistryBucket(pulumi.ComponentResource):
         tls_only = aws.s3.BucketPolicy(
             f"{name}-tls-only",
             bucket=bucket.bucket,
-            policy=json.dumps(storage.tls_only(s3)),
+            policy=json.dumps(s3.policy),
             opts=rest,
         )
         self.ready: list[pulumi.Resource] = [public_access, ownership, versioning, encryption, tls_only]
-        self.register_outputs({"bucket": s3.bucket})
+        self.register_outputs({"bucket": s3.name})
+
+
+@dataclass(frozen=True)
+class StorageAccessArgs:
+    """`policy`: what the user may do."""
+
+    site: str
+    policy: PolicyPlan
 
 
 class StorageAccess(pulumi.ComponentResource):
-    """One site's user and key: the least rights its registry needs, and no write where it only reads."""
+    """One site's user and key: the permissions that its registry needs, without writes if it is read-only."""
 
-    def __init__(self, site: str, s3: S3, *, write: bool, opts: pulumi.ResourceOptions | None = None) -> None:
-        name = f"{site}-registry"
-        super().__init__("gitlabgeo:index:StorageAccess", name, {"bucket": s3.bucket, "write": write}, opts)
-        here = pulumi.ResourceOptions(parent=self)
-        self.user = user = aws.iam.User(f"{name}-user", opts=here)
-        self.rights = aws.iam.UserPolicy(
-            f"{name}-rights-{storage.rights_name(s3)}",
+    secrets: dict[str, pulumi.Input[Any]]
+
+    def __init__(
+        self, name: str, args: StorageAccessArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        shown = {"site": args.site, "bucket": args.policy.bucket, "write": args.policy.write}
+        super().__init__("gitlabgeo:index:StorageAccess", name, shown, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.user = user = aws.iam.User(f"{name}-storage-user", opts=child)
+        self.policy = aws.iam.UserPolicy(
+            f"{name}-policy-{args.policy.name}",
             user=user.name,
-            policy=json.dumps(storage.rights(s3, write=write)),
-            opts=here,
+            policy=json.dumps(args.policy.document),
+            opts=child,
         )
-        key = aws.iam.AccessKey(
-            f"{name}-key", user=user.name, opts=pulumi.ResourceOptions(parent=self, depends_on=[self.rights])
-        )
-        self.secrets: dict[str, pulumi.Input[str]] = {
+        after = pulumi.ResourceOptions(parent=self, depends_on=[self.policy])
+        key = aws.iam.AccessKey(f"{name}-storage-key", user=user.name, opts=after)
+        self.secrets = {
             "s3_access_key": pulumi.Output.secret(key.id),
             "s3_secret_key": pulumi.Output.secret(key.secret),
         }
         self.register_outputs({"user": user.name})
 
 
-class RegistryStorage(pulumi.ComponentResource):
-    """All sites' storage; of drivers other than S3 all that is made for them is given.
+@dataclass(frozen=True)
+class RegistryStorageArgs:
+    """`sites`: each site's part; `provider`: AWS region → its provider."""
 
-    `secrets_of(site)`: the keys that its registry comes to its storage with; `ready(site)`: what must be
-    there before that registry is configured; `access`: site → its user, where it has one.
+    buckets: Mapping[str, BucketPlan]
+    sites: Mapping[str, SiteStoragePlan]
+    provider: Callable[[str], aws.Provider]
+
+
+class RegistryStorage(pulumi.ComponentResource):
+    """The storage of all sites; for drivers other than S3, nothing is created.
+
+    `secrets_of(site)`: the credentials of its registry; `ready(site)`: what must exist before that registry
+    is configured; `access`: site → its user, if any.
     """
 
+    access: dict[str, StorageAccess]
+
     def __init__(
-        self,
-        name: str,
-        deployment: Deployment,
-        providers: Providers,
-        opts: pulumi.ResourceOptions | None = None,
+        self, name: str, args: RegistryStorageArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("gitlabgeo:index:RegistryStorage", name, {"mode": deployment.storage.mode}, opts)
+        super().__init__("gitlabgeo:index:RegistryStorage", name, {}, opts)
         self._secrets: dict[str, dict[str, pulumi.Input[Any]]] = {}
-        made: dict[str, RegistryBucket] = {}
-        self.access: dict[str, StorageAccess] = {}
         self._ready: dict[str, list[pulumi.Resource]] = {}
-        for site_name, site in deployment.sites.items():
-            keys = deployment.keys_of(site_name)
-            if keys:
-                self._secrets[site_name] = {k: pulumi.Output.secret(v) for k, v in keys.secrets().items()}
-            s3 = deployment.storage_of(site_name)
-            if s3 is None:
-                continue
-            here = pulumi.ResourceOptions(parent=self)
-            new = s3.create and s3.bucket not in made
-            user = not site.s3_keys and not deployment.instance_profile(site_name)
-            # Where nothing is made there is no provider: its plugin would start and ask for credentials.
-            if (new or user) and not s3.endpoint:
-                here.providers = [providers.of_storage(s3.region)]
-            if new:
-                made[s3.bucket] = RegistryBucket(s3, here)
-            self._ready[site_name] = [*made[s3.bucket].ready] if s3.bucket in made else []
-            if site.s3_keys:
-                self._secrets[site_name] = {
-                    name: pulumi.Output.secret(value) for name, value in site.s3_keys.secrets().items()
-                }
-            if user:
-                write = not deployment.read_only(site_name)
-                access = self.access[site_name] = StorageAccess(site_name, s3, write=write, opts=here)
-                self._secrets[site_name] = access.secrets
-                self._ready[site_name].append(access)
+        self.access = {}
+        created: dict[str, RegistryBucket] = {}
+        for site, plan in args.sites.items():
+            # No provider if nothing is created: its plugin would start and require credentials.
+            child = pulumi.ResourceOptions(parent=self)
+            if plan.region:
+                child.providers = [args.provider(plan.region)]
+            if plan.bucket and plan.bucket not in created:
+                bucket = RegistryBucketArgs(args.buckets[plan.bucket])
+                created[plan.bucket] = RegistryBucket(f"{name}-{plan.bucket}", bucket, child)
+            ready = self._ready[site] = [*created[plan.bucket].ready] if plan.bucket else []
+            self._secrets[site] = {key: pulumi.Output.secret(value) for key, value in plan.secrets.items()}
+            if plan.user:
+                access = StorageAccess(f"{name}-{site}", StorageAccessArgs(site, plan.user), child)
+                self.access[site], self._secrets[site] = access, access.secrets
+                ready.append(access)
         self.register_outputs({})
 
     def secrets_of(self, site: str) -> dict[str, pulumi.Input[Any]]:
-        """Empty for a site that keeps its storage, and where the servers have credentials of their own."""
-        return self._secrets.get(site, {})
+        """Empty for a site that keeps its storage, and for nodes with an instance profile."""
+        return self._secrets[site]
 
     def ready(self, site: str) -> list[pulumi.Resource]:
-        return self._ready.get(site, [])
+        return self._ready[site]

@@ -1,7 +1,7 @@
-"""What the engine says when an SSH session failed: node, cause, state, and what to do.
+"""What the engine reports when an SSH session failed: node, cause, state, and what to do.
 
-The causes are in the words of Go's net and golang.org/x/crypto/ssh, which the command provider quotes. What
-the program on a node reports by itself needs no words of ours.
+The causes are messages of Go's net and golang.org/x/crypto/ssh, which the command provider quotes. What the
+program on a node reports itself is left as it is.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.not_begun import why_not_begun
-from omnibus.model import Deployment
+from plan.node import HostPlan
 
 _NOTHING_CHANGED = "nothing was changed on this node"
+_NO_SETTINGS = "this session changes no settings; those of the last apply are in force"
 _OWN_REPORT = re.compile(r"^  do: {4}", re.MULTILINE)
 
 _GAVE_UP = re.compile(r"^(?:proxy: )?after (?P<attempts>\d+) failed attempts: (?P<cause>[^\n]+)")
@@ -39,7 +40,7 @@ _NO_NAME = "no such host", "server misbehaving", "not known", "Temporary failure
 
 @dataclass(frozen=True)
 class Hop:
-    """One SSH server of the way: the connection argument, or its proxy."""
+    """One SSH server on the path: the connection argument, or its proxy."""
 
     host: str
     port: int
@@ -61,10 +62,9 @@ class Hop:
 
 @dataclass(frozen=True)
 class Session:
-    """A session that failed. `site` is None of a node that is no longer in the configuration."""
+    """A session that failed. `host` is None for a node that is no longer in the configuration."""
 
-    deployment: Deployment
-    site: str | None
+    host: HostPlan | None
     name: str
     urn: str
     operation: str
@@ -72,67 +72,71 @@ class Session:
     bastion: Hop | None
 
     def message(self, error: str) -> str | None:
-        """The whole message for the provider's error; None where the program on the node has said it all."""
+        """The whole message for the provider's error; None if the program on the node has reported it."""
         if _OWN_REPORT.search(error):
             return None
-        if found := _GAVE_UP.match(error):
-            return self._not_reached(found["cause"], int(found["attempts"]))
-        if found := _AGENT.match(error):
-            return self._no_agent(found["cause"])
-        if found := _UNREADABLE.match(error):
-            return self._no_key(found["cause"])
-        if found := _LOST.match(error):
-            return self._lost(found["cause"])
-        if found := _NOT_TEXT.match(error):
-            return self._not_text(found["cause"])
-        if found := _ENDED.match(error):
-            return self._ended(found["cause"], found["signal"], found["output"])
-        if found := _REFUSED.match(error):
-            return self._not_reached(found["cause"], self.node.attempts)
+        if match := _GAVE_UP.match(error):
+            return self._not_reached(match["cause"], int(match["attempts"]))
+        if match := _AGENT.match(error):
+            return self._no_agent(match["cause"])
+        if match := _UNREADABLE.match(error):
+            return self._no_key(match["cause"])
+        if match := _LOST.match(error):
+            return self._lost(match["cause"])
+        if match := _NOT_TEXT.match(error):
+            return self._not_text(match["cause"])
+        if match := _ENDED.match(error):
+            return self._ended(match["cause"], match["signal"], match["output"])
+        if match := _REFUSED.match(error):
+            return self._not_reached(match["cause"], self.node.attempts)
         return None
 
-    def _message(self, what: str, cause: str, state: str, remedy: str) -> str:
-        site = f" (site {self.site})" if self.site else ""
+    def _message(self, code: str, what: str, cause: str, state: str, remedy: str) -> str:
+        site = f" (site {self.host.site})" if self.host else ""
         again = "the same command again" if self.operation == "delete" else "`pulumi up` again"
         return (
-            f"{self.name}{site}: {what}\n  cause: {cause}\n  state: {state}\n  do:    {remedy}; then {again}"
+            f"{self.name}{site}: {what} [{code}]\n"
+            f"  cause: {cause}\n  state: {state}\n  do:    {remedy}; then {again}"
         )
 
     @property
+    def _applies(self) -> bool:
+        """Whether it was the session that changes the node's settings."""
+        return self.urn.endswith("-settings")
+
+    @property
     def _key(self) -> str:
-        """Where the node is in the configuration."""
-        if self.site is None:
-            return f"sites.SITE.nodes.{self.name}"
-        external = self.name in self.deployment.sites[self.site].external_hosts
-        return f"sites.{self.site}.{'external_registry.hosts' if external else 'nodes'}.{self.name}"
+        """The node's key in the configuration."""
+        return self.host.key if self.host else f"sites.SITE.nodes.{self.name}"
 
     # -- the way there -------------------------------------------------------------------------------------
     def _not_reached(self, cause: str, attempts: int) -> str:
         bastion = self._failed_hop(cause, attempts)
         if bastion:
             what = f"no SSH connection to the bastion {bastion}"
-            return self._message(what, cause, _NOTHING_CHANGED, self._of_bastion(bastion, cause))
+            remedy = self._of_bastion(bastion, cause)
+            return self._message("ssh-bastion-connection-failed", what, cause, _NOTHING_CHANGED, remedy)
         through = f" through the bastion {self.bastion.host}" if self.bastion else ""
         what = f"no SSH connection to {self.node}{through}"
         remedy = self._of_node(cause)
         if self.operation == "delete":
             remedy += (
-                ". It is reached as at the last `pulumi up`; if it is gone for good, have the stack "
-                f"forget it: `pulumi state delete '{self.urn}'`"
+                ". It is reached as at the last `pulumi up`; if it is gone for good, remove it from the "
+                f"stack's state: `pulumi state delete '{self.urn}'`"
             )
-        return self._message(what, cause, _NOTHING_CHANGED, remedy)
+        return self._message("ssh-connection-failed", what, cause, _NOTHING_CHANGED, remedy)
 
     def _failed_hop(self, cause: str, attempts: int) -> Hop | None:
-        """The bastion, where it was that one; None of the node.
+        """The bastion, if its connection failed; None if the node's did.
 
-        `connection.args` gives them different numbers of attempts. Where they have the same, the node behind
-        a bastion only ever fails with EOF.
+        `connection_args` gives them different numbers of attempts. If the numbers are equal, the node behind
+        a bastion always fails with EOF.
         """
         if self.bastion is None or "rejected" in cause:
             return None
         alike = self.bastion.attempts == self.node.attempts
-        its_own = "EOF" not in cause if alike else attempts == self.bastion.attempts
-        return self.bastion if its_own else None
+        is_bastion = "EOF" not in cause if alike else attempts == self.bastion.attempts
+        return self.bastion if is_bastion else None
 
     def _of_bastion(self, bastion: Hop, cause: str) -> str:
         if _has(cause, _ANOTHER_KEY):
@@ -163,10 +167,10 @@ class Session:
         if _has(cause, _NO_NAME):
             where = "at the bastion" if self.bastion else "on this machine"
             return f"correct the name in `{self._key}.host`, or how it is resolved {where}"
-        if self.site and self.deployment.sites[self.site].aws:
+        if self.host and self.host.created:
             return (
-                "see that the server boots (its console output), and that "
-                f"`sites.{self.site}.aws.admin_cidrs` has this machine; `ssh.wait_seconds` for more time"
+                "see that the instance boots (its console output), and that "
+                f"`sites.{self.host.site}.aws.admin_cidrs` has this machine; `ssh.wait_seconds` for more time"
             )
         between = " is between it and the bastion" if self.bastion else " is between"
         return (
@@ -179,45 +183,55 @@ class Session:
             "start the SSH agent, or `unset SSH_AUTH_SOCK`: wherever that is set its agent must answer, "
             "also with `ssh.private_key` or `ssh.private_key_file`"
         )
-        return self._message("no SSH connection was tried", cause, _NOTHING_CHANGED, remedy)
+        what = "no SSH connection was tried"
+        return self._message("ssh-agent-not-answering", what, cause, _NOTHING_CHANGED, remedy)
 
     def _no_key(self, cause: str) -> str:
         remedy = (
-            "give a private key without passphrase that `ssh-keygen -y -f FILE` can read, as "
+            "provide a private key without passphrase that `ssh-keygen -y -f FILE` can read, as "
             "`ssh.private_key` or `ssh.private_key_file`, or leave both out to use the SSH agent"
         )
-        return self._message("no SSH connection was tried", cause, _NOTHING_CHANGED, remedy)
+        what = "no SSH connection was tried"
+        return self._message("ssh-private-key-invalid", what, cause, _NOTHING_CHANGED, remedy)
 
-    # -- what came of the program there --------------------------------------------------------------------
+    # -- the result of the program there --------------------------------------------------------------------
     def _lost(self, cause: str) -> str:
+        what = f"the SSH connection to {self.node} was lost while the program ran there"
+        if not self._applies:
+            remedy = "when the node answers again"
+            return self._message("ssh-connection-lost", what, cause, _NO_SETTINGS, remedy)
         return self._message(
-            f"the SSH connection to {self.node} was lost while the program ran there",
+            "ssh-connection-lost",
+            what,
             cause,
-            "unknown; the program there goes on by itself and ends with the new settings or the former ones",
-            "when the node answers again: the next run waits for that one to end, looks at what it left "
-            "and goes on from there",
+            "unknown; the program there continues and ends with the new settings or the former ones",
+            "when the node answers again: the next run waits for that one to end and continues with "
+            "its result",
         )
 
     def _not_text(self, cause: str) -> str:
         return self._message(
+            "output-not-utf-8",
             f"the command provider cannot pass on what was printed at {self.node}",
             cause,
-            "the program there came to its end, but the stack does not know of it",
+            "the program there finished, but the stack does not have its result",
             f"see what `ssh {self.node.user}@{self.node.host} true` prints there, a greeting or a warning in "
-            "another encoding than UTF-8, and take it out",
+            "another encoding than UTF-8, and remove it",
         )
 
     def _ended(self, cause: str, signal: str | None, output: str) -> str:
         begun = any(line.startswith(f"{self.name}: ") for line in output.splitlines())
         if signal or begun:
             return self._message(
+                "program-ended",
                 f"the program at {self.node} was ended",
                 cause,
-                "unknown; what it had begun is taken back at the next run",
+                "unknown; the next run rolls back the incomplete change" if self._applies else _NO_SETTINGS,
                 "see there what ended it (`journalctl -k`: out of memory?)",
             )
-        line, remedy = why_not_begun(output)
+        code, line, remedy = why_not_begun(output)
         return self._message(
+            code,
             f"the program could not begin at {self.node}",
             line or cause,
             _NOTHING_CHANGED,
@@ -234,6 +248,6 @@ def _has(cause: str, words: tuple[str, ...]) -> bool:
 
 def _compare_keys(key: str) -> str:
     return (
-        "another server answers, or its SSH keys are new. Compare `ssh-keygen -lf "
+        "another host answers, or its SSH keys are new. Compare `ssh-keygen -lf "
         f"/etc/ssh/ssh_host_ed25519_key.pub` there with {key}"
     )

@@ -1,77 +1,62 @@
-"""A whole GitLab: its nodes and its registry's hosts, in the part that it plays."""
+"""A Geo site: its nodes and the hosts of its registry, in its role."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pulumi
 
-from components.external_registry import ExternalRegistryHost, lines
-from components.hosts import Hosts
-from components.node import Node
-from components.turns import nodes_before
-from omnibus.model import Deployment
-from omnibus.storage import shown as shown_storage
+from components.external_registry_host import ExternalRegistryHost
+from components.host_session import Secrets
+from components.node import HostArgs, Node
+from plan.node import NodePlan
+from plan.resolve import SitePlan
+
+
+@dataclass(frozen=True)
+class SiteArgs:
+    """`hosts`: resource name → a host, those with a registry first; `secrets`: all of the site's."""
+
+    plan: SitePlan
+    hosts: Mapping[str, HostArgs]
+    secrets: Secrets
 
 
 class Site(pulumi.ComponentResource):
-    """`proof`: node → its checks; `overview`: what a person asks about the site. Nodes go in parallel.
+    """`hosts`: each with its settings, applied in parallel; `overview`: its entry in the output `sites`.
 
-    `lines`: what a person puts into the configuration of its registry, where nobody else does.
+    `manual_registry`: the lines for its registry, if you configure that manually.
     """
 
     kind: ClassVar[str]
+    hosts: dict[str, Node | ExternalRegistryHost]
+    overview: dict[str, Any]
+    manual_registry: pulumi.Output[dict[str, str]] | None
 
-    def __init__(
-        self,
-        name: str,
-        deployment: Deployment,
-        *,
-        hosts: Hosts,
-        secrets: Mapping[str, pulumi.Input[Any]],
-        checked: pulumi.Input[bool],
-        after: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        site = deployment.sites[name]
-        shown = {"external_url": site.external_url, "registry_url": site.registry_url}
-        # A promotion changes the part a site plays, not the site: its nodes are updated, not made anew.
-        parts = [
-            pulumi.Alias(type_=part.kind) for part in (PrimarySite, SecondarySite) if part is not type(self)
+    def __init__(self, name: str, args: SiteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        plan = args.plan
+        shown = {"site": plan.name, "external_url": plan.external_url, "registry_url": plan.registry_url}
+        # A promotion changes a site's role, not the site: its nodes are updated, not replaced.
+        roles = [
+            pulumi.Alias(type_=role.kind) for role in (PrimarySite, SecondarySite) if role is not type(self)
         ]
-        alias = pulumi.ResourceOptions(aliases=parts)
+        alias = pulumi.ResourceOptions(aliases=roles)
         super().__init__(self.kind, name, shown, pulumi.ResourceOptions.merge(opts, alias))
-        self.name = name
-        here = pulumi.ResourceOptions(parent=self)
-        nodes: dict[str, Node | ExternalRegistryHost] = {}
-        for node, before in nodes_before(deployment, name).items():
-            kind = Node if node in site.nodes else ExternalRegistryHost
-            nodes[node] = kind(
-                node,
-                deployment,
-                name,
-                reach=hosts.of(node),
-                secrets=secrets,
-                checked=checked,
-                after=[*after, *(nodes[other] for other in before)],
-                opts=here,
-            )
-        self.proof: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
-            **{n: node.proof for n, node in nodes.items()}
-        )
-        driver = deployment.driver_of(name)
-        self.lines = lines(deployment, name, secrets) if site.registry_kind == "by hand" else None
-        kept = "kept as it was, not looked at" if site.registry_kind == "by hand" else "kept as it was"
-        self.overview: dict[str, Any] = {
-            "role": "primary" if name == deployment.primary else "secondary",
-            "registry": site.registry_url,
-            "storage": shown_storage(driver) if driver else kept,
-            "read_only": deployment.read_only(name),
-            "key_fingerprint": next(n.fingerprint for n in nodes.values() if isinstance(n, Node)),
-            "nodes": {n: hosts.of(n).host for n in [*site.nodes, *site.external_hosts]},
+        self.hosts = {}
+        for resource, host in args.hosts.items():
+            kind = Node if isinstance(host.plan, NodePlan) else ExternalRegistryHost
+            before = [self.hosts[other] for other in host.plan.after]
+            ordered = replace(host, after=[*host.after, *before])
+            self.hosts[host.plan.name] = kind(resource, ordered, pulumi.ResourceOptions(parent=self))
+        self.manual_registry = _manual_registry(plan, args.secrets)
+        self.overview = {
+            **plan.overview,
+            "key_fingerprint": next(n.fingerprint for n in self.hosts.values() if isinstance(n, Node)),
+            "nodes": {host.plan.name: host.target.host for host in args.hosts.values()},
         }
-        self.register_outputs({"proof": self.proof})
+        self.register_outputs({})
 
 
 class PrimarySite(Site):
@@ -81,11 +66,15 @@ class PrimarySite(Site):
 
 
 class SecondarySite(Site):
-    """Its GitLab copies the primary's images, or reads them where storage is shared."""
+    """Its GitLab copies the primary's images, or reads them from shared storage."""
 
     kind = "gitlabgeo:index:SecondarySite"
 
 
-def by_hand(sites: Mapping[str, Site]) -> dict[str, pulumi.Output[dict[str, str]]] | None:
-    """site → the lines that a person puts in; None where there is no such site."""
-    return {name: site.lines for name, site in sites.items() if site.lines is not None} or None
+def _manual_registry(plan: SitePlan, secrets: Secrets) -> pulumi.Output[dict[str, str]] | None:
+    manual = plan.manual_registry
+    if manual is None:
+        return None
+    names = {*manual.secret_names, "registry_certificate"}
+    values = pulumi.Output.all(**{key: secrets[key] for key in names})
+    return pulumi.Output.secret(values.apply(manual.lines))

@@ -20,15 +20,16 @@ from lab.tree import write
 
 TEMPLATES = Path(__file__).parent / "templates"
 KEY_BITS = 2048
-"""Of a registry key. The real 4096 take seconds to make, and nothing here depends on their strength."""
+"""Bits of a registry key. Generating the real 4096 takes seconds, and nothing here depends on the strength.
+"""
 
 Secrets = dict[str, dict[str, Any]]
 
 
 def common_secrets() -> Secrets:
-    """The gitlab-secrets.json that one node of a site has made, for the others to have a copy of it.
+    """The gitlab-secrets.json that one node of a site has generated, to be copied to the other nodes.
 
-    The sections and keys that the lab's `gitlab-ctl` makes itself where it finds none.
+    It has the sections and keys that the lab's `gitlab-ctl` generates if they are missing.
     """
     key = rsa.generate_private_key(65537, KEY_BITS)
     return {
@@ -61,7 +62,9 @@ def _registry_certificate(key: rsa.RSAPrivateKey) -> str:
 
 
 def write_files(host: Path, site: Site, node: Node, authority: Authority, secrets: Secrets | None) -> None:
-    """/etc/gitlab: gitlab.rb, certificates of what this node serves, and the site's secrets if it has any."""
+    """/etc/gitlab: gitlab.rb, certificates for what this node serves, and the site's secrets if there are
+    any.
+    """
     gitlab = host / "etc/gitlab"
     served = {
         "rails": (site.gitlab_host, site.own_gitlab_host),

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from lab import network, project, registry
 from lab.cloud.instance import Instance
 from lab.cloud.names import INSTANCES
-from lab.host import Host, replace_tree
+from lab.databases import Database
+from lab.host import RUN, Host, replace_tree
 from lab.layouts import LAYOUTS
 from lab.services import AWS_ENDPOINT, Credentials, fail_aws, http_status, reset_aws, settle, wait_for
 from lab.sites import Layout, Site
@@ -51,23 +52,23 @@ class Lab:
     # -- hosts and links
 
     def host(self, name: str) -> Host:
-        """The host of that name, also one that was created on AWS; KeyError names those there are."""
+        """The host of that name, also one that was created on AWS; KeyError lists the existing hosts."""
         created = self.instances()
         if name in created:
             return created[name]
         return Host(self.dir, self.layout, *self.layout.find(name))
 
     def instances(self) -> dict[str, Instance]:
-        """The running instances of all regions by their tag "Name"; of two with the same name the later one.
+        """The running instances of all regions by their tag "Name"; if two have the same name, the later one.
 
-        What was changed on AWS before is so by now. RuntimeError if a host could not be made.
+        Earlier changes on AWS have taken effect. RuntimeError if a host could not be created.
         """
         settle()
         facts = json.loads(INSTANCES.read_text()) if INSTANCES.exists() else []
         return {one["name"]: Instance(self.dir, one) for one in facts if one["power"]}
 
     def hosts(self) -> list[Host]:
-        """All hosts, those without GitLab too."""
+        """All hosts, including those without GitLab."""
         return [self.host(node.name) for _, node in self.layout.nodes()]
 
     def site(self, name: str) -> Site:
@@ -75,22 +76,30 @@ class Lab:
         return self.layout.site(name)
 
     def site_ca(self, name: str) -> str:
-        """The certificate, PEM, of the authority that the site's own certificates are of."""
+        """The certificate, PEM, of the CA that issued the site's certificates."""
         own = self.site(name).own_authority
         return (self.dir / "ca" / (f"{name}.pem" if own else "lab-ca.pem")).read_text()
 
     def cut(self, one: str, other: str) -> None:
-        """Cut the link between two of: site, host, "s3", "workstation". Packets vanish, nobody is told."""
+        """Cut the link between two of: site, host, `database_host` of a site, "s3", "workstation".
+
+        Packets are dropped silently.
+        """
         created = {name: host.public_address for name, host in self.instances().items()}
         network.cut(self.layout, one, other, {name: ip for name, ip in created.items() if ip})
 
     def heal(self) -> None:
-        """Take back all cuts."""
+        """Restore all links."""
         network.heal()
 
     def reset(self) -> None:
-        """Everything as it was when the lab's command started: hosts, databases, S3, links, stacks."""
+        """Restore the state at the start of the lab's command: hosts, databases, S3, links, stacks.
+
+        There are no `database` servers then.
+        """
         self.heal()
+        for site in self.layout.sites:
+            self._database(site).remove()
         hosts = self.hosts()
         with ThreadPoolExecutor() as pool:
             aws = pool.submit(reset_aws)
@@ -103,7 +112,7 @@ class Lab:
         self.wait_ready()
 
     def snapshot(self) -> None:
-        """Remember the present state as the one `reset` goes back to."""
+        """Save the current state as the one that `reset` restores."""
         for host in self.hosts():
             host.snapshot()
         for name in ("db", "project", "state"):
@@ -115,8 +124,22 @@ class Lab:
             host.wait_ready(seconds)
 
     def http_status(self, url: str) -> int:
-        """What a GET from the workstation answers; 0 when nothing does."""
+        """The status of a GET from the workstation; 0 without an answer."""
         return http_status(url)
+
+    # -- PostgreSQL
+
+    def database(self, site: str) -> Database:
+        """A PostgreSQL server for the site's registry, on no host of it: db.london.example.com, with TLS.
+
+        It is created when it is asked for first, and gone after `reset`.
+        """
+        found = self._database(self.site(site))
+        found.start()
+        return found
+
+    def _database(self, site: Site) -> Database:
+        return Database(site, self.layout.database_address(site), RUN / "authority.pem")
 
     # -- object storage
 
@@ -139,11 +162,11 @@ class Lab:
     def fail(
         self, action: str, code: str, message: str = "", times: int = 1, status: str = "400 Bad Request"
     ) -> None:
-        """Have the next calls of an action of EC2, IAM or STS fail: "RunInstances", "RequestLimitExceeded".
+        """Make the next calls of an action of EC2, IAM or STS fail: "RunInstances", "RequestLimitExceeded".
 
-        AWS' SDKs try again what is throttled ("RequestLimitExceeded", status "503 Service Unavailable"), so
-        more `times` than they try are needed for a failure to be seen; "InsufficientInstanceCapacity"
-        (status "500 Internal Server Error") they try again too.
+        The AWS SDKs retry throttled calls ("RequestLimitExceeded", status "503 Service Unavailable"), so
+        `times` must exceed their attempts for a failure to be visible; they also retry
+        "InsufficientInstanceCapacity" (status "500 Internal Server Error").
         """
         fail_aws(action, code, message, times, status)
 
@@ -156,7 +179,7 @@ class Lab:
         return self._session("us-east-1").client("sts", endpoint_url=AWS_ENDPOINT)
 
     def _session(self, region: str) -> Session:
-        from boto3 import Session  # It takes half a second to import, and most callers need none.
+        from boto3 import Session  # Importing it takes half a second, and most callers do not need it.
 
         return Session(self.aws.access_key_id, self.aws.secret_access_key, region_name=region)
 
@@ -171,15 +194,15 @@ class Lab:
         return registry.pull(self._registry(site), ref)
 
     def tags(self, site: str, repository: str) -> dict[str, str]:
-        """Tag → digest of a repository; {} where there is none."""
+        """Tag → digest of a repository; {} if it does not exist."""
         return registry.tags(self._registry(site), repository)
 
     def delete_tag(self, site: str, ref: str) -> None:
-        """Delete the digest a tag points to, with every tag on it."""
+        """Delete the digest that a tag points to, with every tag on it."""
         registry.delete_tag(self._registry(site), ref)
 
     def _registry(self, site: str) -> str:
-        """A site's own registry, also one that was created on AWS; "host:port" is one itself."""
+        """A site's registry, also one that was created on AWS; "host:port" is used as it is."""
         if "." in site:
             return site
         known = (one for one in self.layout.sites if one.name == site)
@@ -192,7 +215,7 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         """Run the Pulumi CLI in the lab's project directory, non-interactively.
 
-        `stack` None leaves the choice out, for commands that take none. CommandFailed shows the output.
+        `stack` None omits the option, for commands that do not have it. CommandFailed shows the output.
         """
         chosen = [] if stack is None else ["--stack", stack]
         return project.pulumi(self.dir, os.environ, *arguments, *chosen, check=check, timeout=timeout)

@@ -1,4 +1,4 @@
-"""The lab's certificate authorities: its hosts and its workstation trust them, nothing else does."""
+"""The lab's certificate authorities, which only its hosts and its workstation trust."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Certificate:
 
 
 class Authority:
-    """Signs server certificates; keys are P-256, which are made in no time."""
+    """Signs server certificates; keys are P-256, which are generated instantly."""
 
     def __init__(self, name: str = "Lab CA") -> None:
         self._key: ec.EllipticCurvePrivateKey = ec.generate_private_key(ec.SECP256R1())
@@ -46,7 +46,7 @@ class Authority:
 
     @classmethod
     def load(cls, file: Path) -> Authority:
-        """The authority that was saved there."""
+        """The authority that was saved in this directory."""
         self = cls.__new__(cls)
         text = file.read_bytes()
         key = serialization.load_pem_private_key(text, None)
@@ -75,7 +75,7 @@ class Authority:
         return Certificate(self.certify(names, key.public_key()), _pem(key))
 
     def certify(self, names: Sequence[str], public_key: ec.EllipticCurvePublicKey) -> bytes:
-        """The same for somebody else's key: the certificate, PEM."""
+        """The same for an existing public key: the certificate, PEM."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         certificate = (
             self._builder(subject, public_key)
@@ -91,7 +91,8 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM)
 
     def write_trust(self, certs_dir: Path, others: Sequence[bytes] = ()) -> None:
-        """Fill a /etc/ssl/certs: our certificate in the bundle, `others` (PEM) behind it, and as a hash link.
+        """Fill an /etc/ssl/certs: the authority's certificate in the bundle, then `others` (PEM), and as a
+        hash link.
 
         OpenSSL and Ruby look certificates up by hash, Go and curl read the bundle.
         """

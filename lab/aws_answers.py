@@ -1,4 +1,4 @@
-"""Where moto answers otherwise than AWS to what was deleted before, or forgets what it was asked for.
+"""Differences between moto and AWS in answers about deleted resources, and in what moto forgets.
 
 Each function names what AWS does and moto does not.
 """
@@ -36,7 +36,7 @@ def _terminate_twice() -> None:
 
 
 def _name_missing_rules() -> None:
-    """A rule that is revoked by its id and is not there has a code of its own, which providers pass over."""
+    """Revoking a missing rule by its id has its own error code, which providers ignore."""
     for way in ("ingress", "egress"):
         name = f"revoke_security_group_{way}"
         revoke = getattr(SecurityGroupBackend, name)
@@ -55,7 +55,7 @@ def _name_missing_rules() -> None:
 
 
 def _forget_deleted_records() -> None:
-    """A record that was deleted can be made again; moto finds the next name in its journal and refuses."""
+    """A deleted record can be created again; moto finds the next name in its journal and refuses."""
     change = Route53Backend.change_resource_record_sets
 
     def changed(self: Route53Backend, zoneid: str, change_list: list[dict[str, Any]]) -> None:

@@ -1,11 +1,10 @@
-"""Failures of AWS on order: a test tells the lab's AWS which calls to refuse or delay, how, and how often.
+"""Injected AWS failures: a test configures which calls the lab's AWS refuses or delays, how, and how often.
 
-POST /moto-api/lab/faults with {"action": "RunInstances", "code": "InsufficientInstanceCapacity",
-"status": 500, "times": 2} refuses the next two such calls; "message", "after" (calls that pass first) and
-"region" may be given. "seconds" delays the answer; without a code that is all, and the call passes. The
-action is the API's name of the call; of S3 and Route 53, which have none in their requests, it is the method
-and the start of path and query, as "POST /2013-04-01/hostedzone/". GET lists what is still to come, DELETE
-forgets it.
+POST /moto-api/lab/faults with {"action": "RunInstances", "code": "InsufficientInstanceCapacity", "status":
+500, "times": 2} refuses the next two such calls; "message", "after" (calls that pass first) and "region" are
+optional. "seconds" delays the answer; without a code, the call then succeeds. The action is the API's name of
+the call. The requests of S3 and Route 53 do not contain it; use the method and the start of path and query
+instead, such as "POST /2013-04-01/hostedzone/". GET lists the pending faults, DELETE removes them.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Fault:
     action: str
     code: str = ""
     status: int = 400
-    message: str = "ordered by a test"
+    message: str = "injected by a test"
     times: int = 1
     after: int = 0
     region: str = ""
@@ -78,7 +77,7 @@ def _ordered(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
 
 
 def _due(environ: WSGIEnvironment) -> Fault | None:
-    """The fault that this request meets, if any; it is counted."""
+    """The fault that applies to this request, if any; it is counted."""
     names, (region, _) = _actions(environ), _scope(environ)
     with _lock:
         for fault in _faults:

@@ -1,7 +1,7 @@
-"""KMS as AWS judges it, which moto does not: rights for one key, and refusals that an SDK can read.
+"""KMS authorization as in AWS, which moto lacks: permissions for one key, and refusals that an SDK can read.
 
-moto holds all of KMS' actions against the resource "*", so that rights for one key permit nothing, and it
-refuses in XML where SDKs read JSON
+moto evaluates all KMS actions against the resource "*", so permissions for one key allow nothing, and it
+refuses in XML although SDKs expect JSON
 (https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html).
 """
 
@@ -23,14 +23,14 @@ def prepare() -> None:
 
 
 def _key_of(self: KmsResponse) -> str:
-    """The ARN of the key that a request names, or that encrypted what it sends; "*" where there is none."""
+    """The ARN of the key that a request names, or that encrypted its ciphertext; "*" if there is none."""
     asked = json.loads(self.body or "{}")
     key = asked.get("KeyId") or asked.get("TargetKeyId")
     try:
         if blob := asked.get("CiphertextBlob"):
             key = _deserialize_ciphertext_blob(base64.b64decode(blob)).key_id
         return str(self.kms_backend.describe_key(key).arn) if key else "*"
-    except (KeyError, ValueError, AttributeError):  # no such key, alias or ciphertext: for the action to say
+    except (KeyError, ValueError, AttributeError):  # no such key, alias or ciphertext: the action reports it
         return "*"
 
 

@@ -1,4 +1,4 @@
-"""What moto lacks of EC2's machines and their disks once a program states everything about them.
+"""EC2 instance and disk features that moto lacks and that the program uses.
 
 Each function names what AWS does and moto does not.
 """
@@ -51,7 +51,7 @@ def _protect_from_termination() -> None:
 
 
 def _complete_machines() -> None:
-    """The disks of a new machine have the IOPS and throughput asked for; its interface goes when it goes."""
+    """The disks of a new instance have the requested IOPS and throughput; its interface goes with it."""
     parse, run = InstanceResponse._parse_block_device_mapping, InstanceBackend.run_instances  # noqa: SLF001
 
     def parsed(self: InstanceResponse) -> list[dict[str, Any]]:
@@ -65,10 +65,10 @@ def _complete_machines() -> None:
 
     def completed(self: InstanceBackend, *arguments: Any, **named: Any) -> Reservation:
         reservation = run(self, *arguments, **named)
-        given = {one.get("NetworkInterfaceId") for one in named.get("nics", [])}
+        existing = {one.get("NetworkInterfaceId") for one in named.get("nics", [])}
         for instance in reservation.instances:
             for interface in instance.nics.values():
-                if interface.id not in given:
+                if interface.id not in existing:
                     interface.delete_on_termination = True
             for mapping in named.get("block_device_mappings", []):
                 disk = instance.block_device_mapping.get(mapping["DeviceName"])
@@ -87,7 +87,7 @@ def _complete_machines() -> None:
 
 
 def _key_arn(backend: Any, key: str) -> str:
-    """As AWS tells the key of a disk, however it was named."""
+    """The key of a disk in AWS's form, however it was named."""
     keys = kms_backends[backend.account_id][backend.region_name]
     try:
         return str(keys.describe_key(key).arn)
@@ -96,7 +96,7 @@ def _key_arn(backend: Any, key: str) -> str:
 
 
 def _replace_profiles() -> None:
-    """A replaced association gives the machine the other profile."""
+    """A replaced association attaches the other profile to the instance."""
     replace = IamInstanceProfileAssociationBackend.replace_iam_instance_profile_association
 
     def replaced(self: IamInstanceProfileAssociationBackend, *arguments: Any, **named: Any) -> Any:
@@ -128,12 +128,14 @@ def _tell_of_missing_profiles() -> None:
 
 
 def _know_images_and_types() -> None:
-    """A machine is refused whose image does not exist in the region, or whose type nowhere exists."""
+    """An instance is refused if its image does not exist in the region, or if its type does not exist
+    anywhere.
+    """
     settings.ENABLE_AMI_VALIDATION = settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
 
 
 def _change_user_data() -> None:
-    """ModifyInstanceAttribute takes user data; moto has it decoded already and decodes it once more."""
+    """ModifyInstanceAttribute accepts user data; moto has already decoded it and decodes it again."""
     parse = instance_responses.parse_user_data  # type: ignore[attr-defined]
 
     def parsed(value: Any) -> Any:
@@ -150,8 +152,8 @@ def _monitor() -> None:
             machines = [self.ec2_backend.get_instance(id) for id in self._get_param("InstanceIds", [])]  # noqa: A001
             for machine in machines:
                 machine.monitoring_state = state
-            told = [{"InstanceId": machine.id, "Monitoring": {"State": state}} for machine in machines]
-            return ActionResult({"InstanceMonitorings": told})
+            monitorings = [{"InstanceId": machine.id, "Monitoring": {"State": state}} for machine in machines]
+            return ActionResult({"InstanceMonitorings": monitorings})
 
         return answered
 

@@ -1,9 +1,9 @@
-"""What moto lacks once a program states everything about its groups, addresses and names.
+"""Features of security groups, addresses and DNS names that moto lacks and that the program uses.
 
-Each function names what AWS does and moto does not. `prepare` puts all of it in place, and with it what is
-lacking of machines (lab/aws_machines.py) and keys (lab/aws_keys.py), its answers to what is gone
-(lab/aws_answers.py), what permissions are compared with (lab/aws_permissions.py), and the failures that a
-test can order (lab/aws_faults.py).
+Each function names what AWS does and moto does not. `prepare` applies all of them, and those for instances
+(lab/aws_machines.py), KMS keys (lab/aws_keys.py), answers about deleted resources (lab/aws_answers.py), the
+resources that policies are compared with (lab/aws_permissions.py), and the failures that a test can inject
+(lab/aws_faults.py).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def prepare() -> None:
 
 
 def _modify_rules() -> None:
-    """ModifySecurityGroupRules replaces all of a rule: any source, and the description also by none."""
+    """ModifySecurityGroupRules replaces a whole rule: any source, and also a description by none."""
     modify = SecurityGroupBackend.modify_security_group_rules
 
     def modified(self: SecurityGroupBackend, group_id: str, rules: dict[str, dict[str, Any]]) -> None:
         for rule in rules.values():
-            if rule.get("IpProtocol") == "-1":  # it has no ports, which moto wants
+            if rule.get("IpProtocol") == "-1":  # it has no ports, which moto requires
                 rule.setdefault("FromPort", -1)
                 rule.setdefault("ToPort", -1)
         modify(self, group_id, rules)
@@ -54,14 +54,14 @@ def _modify_rules() -> None:
             if "ReferencedGroupId" in new:
                 changed.source_group = {"GroupId": new["ReferencedGroupId"], **about}
             else:
-                given = {"CidrIp": new.get("CidrIpv4"), "CidrIpv6": new.get("CidrIpv6")}
-                changed.ip_range = {**{key: value for key, value in given.items() if value}, **about}
+                ranges = {"CidrIp": new.get("CidrIpv4"), "CidrIpv6": new.get("CidrIpv6")}
+                changed.ip_range = {**{key: value for key, value in ranges.items() if value}, **about}
 
     SecurityGroupBackend.modify_security_group_rules = modified  # type: ignore[method-assign]
 
 
 def _keep_groups_in_use() -> None:
-    """A group that an interface has, or that another group's rule names, is not deleted."""
+    """A group that an interface uses, or that another group's rule names, is not deleted."""
     delete = SecurityGroupBackend.delete_security_group
 
     def deleted(self: Any, name: str | None = None, group_id: str | None = None) -> None:
@@ -81,7 +81,7 @@ def _keep_groups_in_use() -> None:
 
 
 def _want_gateways() -> None:
-    """An Elastic IP goes to a machine only in a network that has an internet gateway by then."""
+    """An Elastic IP can be associated only in a network that already has an internet gateway."""
     associate = ElasticAddressBackend.associate_address
 
     def associated(self: Any, instance: Any = None, eni: Any = None, *arguments: Any, **named: Any) -> Any:
@@ -95,7 +95,7 @@ def _want_gateways() -> None:
 
 
 def _refuse_second_records() -> None:
-    """Route 53's CREATE refuses a name that has a record of that type, also when the values are others."""
+    """Route 53's CREATE refuses a name that has a record of that type, even with different values."""
     change = Route53Backend.change_resource_record_sets
 
     def changed(self: Route53Backend, zoneid: str, change_list: list[dict[str, Any]]) -> None:
@@ -110,9 +110,9 @@ def _refuse_second_records() -> None:
 
 
 def _check_rest_signatures() -> None:
-    """Signatures of REST requests: moto takes the headers for a body where there is none.
+    """Signatures of REST requests: without a body, moto signs the headers as if they were the body.
 
-    Those of S3 Control are made as S3's own are, over the path as it was sent.
+    Signatures of S3 Control are like those of S3, over the path as it was sent.
     """
     made, auth = IAMRequestBase._create_aws_request, IAMRequest._create_auth  # noqa: SLF001
 

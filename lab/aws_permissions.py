@@ -1,8 +1,8 @@
-"""What a policy's `Resource` is compared with, where moto compares with "*": IAM, Route 53, S3 Control.
+"""The resources that a policy's `Resource` is compared with, where moto uses "*": IAM, Route 53, S3 Control.
 
-Of EC2 moto compares with "*" as well, and there is no tag in its decisions: a policy by tags cannot be tried
-here. It does not ask for iam:PassRole, takes a condition that it cannot judge for a denial, and refuses at
-Route 53 and S3 Control with status 403, but without a code that SDKs can read.
+For EC2, moto also compares with "*" and ignores tags: policies with tag conditions cannot be tested in the
+lab. It does not check iam:PassRole, treats a condition that it cannot evaluate as a denial, and refuses
+requests to Route 53 and S3 Control with status 403, but without a code that SDKs can read.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def prepare() -> None:
 
 def _named(self: IamResponse) -> str:
     for parameter, kind in _KINDS.items():
-        if given := self.data.get(parameter):
-            return f"arn:aws:iam::{self.current_account}:{kind}/{given[0]}"
+        if names := self.data.get(parameter):
+            return f"arn:aws:iam::{self.current_account}:{kind}/{names[0]}"
     return "*"
 
 

@@ -1,9 +1,9 @@
-"""The lab's AWS: moto, plus what it lacks once it checks keys and policies.
+"""The lab's AWS: moto, plus what it lacks when it enforces keys and policies.
 
-Registries redirect clients to presigned URLs, and moto knows no other proof than an Authorization header (it
-answers 500, as to anonymous requests). Here a presigned request is checked as S3 does
-(https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html) and handed on signed by header,
-so that moto still applies the key's policies; an anonymous one is refused.
+Registries redirect clients to presigned URLs, but moto accepts only an Authorization header (it answers 500,
+as for anonymous requests). This module checks a presigned request as S3 does
+(https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html) and forwards it signed by
+header, so that moto still applies the key's policies. Anonymous requests are refused.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
 AUTHORITY = Path("/run/lab/authority.pem")
 SETTLE = "/moto-api/lab/settle"
-"""Answers when the hosts are as the requests before it wanted them, with a list of what went wrong."""
+"""Answers when the hosts match all earlier requests, with a list of what went wrong."""
 FOLLOWED = re.compile(r"/(ec2|route53)/aws4_request|/moto-api/reset$")
 """Requests that can change hosts or names."""
 
@@ -67,7 +67,7 @@ def canonical(method: str, path: str, query: Pairs, headers: Mapping[str, str]) 
 
 
 def secret_of(access_key_id: str) -> str | None:
-    """The secret of an access key that moto's IAM has made, for a user or for who has assumed a role."""
+    """The secret of an access key that moto's IAM has created, for a user or for an assumed role."""
     for partitions in sts_backends.values():
         for sts in partitions.values():
             if assumed := sts.get_assumed_role_from_access_key(access_key_id):
@@ -89,25 +89,25 @@ def sign_by_header(environ: WSGIEnvironment) -> None:
     """Check a presigned request and change it in place into one that an Authorization header signs."""
     path, _, raw = environ["RAW_URI"].partition("?")
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in raw.split("&"))]
-    given = {name: urllib.parse.unquote(value) for name, value in pairs}
-    key_id, _, scope = given["X-Amz-Credential"].partition("/")
-    amz_date = given["X-Amz-Date"]
+    values = {name: urllib.parse.unquote(value) for name, value in pairs}
+    key_id, _, scope = values["X-Amz-Credential"].partition("/")
+    amz_date = values["X-Amz-Date"]
     secret = secret_of(key_id)
     if secret is None:
         raise Refused("InvalidAccessKeyId")
-    names = given["X-Amz-SignedHeaders"].split(";")
+    names = values["X-Amz-SignedHeaders"].split(";")
     signed = {name: environ[f"HTTP_{name.upper().replace('-', '_')}"] for name in names}
     query = [(name, value) for name, value in pairs if name != "X-Amz-Signature"]
     expected = signature(canonical(environ["REQUEST_METHOD"], path, query, signed), scope, amz_date, secret)
-    if not hmac.compare_digest(expected, given["X-Amz-Signature"]):
+    if not hmac.compare_digest(expected, values["X-Amz-Signature"]):
         raise Refused("SignatureDoesNotMatch")
     made = datetime.datetime.strptime(amz_date, DATE_FORMAT).replace(tzinfo=datetime.UTC)
-    if datetime.datetime.now(datetime.UTC) > made + datetime.timedelta(seconds=int(given["X-Amz-Expires"])):
+    if datetime.datetime.now(datetime.UTC) > made + datetime.timedelta(seconds=int(values["X-Amz-Expires"])):
         raise Refused("AccessDenied")
 
     rest = [(name, value) for name, value in pairs if not name.startswith("X-Amz-")]
     headers = {"host": environ["HTTP_HOST"], "x-amz-content-sha256": UNSIGNED, "x-amz-date": amz_date}
-    if token := given.get("X-Amz-Security-Token"):
+    if token := values.get("X-Amz-Security-Token"):
         headers["x-amz-security-token"] = environ["HTTP_X_AMZ_SECURITY_TOKEN"] = token
     proof = signature(canonical(environ["REQUEST_METHOD"], path, rest, headers), scope, amz_date, secret)
     environ["QUERY_STRING"] = "&".join(f"{name}={value}" for name, value in rest)
@@ -119,15 +119,15 @@ def sign_by_header(environ: WSGIEnvironment) -> None:
 
 
 def refuse_anonymous(environ: WSGIEnvironment) -> None:
-    """Who shows no key has no rights; moto's own pages are not AWS."""
+    """Requests without a key have no permissions; moto's own pages are not AWS."""
     if "HTTP_AUTHORIZATION" not in environ and not environ["PATH_INFO"].startswith("/moto-api/"):
         raise Refused("AccessDenied")
 
 
 def checked(moto: WSGIApplication, hypervisor: Hypervisor, authority: Authority) -> WSGIApplication:
-    """Moto behind `sign_by_header`; what is not signed at all is refused. The hypervisor hears of changes.
+    """Moto behind `sign_by_header`; unsigned requests are refused. The hypervisor is notified of changes.
 
-    Let's Encrypt is here as well: it is behind the same TLS front.
+    This also serves Let's Encrypt, which is behind the same TLS front.
     """
 
     failures = faults.Faults()
@@ -166,9 +166,9 @@ def _answer(start_response: StartResponse, status: str, kind: str, text: str) ->
 
 
 def judge_transport() -> None:
-    """Have moto know which requests came over TLS; it takes every conditional Deny for an unconditional one.
+    """Make moto aware of which requests came over TLS; it treats every conditional Deny as unconditional.
 
-    Only what has come through the plain side of the front has not: the engine's endpoint stands for AWS' own.
+    Only requests through the plain side of the front did not: the engine's endpoint represents AWS itself.
     """
     judge = IAMPolicyStatement.is_action_permitted
 
@@ -183,9 +183,10 @@ def judge_transport() -> None:
 
 
 def judge_deletes() -> None:
-    """Have moto judge a deletion of several objects by the objects' name, as AWS does; it takes the bucket's.
+    """Make moto authorize the deletion of several objects by the objects' names, as AWS does; it uses the
+    bucket's.
 
-    A registry deletes with such requests only, and a policy gives s3:DeleteObject on objects.
+    A registry only uses such requests, and a policy allows s3:DeleteObject on objects.
     """
     authorize = S3Response._authenticate_and_authorize_s3_action  # noqa: SLF001 (moto has no other place)
 
@@ -199,7 +200,7 @@ def judge_deletes() -> None:
 
 
 def hide_deleted_folders() -> None:
-    """Have moto list no folder whose objects are all deleted; in a versioned bucket it does."""
+    """Make moto omit folders whose objects are all deleted; in a versioned bucket it lists them."""
     listed = S3Backend.list_objects
 
     def hidden(self: S3Backend, bucket: FakeBucket, *arguments: Any, **named: Any) -> Any:
@@ -212,7 +213,7 @@ def hide_deleted_folders() -> None:
 
 def main(address: str, port: int, lab_dir: Path) -> None:
     """Serve until killed."""
-    # Under the lab's own name a bucket stands in the path, unless its name comes before that one.
+    # Under the lab's own name, the bucket is in the path, unless it is part of the host name.
     os.environ["MOTO_S3_CUSTOM_ENDPOINTS"] = AWS_ENDPOINT
     aws_patches.prepare()
     account.prepare()

@@ -1,7 +1,8 @@
-"""Azure's storage for tests: Azurite, and before it what it lacks, the directory and its roles.
+"""Azure storage for tests: Azurite, behind a front with what it lacks: the directory and its roles.
 
-A real store of blobs, which checks account keys and shared access signatures itself. Ours are the sign-in of
-applications (Microsoft Entra ID), a server's own identity, and what a role allows.
+Azurite is a real blob store, which checks account keys and shared access signatures itself. The lab
+implements the authentication of applications (Microsoft Entra ID), managed identities, and what a role
+allows.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ JSON = (("Content-Type", "application/json"),)
 
 @dataclass(frozen=True)
 class Principal:
-    """An application, or a server's identity. `roles`: container → role; "" is the whole account."""
+    """An application or a managed identity. `roles`: container → role; "" is the whole account."""
 
     roles: Mapping[str, str]
     tenant: str = "tenant-1"
@@ -45,18 +46,18 @@ class Principal:
         """Whether its roles allow this."""
         query, account = request.query, self.roles.get("")
         if query.get("comp") == "userdelegationkey":
-            # Of the account, not of a container: a role there does not do.
+            # A permission on the account: a role on a container is not sufficient.
             return account is not None
         role = self.roles.get(request.parts.path.split("/")[1])
         if request.method in READS:
             return CONTRIBUTOR in {role, account} or READER in {role, account}
-        # Containers are made by nobody with a role on blobs alone.
+        # A role on blobs alone does not allow creating containers.
         return query.get("restype") != "container" and CONTRIBUTOR in {role, account}
 
 
 @dataclass
 class Azure:
-    """The services that a registry asks. `keys`: account → key; `server`: who a server itself is, if any."""
+    """The services that a registry calls. `keys`: account → key; `server`: the managed identity, if any."""
 
     context: ssl.SSLContext
     keys: Mapping[str, str]
@@ -89,13 +90,13 @@ class Azure:
             return _json(
                 {name: f"{base}/{path}" for name, path in names.items()} | {"issuer": f"{base}/v2.0"}
             )
-        given = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
         for principal in self.principals:
             keys = (principal.tenant, principal.client_id, principal.secret)
-            if keys == (base.rpartition("/")[2], given.get("client_id"), given.get("client_secret")):
+            if keys == (base.rpartition("/")[2], form.get("client_id"), form.get("client_secret")):
                 return self._token(principal)
-        told = "AADSTS7000215: Invalid client secret provided."
-        return _json({"error": "invalid_client", "error_description": told}, 401)
+        description = "AADSTS7000215: Invalid client secret provided."
+        return _json({"error": "invalid_client", "error_description": description}, 401)
 
     def _metadata(self, request: Request) -> Answer:
         if self.server is None or request.headers.get("Metadata") != "true":
@@ -103,7 +104,7 @@ class Azure:
         return self._token(self.server)
 
     def _token(self, principal: Principal) -> Answer:
-        """A token as Azurite wants it; that it is a true one only `answer` knows, for nobody signs it."""
+        """A token as Azurite requires it; nobody signs it, so only `answer` can tell whether it is valid."""
         now = int(time.time())
         claims = {"iss": f"https://sts.windows.net/{principal.tenant}/", "aud": "https://storage.azure.com"}
         claims |= {"appid": principal.client_id, "oid": principal.client_id, "tid": principal.tenant}
@@ -117,9 +118,9 @@ class Azure:
         return _json(found | {"expires_on": str(now + 3600), "resource": "https://storage.azure.com"})
 
     def _appended(self, request: Request) -> Request:
-        """An appended block without the blob's type, and signed anew if it was rightly signed.
+        """An appended block without the blob's type, signed again if its signature was valid.
 
-        Older clients name the type, and Azurite then takes the request for one to make a blob.
+        Older clients name the type, and Azurite then treats the request as one to create a blob.
         """
         account = request.host.partition(".")[0]
         if request.query.get("comp") != "appendblock" or account not in self.keys:
@@ -135,7 +136,7 @@ class Azure:
         return plain
 
     def make(self, account: str, container: str) -> None:
-        """A new container, as its account's owner makes it."""
+        """A new container, as the account's owner creates it."""
         token = json.loads(self._token(Principal({})).body)["access_token"]
         headers = Message()
         for name, value in (("Authorization", f"Bearer {token}"), ("x-ms-version", "2021-12-02")):
@@ -155,7 +156,7 @@ SIGNED = (
 
 
 def _signature(request: Request, account: str, key: str) -> str:
-    """`Authorization` by an account's key (Azure Storage's reference, "Authorize with Shared Key")."""
+    """`Authorization` with an account key (Azure Storage reference, "Authorize with Shared Key")."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     named = sorted(f"{name}:{value}" for name, value in headers.items() if name.startswith("x-ms-"))
     query = sorted(f"{name.lower()}:{value}" for name, value in request.query.items())
@@ -182,14 +183,14 @@ def azurite(directory: Path, accounts: Mapping[str, str]) -> Iterator[Azure]:
 
     log, pem = directory / "azurite.log", str(directory / "server.pem")
     command = [*azurite_command(), "--blobPort", str(PORT), "--inMemoryPersistence"]
-    # It takes tokens with TLS only.
-    # Newer clients name a version of the service that it does not know yet.
+    # It accepts tokens over TLS only.
+    # Newer clients request a version of the service that it does not know yet.
     command += ["--skipApiVersionCheck"]
     command += ["--silent", "--disableTelemetry", "--cert", pem, "--key", pem, "--oauth", "basic"]
     command += ["--debug", str(directory / "azurite-debug.log")]
     env = CLEAN | {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name, key in accounts.items())}
     context = ssl.create_default_context(cafile=directory / "ca.pem")
-    context.check_hostname = False  # asked for by its address
+    context.check_hostname = False  # addressed by IP
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=directory

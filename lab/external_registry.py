@@ -1,4 +1,4 @@
-"""A server that runs a site's registry without GitLab's package: Debian's docker-registry, set up by hand."""
+"""A host with a site's registry outside the Linux package: Debian's docker-registry, installed manually."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lab.tree import PACKAGE, write
 
 CONFIG = "/etc/docker/registry/config.yml"
 CERTIFICATE = "/etc/docker/registry/gitlab-registry.crt"
-"""Of the key that GitLab signs tokens with."""
+"""The certificate of the key that GitLab signs tokens with."""
 RESTART = "/usr/local/sbin/restart-registry"
 DATA = "/var/lib/docker-registry"
 LOG = "/var/log/docker-registry/current"
 AUDIT_LOG = "/var/log/image-audit/current"
-"""Where the administrator's own notification endpoint writes a line for each event."""
+"""The file to which the administrator's own notification endpoint writes a line per event."""
 
 USER, USER_ID = "docker-registry", 995
-# It runs as a user of its own, as Debian's unit has it, and may listen on 443 nevertheless.
+# It runs as its own user, as in Debian's unit, but can listen on 443.
 SERVICES = {
     "docker-registry": f"exec setpriv --reuid={USER} --regid={USER} --init-groups "
     f"--inh-caps=+net_bind_service --ambient-caps=+net_bind_service docker-registry serve {CONFIG}",
@@ -32,7 +32,7 @@ RESTART_SCRIPT = "#!/bin/sh\nexec sv -w 20 restart /etc/service/docker-registry\
 
 
 def write_files(host: Path, site: Site, authority: Authority, secrets: Secrets) -> None:
-    """All that makes the server this site's registry; `secrets` are those that the site's GitLab has."""
+    """Everything that makes the host this site's registry; `secrets` are those of the site's GitLab."""
     for name, line in (
         ("passwd", f"x:{USER_ID}:{USER_ID}::{DATA}:/usr/sbin/nologin"),
         ("group", f"x:{USER_ID}:"),

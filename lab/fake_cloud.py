@@ -1,4 +1,4 @@
-"""A stand-in for Alibaba's storage, of which there is no emulator: it checks who asks, and has no objects."""
+"""A stand-in for Alibaba's storage, which has no emulator: it checks the signature, and has no objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.cloud_front import Answer, Request
 
 @dataclass(frozen=True)
 class Alibaba:
-    """The service, for one access key. What another key has signed is answered 403."""
+    """The service, for one access key. It answers 403 to requests signed with another key."""
 
     access_key: str
     secret: str

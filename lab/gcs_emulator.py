@@ -1,12 +1,13 @@
-"""Google Cloud Storage for tests: the emulator fake-gcs-server, and before it what it lacks, who may do what.
+"""Google Cloud Storage for tests: the emulator fake-gcs-server, behind a front with authorization.
 
-A real store of objects. Ours are the sign-in with a service account's key, the server's own identity, the key
-that signs for it, and each account's rights, a bucket at a time.
+The emulator is a real object store. The lab implements the authentication with a service account's key, the
+machine's own identity, the key that signs for it, and each account's permissions per bucket.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import secrets
@@ -32,14 +33,14 @@ BUCKET = re.compile(r"(?:/upload|/download)?/storage/v1/b/([^/?]+)|/([^/?]+)/")
 
 @dataclass(frozen=True)
 class Account:
-    """A service account. `rights`: bucket → "objectAdmin" or "objectViewer"."""
+    """A service account. `roles`: bucket → "objectAdmin" or "objectViewer"."""
 
     email: str
-    rights: Mapping[str, str]
+    roles: Mapping[str, str]
     key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
 
     def key_file(self) -> str:
-        """The text of its key file, as Google makes it."""
+        """The text of its key file, in Google's format."""
         pem = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
@@ -59,17 +60,17 @@ class Account:
 
 @dataclass
 class Google:
-    """The services that a registry asks. `server`: the account that a server itself is, if any."""
+    """The services that a registry calls. `server`: the account of the machine itself, if any."""
 
     accounts: dict[str, Account] = field(default_factory=dict)
     server: Account | None = None
     _tokens: dict[str, Account] = field(default_factory=dict)
 
-    def account(self, name: str, **rights: str) -> Account:
-        """A new account with a right on each of these buckets; `_` for `-` in their names."""
+    def account(self, name: str, **roles: str) -> Account:
+        """A new account with a role on each of these buckets; `_` for `-` in their names."""
         found = Account(
             f"{name}@acme.iam.gserviceaccount.com",
-            {bucket.replace("_", "-"): right for bucket, right in rights.items()},
+            {bucket.replace("_", "-"): role for bucket, role in roles.items()},
         )
         self.accounts[found.email] = found
         return found
@@ -85,8 +86,8 @@ class Google:
         if account is None:
             return _refused(401, "Invalid Credentials")
         found = BUCKET.match(request.target)
-        right = account.rights.get((found[1] or found[2]) if found else "")
-        if right is None or (right == "objectViewer" and request.method not in READS):
+        role = account.roles.get((found[1] or found[2]) if found else "")
+        if role is None or (role == "objectViewer" and request.method not in READS):
             return _refused(403, f"{account.email} does not have access")
         return forward(request, PORT)
 
@@ -119,12 +120,36 @@ class Google:
         return _json({"keyId": "k1", "signedBlob": base64.b64encode(signature).decode()})
 
     def _signer(self, request: Request) -> Account | None:
-        """Who signed the URL (version 2 of it), as who pulls from a registry is sent to one."""
+        """The account that signed the URL to which a registry redirects a pull.
+
+        Distribution signs in version 2, GitLab's registry in version 4
+        (cloud.google.com/storage/docs/authentication/signatures).
+        """
         query = request.query
+        if query.get("X-Goog-Algorithm") == "GOOG4-RSA-SHA256":
+            return self._signer_4(request)
         account = self.accounts.get(query.get("GoogleAccessId", ""))
         text = f"{request.method}\n\n\n{query.get('Expires')}\n{request.parts.path}"
         right = account and account.signed(text.encode(), base64.b64decode(query.get("Signature", "")))
         return account if right else None
+
+    def _signer_4(self, request: Request) -> Account | None:
+        query = request.query
+        email, _, scope = query.get("X-Goog-Credential", "").partition("/")
+        account = self.accounts.get(email)
+        pairs = sorted(
+            one for one in request.parts.query.split("&") if not one.startswith("X-Goog-Signature=")
+        )
+        names = query.get("X-Goog-SignedHeaders", "").split(";")
+        headers = [f"{name}:{(request.headers.get(name) or '').strip()}\n" for name in names]
+        parts = [request.method, request.parts.path, "&".join(pairs), "".join(headers), ";".join(names)]
+        canonical = hashlib.sha256("\n".join([*parts, "UNSIGNED-PAYLOAD"]).encode()).hexdigest()
+        text = "\n".join(["GOOG4-RSA-SHA256", query.get("X-Goog-Date", ""), scope, canonical])
+        try:
+            signature = bytes.fromhex(query.get("X-Goog-Signature", ""))
+        except ValueError:
+            return None
+        return account if account and account.signed(text.encode(), signature) else None
 
 
 def _decoded(text: str) -> bytes:
@@ -141,7 +166,7 @@ def _refused(status: int, message: str) -> Answer:
 
 @contextmanager
 def emulator(directory: Path, buckets: list[str]) -> Iterator[None]:
-    """fake-gcs-server with these buckets, empty, while the block runs; it asks nobody who they are."""
+    """fake-gcs-server with these buckets, empty, while the block runs; it does not authenticate."""
     # Late, because the lab's services need more than the standard library.
     from lab.services import CLEAN, http_status, wait_for_service
 

@@ -1,6 +1,6 @@
-"""GitLab's own registry where somebody has it: GITLAB_REGISTRY names its program, the lab's hosts run it.
+"""GitLab's own registry, if available: GITLAB_REGISTRY is the path of its binary, the lab's hosts run it.
 
-Standard library only: set-up says which registry is used, and runs before `.venv` exists.
+Standard library only: setup prints which registry is used, and runs before `.venv` exists.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.progress import SetupError
+from tools import debian
+from tools.progress import SetupError
 
-VARIABLE = "GITLAB_REGISTRY"
+VARIABLE = debian.VARIABLE
 EXAMPLE = "/opt/gitlab/embedded/bin/registry"
 VERSIONS = Path(__file__).with_name("omnibus") / "embedded/lib/registry_versions.json"
-"""{"18.11.0": "4.39.0"}: from which GitLab on the Linux package has which registry."""
+"""{"18.11.0": "4.39.0"}: the first GitLab version whose Linux package contains each registry version."""
 PACKAGE_VERSION = Path(__file__).with_name("omnibus") / "embedded/service/gitlab-rails/VERSION"
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 SECONDS = 30
 
 GITLABS = re.compile(r"github\.com/docker/distribution v?((\d+)\.\d+\.\d+)(-gitlab)?")
 OLDEST = 3
-"""The first major version of GitLab's own; Distribution 2.x has the same name for itself."""
+"""The first major version of GitLab's own; Distribution 2.x reports the same name."""
 
 
 @dataclass(frozen=True)
 class GitLabRegistry:
-    """A registry of GitLab's: `version` is its own, "4.39.0"."""
+    """A registry by GitLab: `version` is the registry's, "4.39.0"."""
 
     path: Path
     version: str
 
     @property
     def gitlab_version(self) -> str:
-        """The first GitLab with this registry, "18.11.0"; where no package has it, the one before."""
+        """The first GitLab with this registry, "18.11.0"; if no package contains it, the one before."""
         rows = json.loads(VERSIONS.read_text())
         same = [gitlab for gitlab, registry in rows.items() if _minor(registry) == _minor(self.version)]
         older = [gitlab for gitlab, registry in rows.items() if _minor(registry) < _minor(self.version)]
@@ -51,18 +52,18 @@ STAND_IN = "Debian's docker-registry, which the lab makes fail as GitLab's does"
 
 
 def chosen(environ: Mapping[str, str] = os.environ) -> GitLabRegistry | None:
-    """The registry that the environment names; None where it names none. SetupError for what is not one."""
-    given = environ.get(VARIABLE, "")
-    return look(Path(given).expanduser()) if given else None
+    """The registry named in the environment; None without one. SetupError if it is not a registry."""
+    path = environ.get(VARIABLE, "")
+    return look(Path(path).expanduser()) if path else None
 
 
 def look(path: Path) -> GitLabRegistry:
-    """The registry at this path. SetupError says what is there instead, and what to do."""
+    """The registry at this path. SetupError says what the path is instead, and what to do."""
     path = path.absolute()
     if not path.exists():
         raise _refusal(path, "there is no such file")
     if not path.is_file() or not os.access(path, os.X_OK):
-        raise _refusal(path, "this is not a program that you may run")
+        raise _refusal(path, "you cannot execute this file")
     try:
         done = subprocess.run(
             [path, "--version"],
@@ -75,7 +76,7 @@ def look(path: Path) -> GitLabRegistry:
             check=False,
         )
     except OSError as error:
-        raise _refusal(path, f"it does not run here: {error.strerror}") from error
+        raise _refusal(path, f"it does not run on this machine: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise _refusal(path, f"`--version` did not end within {SECONDS} s") from error
     said = done.stdout.strip().splitlines()
@@ -89,12 +90,12 @@ def look(path: Path) -> GitLabRegistry:
 
 
 def gitlab_version(registry: GitLabRegistry | None) -> str:
-    """The GitLab that the lab's hosts have installed unless somebody upgrades them."""
+    """The GitLab version of the lab's hosts, unless they are upgraded."""
     return registry.gitlab_version if registry else PACKAGE_VERSION.read_text().strip().partition("-")[0]
 
 
 def in_stack(text: str, version: str) -> str:
-    """A committed stack's text with this GitLab's version; a patch stays where the stack names one."""
+    """A committed stack's text with this GitLab version; with a patch version if the stack has one."""
 
     def stated(line: re.Match[str]) -> str:
         patch = line[2].count(".") > 1
@@ -114,6 +115,6 @@ def _minor(version: str) -> tuple[int, int]:
 
 def _refusal(path: Path, why: str) -> SetupError:
     return SetupError(
-        f"{VARIABLE}={path}: {why}. Name the program of GitLab's registry, which the Linux package has as "
+        f"{VARIABLE}={path}: {why}. Set it to the path of GitLab's registry, in the Linux package "
         f"{EXAMPLE}; without {VARIABLE} the lab uses Debian's registry."
     )

@@ -1,4 +1,4 @@
-"""What a site's administrators have made once and put on several of its hosts: authorities and secrets."""
+"""What a site's administrators create once and install on several hosts: CAs and secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.sites import Layout, Node, Site
 
 
 class Handover:
-    """Made once for a lab. `authority` is the lab's own, which every host trusts as it trusts the world's."""
+    """Created once per lab. `authority` is the lab's own, which every host trusts like a public CA."""
 
     def __init__(self, layout: Layout, authority: Authority) -> None:
         self._layout = layout
@@ -23,14 +23,14 @@ class Handover:
         }
 
     def write_trust(self, directory: Path) -> None:
-        """For the workstation, which trusts every site: a bundle of all, and each site's own as SITE.pem."""
+        """For the workstation, which trusts every site: a bundle of all CAs, and each site's as SITE.pem."""
         system = SYSTEM_BUNDLE.read_bytes() if SYSTEM_BUNDLE.exists() else b""
         self._authority.write_trust(directory, [*(own.pem for own in self._own.values()), system])
         for name, own in self._own.items():
             (directory / f"{name}.pem").write_bytes(own.pem)
 
     def write_files(self, host: Path, site: Site | None, node: Node) -> None:
-        """Put on the host what its administrator has put there; nothing on a server without a purpose."""
+        """Install the administrator's files on the host; nothing on a host without a role."""
         if site is not None:
             authority = self._own.get(site.name, self._authority)
             administrator.write_files(host, site, node, authority, self._secrets.get(site.name))

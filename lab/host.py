@@ -1,4 +1,4 @@
-"""One host of the lab: its power switch, its files, and commands run on it without SSH."""
+"""One host of the lab: its power, its files, and commands that run on it without SSH."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUN = Path("/run/lab")
 """Pid files and sockets, in the lab's own mount namespace."""
 
 REGISTRY = "registry"
-"""GitLab's own registry, in the lab's directory; without it the hosts run the stand-in of their disks."""
+"""GitLab's own registry, in the lab's directory; without it, the hosts run the stand-in on their disks."""
 AUTH_LOG = "var/log/auth.log"
 RUNIT_SERVICES = {
     "rails": ("puma", "nginx"),
@@ -28,11 +28,11 @@ RUNIT_SERVICES = {
     "distribution": ("docker-registry", "image-audit"),
 }
 VERSION_FILE = "/opt/gitlab/embedded/service/gitlab-rails/VERSION"
-"""Where the Linux package has its version; the lab's GitLab does as that version does."""
+"""The Linux package's version file; the lab's GitLab behaves like that version."""
 LINES_OF_A_FAILURE = 60
-"""Of a reconfigure's output the reason is at the end, behind every file that it changed."""
+"""The reason of a failed reconfigure is at the end of the output, after every file that it changed."""
 SERVICE_DIRECTORIES = ("opt/gitlab/sv", "etc/sv")
-"""Where runit's services are: GitLab's, and those that an administrator has made himself."""
+"""runit's service directories: GitLab's, and those that an administrator has created."""
 
 
 class Host:
@@ -51,42 +51,42 @@ class Host:
 
     @property
     def address6(self) -> str:
-        """Its IPv6 address, where the kernel has any; created hosts have none."""
+        """Its IPv6 address, if the kernel supports IPv6; created hosts have none."""
         return self.node.address6
 
     # -- power
 
     def start(self) -> None:
-        """Boot, and return when sshd listens; the services of GitLab may still be starting."""
+        """Boot, and return when sshd listens; GitLab's services may still be starting."""
         if self.is_up():
             return
         self.power_on()
-        # Written when it listens on all its addresses.
+        # Written when sshd listens on all its addresses.
         wait_for(Path(f"/proc/{self._pid()}/root/run/sshd.pid").exists, f"sshd on {self.name}", 15)
         wait_for(self._runit_listens, f"runit on {self.name}", 15)
 
     def power_on(self) -> None:
-        """Switch it on, and do not wait for anything on it."""
+        """Switch it on without waiting for it."""
         if self.is_up():
             return
         self._pid_file.unlink(missing_ok=True)
         console = self._lab_dir / "logs" / f"{self.name}.console"
-        # setsid --fork: the host outlives whoever starts it, and the lab's pid 1 reaps it.
+        # setsid --fork: the host outlives the process that starts it, and the lab's pid 1 reaps it.
         namespaces = ["setsid", "--fork", "nsenter", f"--net=/run/netns/{self._id}", "unshare", "--mount"]
         namespaces += ["--pid", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private"]
         boot = [str(BOOT), str(self.dir), str(self._pid_file), *self._databases()]
-        # GitLab's own, where the lab has it.
+        # GitLab's own registry, if the lab has it.
         registry = self._lab_dir / REGISTRY
         environment = {"REGISTRY": str(registry)} if registry.exists() else {}
         spawn([*namespaces, *boot], console, environment | self._boot_environment()).wait()
         try:
             wait_for(self._pid_file.exists, f"host {self.name}", 15)
         except TimeoutError as error:
-            raise RuntimeError(f"{error}; its console says:\n{console.read_text()}") from error
+            raise RuntimeError(f"{error}; its console:\n{console.read_text()}") from error
         self._plug(connected=True)
 
     def _databases(self) -> list[str]:
-        """Where the databases are and whether they may be written to; nothing: on the host's own disk."""
+        """The path of the databases and their mode; empty: on the host's own disk."""
         if self.site is None or self.node.runs == ("registry",):
             return ["", "", ""]
         mode = "rw" if self.site.role == "primary" else "ro"
@@ -100,7 +100,7 @@ class Host:
         return {}
 
     def stop(self) -> None:
-        """Cut the power: every process ends at once, and the address no longer answers."""
+        """Cut the power: every process ends immediately, and the address no longer answers."""
         if not self.is_up():
             return
         pid = self._pid()
@@ -110,11 +110,11 @@ class Host:
         self._pid_file.unlink()
 
     def is_up(self) -> bool:
-        """Whether the host is switched on."""
+        """Whether the host is on."""
         return self._pid_file.exists() and Path(f"/proc/{self._pid()}").exists()
 
     def reset(self) -> None:
-        """Factory state again: the files from just before the lab's command started, and a reboot."""
+        """Restore the factory state: the files from just before the lab's command started, and a reboot."""
         self.stop()
         self.restore()
         self.start()
@@ -131,7 +131,7 @@ class Host:
             wait_for(lambda: 200 <= http_status(url, self.address) < 500, f"{url} on {self.name}", seconds)  # noqa: B023
 
     def _urls(self) -> list[str]:
-        """What is answered from here, of the site that this host is in or is the registry of."""
+        """The URL of this host's site or registry that this host answers."""
         site = self.site or self._layout.registry_of(self.node)
         if site is None:
             return []
@@ -144,12 +144,12 @@ class Host:
         return [known[part] for part in self.node.runs if part in known]
 
     def services_down(self) -> list[str]:
-        """Services this node is meant to run that runit does not have running."""
+        """Services that this node should run but that do not run."""
         wanted = [service for part in self.node.runs for service in RUNIT_SERVICES[part]]
         return [name for name in dict.fromkeys(wanted) if self._supervised(name, "stat") != "run"]
 
     def _supervised(self, service: str, file: str) -> str:
-        """What runit says of a service; "" where it does not know it."""
+        """runit's status of a service; "" for an unknown one."""
         found = (self._text(f"{sv}/{service}/supervise/{file}").strip() for sv in SERVICE_DIRECTORIES)
         return next(filter(None, found), "")
 
@@ -190,7 +190,7 @@ class Host:
         try:
             stdout, stderr = process.communicate(input, timeout)
         except BaseException:
-            # The whole group: nsenter's child would go on, and keep the pipes open.
+            # The whole process group: nsenter's child would continue, and keep the pipes open.
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise
@@ -226,7 +226,7 @@ class Host:
         return len(re.findall(r"^Accepted ", self._text(AUTH_LOG), re.MULTILINE))
 
     def reconfigures(self) -> int:
-        """How many `gitlab-ctl reconfigure` runs this host has seen; the factory state has one."""
+        """How many times `gitlab-ctl reconfigure` has run on this host; once in the factory state."""
         return len(list((self.dir / "var/log/gitlab/reconfigure").glob("*.log")))
 
     # -- GitLab
@@ -237,18 +237,18 @@ class Host:
         return self.read(VERSION_FILE).decode().strip().partition("-")[0]
 
     def upgrade(self, version: str) -> None:
-        """Install another version of GitLab, "19.0.0"; as its package does, that reconfigures the node."""
+        """Install another version of GitLab, "19.0.0"; like the package, this reconfigures the node."""
         self.install(version)
         self.run(["gitlab-ctl", "reconfigure"])
 
     def install(self, version: str) -> None:
-        """Put another version of GitLab on the host's disk, and no more."""
+        """Only write another GitLab version to the host's disk."""
         self.write(VERSION_FILE, f"{version}-ee\n")
 
     # -- files
 
     def path(self, path: str) -> Path:
-        """Where the host's absolute `path` is on the workstation; links in it are not followed."""
+        """The host's absolute `path` on the workstation; links in it are not followed."""
         below = path.lstrip("/")
         return self.dir / ("usr-local" + below[9:] if below.startswith("usr/local") else below)
 
@@ -257,7 +257,7 @@ class Host:
         return self.path(path).read_bytes()
 
     def write(self, path: str, data: bytes | str, mode: int | None = None) -> None:
-        """Write a file on the host in place; the mode of one that exists stays unless given."""
+        """Write a file on the host in place; an existing file keeps its mode unless `mode` is set."""
         target = self.path(path)
         target.write_bytes(data.encode() if isinstance(data, str) else data)
         if mode is not None:
@@ -268,25 +268,19 @@ class Host:
         return os.path.lexists(self.path(path))
 
     def fill_disk(self) -> None:
-        """No space left on the host: /etc, /var, /opt and the homes; /tmp and /run are not on that disk."""
-        with (self.dir / ".filler").open("ab", buffering=0) as filler:
-            block = bytes(1 << 20)
-            while block:
-                try:
-                    filler.write(block)
-                except OSError:
-                    block = block[: len(block) // 2]
+        """Fill the host's disk: /etc, /var, /opt and the homes; /tmp and /run are not on that disk."""
+        fill_disk(self.dir / ".filler")
 
     def free_disk(self) -> None:
-        """End what `fill_disk` began."""
+        """Undo `fill_disk`."""
         (self.dir / ".filler").unlink(missing_ok=True)
 
     def snapshot(self) -> None:
-        """Remember the files as they are now as the factory state."""
+        """Save the current files as the factory state."""
         replace_tree(self.dir, self._lab_dir / "factory/hosts" / self.name)
 
     def restore(self) -> None:
-        """Put the factory state's files back; the host must be off."""
+        """Restore the files of the factory state; the host must be off."""
         replace_tree(self._lab_dir / "factory/hosts" / self.name, self.dir)
 
     def _text(self, path: str) -> str:
@@ -295,11 +289,24 @@ class Host:
 
 
 class CommandFailed(subprocess.CalledProcessError):
-    """A CalledProcessError that shows what the command said last, so that a failed test tells why."""
+    """A CalledProcessError that shows the end of the command's output, so that a failed test shows the
+    reason.
+    """
 
     def __str__(self) -> str:
         said = [*self.stdout.splitlines(), *self.stderr.splitlines()]
         return "\n".join([super().__str__(), *said[-LINES_OF_A_FAILURE:]])
+
+
+def fill_disk(filler: Path) -> None:
+    """Fill the disk that this file is on, with the file."""
+    with filler.open("ab", buffering=0) as file:
+        block = bytes(1 << 20)
+        while block:
+            try:
+                file.write(block)
+            except OSError:
+                block = block[: len(block) // 2]
 
 
 def replace_tree(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Process 1 of a lab: makes everything, runs the command, and takes all with it when it ends."""
+"""Process 1 of a lab: creates everything, runs the command, and removes everything when it ends."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from lab.sites import Layout
 from lab.workstation import make_home, make_workstation
 
 DISK = "size=96m,mode=755"
-"""A host's disk: enough for GitLab's files and small images, and quickly filled."""
+"""Size of a host's disk: enough for GitLab's files and small images, and quickly filled."""
 GRACE = 5.0
-"""Seconds a command has to end in after SIGTERM."""
+"""Seconds within which a command must end after SIGTERM."""
 
 
 class Progress:
-    """A line per step on stderr, with the seconds since the lab began."""
+    """A line per step on stderr, with the seconds since the lab started."""
 
     def __init__(self, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
@@ -108,10 +108,10 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
 
 
 def _install_registry(lab_dir: Path, progress: Progress) -> str:
-    """Put GitLab's own registry, if there is one, where hosts take it from; the version of GitLab on them."""
+    """Install GitLab's own registry, if there is one, for the hosts; returns the hosts' GitLab version."""
     registry = gitlab_registry.chosen()
     if registry is not None:
-        # A copy, which whoever runs it on a host may read, wherever the original is.
+        # A copy, so that every user on a host can read it.
         shutil.copyfile(registry.path, lab_dir / REGISTRY)
         (lab_dir / REGISTRY).chmod(0o755)
     progress(f"registry: {registry or gitlab_registry.STAND_IN}")
@@ -119,7 +119,7 @@ def _install_registry(lab_dir: Path, progress: Progress) -> str:
 
 
 def _mount_disks(lab_dir: Path, layout: Layout) -> None:
-    """A tmpfs per host: it can be filled, may hold files of any owner, and leaves nothing behind."""
+    """A tmpfs per host: it can be filled, can contain files of any owner, and leaves nothing behind."""
     disks = {lab_dir / "hosts" / node.name: DISK for _, node in layout.nodes()}
     disks |= {lab_dir / "factory": "mode=755", lab_dir / "db": "mode=755", Path("/run"): "mode=755"}
     for directory, options in disks.items():
@@ -130,10 +130,12 @@ def _mount_disks(lab_dir: Path, layout: Layout) -> None:
     for name in ("primary", *(f"{site.name}-geo" for site in layout.sites)):
         (lab_dir / "db" / name).mkdir()
         (lab_dir / "db" / name).chmod(0o1777)
+    # A secondary's directory is read-only: without it, its PostgreSQL could not have its socket there.
+    (lab_dir / "db/primary/.s.PGSQL.5432").symlink_to("/run/registry-postgresql/.s.PGSQL.5432")
 
 
 def run_command(command: list[str], env: dict[str, str], cwd: Path, stopped: threading.Event) -> int:
-    """Run the command to its end, reaping what others leave to process 1 meanwhile; its exit status."""
+    """Run the command and reap orphaned processes meanwhile; returns the command's exit status."""
     process = subprocess.Popen(command, env=env, cwd=cwd)
 
     def stop() -> None:
@@ -165,14 +167,14 @@ def main() -> NoReturn:
             os._exit(1)
 
     threading.Thread(target=lifeline, daemon=True).start()
-    # While the command runs, Ctrl-C is its matter: the terminal has told it too. Before, lab.launch has the
-    # word, as what was being started dies of it as well.
+    # While the command runs, it handles Ctrl-C: the terminal has signaled it too. Before that, lab.launch
+    # handles it, because the parts that are being started die of it as well.
     signal.signal(signal.SIGINT, lambda *_: None if begun.is_set() else os._exit(130))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     progress = Progress(options["quiet"])
     try:
         env = build(lab_dir, options["sites"], progress)
-    except Exception as error:  # noqa: BLE001 - whatever it was, process 1 must end with a message
+    except Exception as error:  # noqa: BLE001 - process 1 must end with a message in any case
         Console(stderr=True).print(f"lab: could not start: {error}", markup=False, soft_wrap=True)
         _collect_logs(lab_dir)
         os._exit(1)
@@ -189,7 +191,7 @@ def main() -> NoReturn:
 
 
 def _collect_logs(lab_dir: Path) -> None:
-    """Copy the hosts' logs to where they can still be read when the hosts are gone, owned by the user."""
+    """Copy the hosts' logs to a directory that outlives the hosts, owned by the user."""
     for host in (lab_dir / "hosts").glob("*"):
         command = ["cp", "--recursive", str(host / "var/log"), str(lab_dir / "logs" / host.name)]
         subprocess.run(command, check=False, capture_output=True)

@@ -1,4 +1,4 @@
-"""Starts a lab from outside: checks the machine, makes the namespaces, sees to it that all ends with us."""
+"""Starts a lab from outside: checks the machine, creates the namespaces, and ends everything when it ends."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab import debian, gitlab_registry
-from lab.progress import SetupError
+from lab import gitlab_registry
 from lab.project import CHECKOUT
+from tools import debian
+from tools.progress import SetupError
 
 PR_SET_PDEATHSIG = 1
 SI_KERNEL = 0x80
-INTERRUPTED = "\nlab: interrupted while it started. Nothing of it is left running; run it again."
+INTERRUPTED = "\nlab: interrupted during startup. No part of it is still running; run it again."
 WATCHED = {signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -30,21 +31,21 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What `python -m lab run` was asked for."""
+    """The options of `python -m lab run`."""
 
     name: str
     sites: str
     quiet: bool
     command: list[str]
     cwd: str | None = None
-    """Where the command runs; None is the lab's project directory."""
+    """The command's working directory; None is the lab's project directory."""
     keep_state: bool = False
 
 
 def run(options: Options) -> int:
-    """Run the command in a fresh lab; returns its exit status, 128+n if signal n told us to stop.
+    """Run the command in a fresh lab; returns its exit status, or 128+n after signal n.
 
-    What the lab leaves in its directory, its logs above all, stays after a failure until the next start.
+    After a failure, the lab's directory with its logs stays until the next start.
     """
     lab_dir = Path(os.environ.get("LAB_DIR") or CHECKOUT / ".lab" / options.name).absolute()
     try:
@@ -60,7 +61,7 @@ def run(options: Options) -> int:
 
 
 def check_machine() -> None:
-    """CannotStart for missing packages, refused namespaces, and a GITLAB_REGISTRY that is not one."""
+    """CannotStart for missing packages, refused namespaces, and an invalid GITLAB_REGISTRY."""
     missing = debian.missing_packages()
     if missing:
         raise CannotStart(f"packages are missing: {debian.install_line(missing)}")
@@ -72,22 +73,22 @@ def check_machine() -> None:
 
 
 def claim(lab_dir: Path) -> int:
-    """Take the lab's directory, empty it, and return a lock that lives as long as any process holding it."""
+    """Lock and empty the lab's directory; the returned lock is held while any process has it open."""
     marker = lab_dir / "lock"
     if lab_dir.exists() and any(lab_dir.iterdir()) and not marker.exists():
-        raise CannotStart(f"{lab_dir} is not a lab's directory and not empty, so it is not touched")
+        raise CannotStart(f"{lab_dir} is not a lab's directory and not empty, so it is not changed")
     lab_dir.mkdir(parents=True, exist_ok=True)
     lock = os.open(marker, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CannotStart(f"a lab runs in {lab_dir} already: choose another --name") from None
+        raise CannotStart(f"a lab is already running in {lab_dir}: choose another --name") from None
     _clear(lab_dir)
     return lock
 
 
 def _clear(lab_dir: Path) -> None:
-    """Remove the lab's state but its lock. All of it is ours: hosts live on a tmpfs that is gone by now."""
+    """Remove the lab's state except its lock. The user owns all of it: the hosts' tmpfs no longer exists."""
     for entry in lab_dir.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -102,10 +103,10 @@ def _unshare() -> list[str]:
 
 
 def _supervise(lab_dir: Path, options: Options, lock: int) -> int:
-    """Run lab.inside in namespaces until its command ends, we are told to stop, or we are killed."""
-    # While we live we hold the write end. Its closing tells the lab to end in good order.
-    lifeline, ours = os.pipe()
-    # From the lab comes a byte when its command runs: from then on Ctrl-C is that one's matter.
+    """Run lab.inside in namespaces until its command ends, or this process gets a signal or is killed."""
+    # This process holds the write end. The lab shuts down cleanly when it is closed.
+    lifeline, held = os.pipe()
+    # The lab sends a byte when its command runs: from then on, the command handles Ctrl-C.
     begun, theirs = os.pipe()
     os.set_blocking(begun, False)
     arguments = {**asdict(options), "lab_dir": str(lab_dir), "lifeline": lifeline, "begun": theirs}
@@ -116,16 +117,16 @@ def _supervise(lab_dir: Path, options: Options, lock: int) -> int:
     def die_with_parent() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
-            os._exit(1)  # It died before the line above.
-        # Not SIGINT: what a Ctrl-C means for a lab that is still starting is our matter, not unshare's.
+            os._exit(1)  # The parent died before the line above.
+        # Not SIGINT: this process, not unshare, handles a Ctrl-C while the lab is starting.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED - {signal.SIGINT})
 
     inside = subprocess.Popen(
         [*_unshare(), sys.executable, "-m", "lab.inside", json.dumps(arguments)],
         pass_fds=(lifeline, theirs, lock),
-        preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads here
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has no threads
         cwd=CHECKOUT,
-        # The lab needs programs that an ordinary user of Debian has not on PATH: nft, dnsmasq, sshd.
+        # The lab needs programs that are not on the PATH of a non-root user of Debian: nft, dnsmasq, sshd.
         env={**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", ""), debian.SYSTEM_PATH])},
     )
     os.close(lifeline)
@@ -138,14 +139,14 @@ def _supervise(lab_dir: Path, options: Options, lock: int) -> int:
             continue
         if info.si_signo == signal.SIGINT and info.si_code == SI_KERNEL:
             if running := running or _has_byte(begun):
-                continue  # It has reached the lab's command as well.
+                continue  # The lab's command has received it as well.
             inside.kill()
             inside.wait()
             print(INTERRUPTED, file=sys.stderr)
             return 128 + signal.SIGINT
         if asked is None:
             asked = info.si_signo
-            os.close(ours)
+            os.close(held)
         else:
             inside.kill()
     return 128 + asked if asked is not None else _status(inside.returncode)
@@ -163,5 +164,5 @@ def _status(returncode: int) -> int:
 
 
 def python(module: str, arguments: Sequence[str]) -> list[str]:
-    """The command that runs a module of this checkout inside the lab; a Ctrl-C ends it with a line."""
-    return [sys.executable, "-m", "lab.interruptible", module, *arguments]
+    """The command that runs a module of this checkout inside the lab; a Ctrl-C ends it with one line."""
+    return [sys.executable, "-m", "tools.interruptible", module, *arguments]

@@ -1,4 +1,4 @@
-"""The layouts there are; ``python -m lab run --sites NAME`` chooses one."""
+"""The available layouts; ``python -m lab run --sites NAME`` selects one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOKYO_TWO_NODES = Site(
     "secondary",
     (
         Node("tokyo-web", "10.20.0.11", runs=("rails", "registry")),
-        # Another port on one node, as administrators have it: nothing may take 22 for granted.
+        # Another port on one node, as is common: nothing may rely on port 22.
         Node("tokyo-sidekiq", "10.20.0.12", ssh_port=2222, runs=("sidekiq",)),
     ),
 )
@@ -28,7 +28,7 @@ LONDON_FOUR_NODES = Site(
     ),
     joined=True,
 )
-# A registry that is not of GitLab's package, on a server that has nothing else of it.
+# A registry outside the Linux package, on a host without any other part of GitLab.
 LONDON_IMAGES = Node("london-images", "10.10.0.21", runs=("distribution",))
 LONDON_EXTERNAL = Site(
     "london",
@@ -42,7 +42,7 @@ PLACES = ("london", "tokyo", "sydney", "toronto")
 
 
 def many(count: int) -> Layout:
-    """For benchmarks: so many nodes with all of GitLab, a quarter of them (at least one) at the primary."""
+    """For benchmarks: nodes with all of GitLab, a quarter of them (at least one) at the primary."""
     sizes = [max(1, count // 4)]
     rest, secondaries = count - sizes[0], min(len(PLACES) - 1, count - 1)
     sizes += [rest // secondaries + (number < rest % secondaries) for number in range(secondaries)]
@@ -63,13 +63,13 @@ LAYOUTS = {
     "two-nodes": Layout((LONDON, TOKYO_TWO_NODES)),
     "three-sites": Layout((LONDON_FOUR_NODES, TOKYO, SYDNEY)),
     "external": Layout((LONDON_EXTERNAL, TOKYO), (LONDON_IMAGES,)),
-    # Companies have authorities of their own, and another site's servers do not know them.
+    # Companies have private CAs, which the nodes of another site do not trust.
     "private-ca": Layout((replace(LONDON, own_authority=True), replace(TOKYO, own_authority=True))),
     "unified": Layout((replace(LONDON, unified=True), replace(TOKYO, unified=True))),
     "bastion": Layout((LONDON, TOKYO), (Node("bastion", "10.99.1.10", runs=()),), ("tokyo",)),
-    # Nothing but an AWS account: for stacks that create everything.
+    # Only an AWS account: for stacks that create everything.
     "aws": Layout((), ()),
-    # No GitLab yet: what a new machine is, and the lab that starts fastest.
+    # No GitLab yet, like a new machine; this lab starts fastest.
     "bare": Layout((), (Node("london-1", "10.10.0.11", runs=()), Node("tokyo-1", "10.20.0.11", runs=()))),
     **{f"bench-{count}": many(count) for count in (2, 6, 12, 24)},
 }

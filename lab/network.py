@@ -1,4 +1,4 @@
-"""The lab's network: a bridge per site, this namespace as the router between them, links that can be cut."""
+"""The lab's network: a bridge per site, this namespace as the router between them, and cuttable links."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lab.cloud.addresses import WORKSTATION
 from lab.sites import SERVICES_ADDRESS, Layout, Node
 
 IPV6 = Path("/proc/sys/net/ipv6")
-"""Not there where the kernel has none: hosts then have their IPv4 addresses only."""
+"""Missing if the kernel has no IPv6: hosts then have only IPv4 addresses."""
 
-# Who cannot ask for its router's link address is cut off from everybody.
+# Without its router's link address, a host has no connection at all.
 _RULES = """
 table inet lab {
     chain cuts { }
@@ -47,6 +47,7 @@ def create(layout: Layout) -> None:
     """Bridges, one named network namespace per host, and the firewall, in a fresh network namespace."""
     Path("/run/netns").mkdir(parents=True, exist_ok=True)
     lines = ["link set lo up", f"addr add {SERVICES_ADDRESS}/32 dev lo"]
+    lines += [f"addr add {layout.database_address(site)}/32 dev lo" for site in layout.sites]
     gateways = {node.network: node for _, node in layout.nodes()}
     networks = sorted(gateways)
     for number, network in enumerate(networks):
@@ -73,7 +74,7 @@ def create(layout: Layout) -> None:
 
 
 def _address6(address: str, device: str) -> list[str]:
-    """Usable at once, without the second in which the kernel looks whether somebody else has it."""
+    """Usable immediately, without the second of the kernel's duplicate address detection."""
     return [f"addr add {address}/64 dev {device} nodad"] if IPV6.exists() else []
 
 
@@ -94,18 +95,18 @@ def _bastion_rules(layout: Layout) -> str:
 
 
 def plug(layout: Layout, node: Node, connected: bool) -> None:
-    """Plug a host's network cable in or out, at the bridge: its own addresses and routes stay."""
+    """Connect or disconnect a host's network cable at the bridge: its addresses and routes stay."""
     number = [other for _, other in layout.nodes()].index(node)
     _run("ip", "link", "set", f"veth{number}", "up" if connected else "down")
 
 
 def _matches(layout: Layout, end: str, created: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """How packets from and to one end of a link are told: family, and both as nft expressions.
+    """How to match packets from and to one end of a link: family, and both as nft expressions.
 
     KeyError if the lab has no such end.
     """
     if end == "s3":
-        # By port: names must go on being resolved at that address.
+        # By port: the DNS at that address must keep working.
         ports = "{ 443, 5000 }"
         from_s3 = f"ip saddr {SERVICES_ADDRESS} tcp sport {ports}"
         return [("ip", from_s3, f"ip daddr {SERVICES_ADDRESS} tcp dport {ports}")]
@@ -114,6 +115,8 @@ def _matches(layout: Layout, end: str, created: Mapping[str, str]) -> list[tuple
         networks = [WORKSTATION, *sorted(gateways)]
     elif end in created:
         networks = [created[end]]
+    elif end in (databases := {site.database_host: site for site in layout.sites}):
+        networks = [layout.database_address(databases[end])]
     elif any(site.name == end for site in layout.sites):
         networks = [layout.site(end).subnet, layout.site(end).subnet6]
     else:
@@ -126,10 +129,11 @@ def _matches(layout: Layout, end: str, created: Mapping[str, str]) -> list[tuple
 
 
 def cut(layout: Layout, one: str, other: str, created: Mapping[str, str]) -> None:
-    """Drop everything between two ends, in both directions, on open connections too.
+    """Drop everything between two ends, in both directions, including on open connections.
 
-    An end is a site, a host, "s3" or the "workstation"; `created` has the public addresses of instances by
-    name. Hosts of one site cannot be cut off from each other: nothing routes their packets.
+    An end is a site, a host, a site's PostgreSQL server by its name, "s3" or the "workstation"; `created` has
+    the public addresses of instances by name. Hosts of one site cannot be disconnected from each other:
+    nothing routes their packets.
     """
     rules = []
     ends = product(_matches(layout, one, created), _matches(layout, other, created))
@@ -142,5 +146,5 @@ def cut(layout: Layout, one: str, other: str, created: Mapping[str, str]) -> Non
 
 
 def heal() -> None:
-    """Take back all cuts."""
+    """Restore all links."""
     _run("nft", "flush", "chain", "inet", "lab", "cuts")

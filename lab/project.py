@@ -9,27 +9,29 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lab import engine, gitlab_registry, providers
+from lab import gitlab_registry, providers
 from lab.host import RUN, CommandFailed
-from lab.progress import SetupError
 from lab.services import AWS_ENDPOINT, Credentials
+from tools import engine
+from tools.progress import SetupError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-LINKED = ("__main__.py", "config.py", "omnibus", "components", "requirements.txt")
+LINKED = ("__main__.py", "config", "plan", "omnibus", "hosts", "components", "requirements.txt")
 AGENT = RUN / "agent.sock"
 TMP = RUN / "tmp"
-"""The lab's own folder for temporary files, under a short name without spaces, whatever the checkout's is:
-sockets and the words of configuration files are made from it."""
+"""The lab's own folder for temporary files. Its name is short and without spaces, unlike the checkout's may
+be, because sockets and configuration files contain it.
+"""
 KEPT = (
     *("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "LANG", "TZ", "CI", "PYTEST_ADDOPTS"),
     gitlab_registry.VARIABLE,
 )
-"""What of the caller's environment reaches the command. All else could lead out of the lab: proxies,
+"""The variables of the caller's environment that the command gets. Others could lead out of the lab: proxies,
 AWS profiles."""
 
 
 def engine_path() -> list[str]:
-    """Where the Pulumi engine is, for PATH; nothing while it has not been set up: the hosts need none."""
+    """The directory of the Pulumi engine, for PATH; empty before setup: the hosts do not need it."""
     try:
         return [str(engine.bin_dir())]
     except SetupError:
@@ -46,7 +48,7 @@ def environment(
     return kept | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), *engine_dirs, system]),
         "HOME": str(lab_dir / "home"),
-        # Not /tmp: there the lab's root, who is really you, would meet the files of the machine's root.
+        # Not /tmp: the lab's root, which is the calling user, would find files of the machine's root there.
         "TMPDIR": str(TMP),
         "USER": "root",
         "SHELL": "/bin/bash",
@@ -67,9 +69,10 @@ def environment(
 
 
 def make(lab_dir: Path, version: str) -> None:
-    """The project directory: the program linked, its stacks copied, as `pulumi stack init` writes to them.
+    """The project directory: the program as links, its stacks as copies, because `pulumi stack init` writes
+    to them.
 
-    `version` is that of GitLab on the hosts: the stacks state it, as their administrators would.
+    `version` is that of GitLab on the hosts: it is set in the stacks, as their administrators would.
     """
     project = lab_dir / "project"
     project.mkdir()
@@ -83,7 +86,7 @@ def make(lab_dir: Path, version: str) -> None:
 
 
 def install_providers(lab_dir: Path) -> list[str]:
-    """Fill PULUMI_HOME and return a line per provider for the screen."""
+    """Fill PULUMI_HOME and return a line per provider to print."""
     home = lab_dir / "pulumi"
     home.mkdir(exist_ok=True)
     return providers.install(home)
@@ -105,7 +108,7 @@ def init_stacks(lab_dir: Path, env: Mapping[str, str]) -> list[str]:
 def pulumi(
     lab_dir: Path, env: Mapping[str, str], *arguments: str, check: bool = True, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """Run the Pulumi CLI in the project directory; CommandFailed shows what it said."""
+    """Run the Pulumi CLI in the project directory; CommandFailed shows its output."""
     command = ["pulumi", *arguments, "--non-interactive"]
     done = subprocess.run(
         command,

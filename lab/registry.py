@@ -1,4 +1,4 @@
-"""Images made by hand, pushed and pulled with skopeo through GitLab's token service."""
+"""Generated images, pushed and pulled with skopeo through GitLab's token service."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def make_image(directory: Path, seed: bytes) -> None:
 
 
 def _layer(seed: bytes) -> bytes:
-    """A tar with one file of 4 KiB that follows from the seed."""
+    """A tar with one file of 4 KiB that is derived from the seed."""
     content = b"".join(hashlib.sha256(seed + bytes([n])).digest() for n in range(128))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -60,11 +60,11 @@ def _layer(seed: bytes) -> bytes:
 
 
 class SkopeoError(RuntimeError):
-    """skopeo refused or failed; the message is what it said."""
+    """skopeo failed; the message is its output."""
 
 
 def skopeo(*arguments: str, timeout: float = 60, env: Mapping[str, str] | None = None) -> str:
-    """Run skopeo, `env` over ours, and return its stdout; SkopeoError has its stderr."""
+    """Run skopeo with `env` in addition, and return its stdout; SkopeoError has its stderr."""
     command = ["skopeo", "--insecure-policy", f"--registries.d={RUN / 'registries.d'}", *arguments]
     done = subprocess.run(
         command,
@@ -96,7 +96,7 @@ def push(registry: str, ref: str, seed: bytes, credentials: str = CREDENTIALS) -
 
 
 def pull(registry: str, ref: str, credentials: str = CREDENTIALS) -> str:
-    """Pull every byte of an image, throw it away and return its digest."""
+    """Pull an image completely, discard it and return its digest."""
     with tempfile.TemporaryDirectory(prefix="lab-image-") as directory:
         digest = Path(directory, "digest")
         source = f"docker://{registry}/{ref}"
@@ -110,7 +110,7 @@ def pull(registry: str, ref: str, credentials: str = CREDENTIALS) -> str:
 
 
 def tags(registry: str, repository: str) -> dict[str, str]:
-    """Tag → digest of a repository; {} if the registry does not know it or has no tag of it left."""
+    """Tag → digest of a repository; {} if it is unknown to the registry or has no tag left."""
     try:
         listed = json.loads(
             skopeo("list-tags", f"--creds={CREDENTIALS}", f"docker://{registry}/{repository}")
@@ -125,7 +125,7 @@ def tags(registry: str, repository: str) -> dict[str, str]:
             found[tag] = digest(registry, f"{repository}:{tag}")
         except SkopeoError as error:
             if "manifest unknown" not in str(error):
-                raise  # Else it was deleted after the list was made.
+                raise  # Otherwise it was deleted after it was listed.
     return found
 
 
@@ -136,5 +136,5 @@ def digest(registry: str, ref: str) -> str:
 
 
 def delete_tag(registry: str, ref: str) -> None:
-    """Delete what a tag points to. The registry deletes digests: other tags on the same one go with it."""
+    """Delete what a tag points to. The registry deletes digests, including other tags on the same digest."""
     skopeo("delete", f"--creds={CREDENTIALS}", f"docker://{registry}/{ref}")

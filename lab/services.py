@@ -1,4 +1,4 @@
-"""What the lab offers beside its hosts: DNS, AWS (moto) behind a TLS front, the operator's ssh-agent."""
+"""The lab's services for its hosts: DNS, AWS (moto) behind a TLS front, the operator's ssh-agent."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from lab.tree import write
 PLAIN = "X-Lab-Without-Tls"
 """The header of requests that reached AWS without TLS."""
 AWS_NAME = "aws.test"
-"""The lab's AWS by name: S3 Control is asked as ACCOUNT-ID.NAME, which no address can have before it."""
+"""The lab's AWS by name: the host of S3 Control is ACCOUNT-ID.NAME, which is impossible with an address."""
 AWS_ENDPOINT = f"http://{AWS_NAME}:5000"
 AWS_ADDRESS = f"http://{SERVICES_ADDRESS}:5000"
 """The same for the lab itself, while there is no DNS yet."""
 REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1", "mx-central-1")
-# Services see nothing of the user's environment: a stray AWS_* or proxy variable would change what they do.
+# Services do not get the user's environment: a stray AWS_* or proxy variable would change their behavior.
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -42,7 +42,7 @@ class Credentials:
 
 
 def spawn(command: Sequence[str], log: Path, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a service in a session of its own, so that a Ctrl-C meant for the user's command spares it."""
+    """Start a service in its own session, so that a Ctrl-C for the user's command does not reach it."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -56,11 +56,11 @@ def spawn(command: Sequence[str], log: Path, env: dict[str, str] | None = None) 
 
 
 def wait_for(ready: Callable[[], object], what: str, seconds: float, step: float = 0.02) -> float:
-    """Poll until `ready()` is true and return the seconds it took; TimeoutError says what did not come."""
+    """Poll until `ready()` is true and return the seconds it took; TimeoutError says what was not ready."""
     started = time.monotonic()
     while not ready():
         if time.monotonic() - started > seconds:
-            raise TimeoutError(f"{what} was not there after {seconds:g} s")
+            raise TimeoutError(f"{what} was not ready after {seconds:g} s")
         time.sleep(step)
     return time.monotonic() - started
 
@@ -80,7 +80,7 @@ def wait_for_service(
 
 
 def listening(address: str, port: int) -> bool:
-    """Whether somebody accepts TCP connections there."""
+    """Whether something accepts TCP connections at this address."""
     try:
         socket.create_connection((address, port), timeout=1).close()
     except OSError:
@@ -89,7 +89,7 @@ def listening(address: str, port: int) -> bool:
 
 
 def http_status(url: str, address: str | None = None) -> int:
-    """What a GET answers, from `address` if given, whatever DNS says; 0 when nothing does."""
+    """The status of a GET, sent to `address` if set, regardless of DNS; 0 without an answer."""
     command = ["curl", "--silent", "--max-time", "10", "--output", os.devnull, "--write-out", "%{http_code}"]
     if address is not None:
         command += ["--connect-to", f"::{address}:"]
@@ -98,11 +98,12 @@ def http_status(url: str, address: str | None = None) -> int:
 
 
 def start_dns(layout: Layout, log: Path) -> None:
-    """Answer for the sites, every *.amazonaws.com and the hosts; any other name does not exist."""
+    """Resolve the sites, every *.amazonaws.com and the hosts; any other name does not exist."""
     names = {name: [SERVICES_ADDRESS] for name in (AWS_NAME, "amazonaws.com", "letsencrypt.org")}
-    # Of a name that all sites have, the workstation and those elsewhere know the first site's.
+    # A unified URL resolves to the first site for the workstation and for hosts outside the sites.
     for site in reversed(layout.sites):
         names |= site.names
+    names |= {site.database_host: [layout.database_address(site)] for site in layout.sites}
     names |= {node.name: [node.address] for _, node in layout.nodes()}
     options = [f"--address=/{name}/{address}" for name, known in names.items() for address in known]
     options += ["--address=/#/"]
@@ -121,7 +122,9 @@ def start_dns(layout: Layout, log: Path) -> None:
 
 
 def start_front(authority: Authority, directory: Path, log: Path) -> None:
-    """AWS and Let's Encrypt by their real names, without any regionendpoint: with TLS, and S3 without."""
+    """AWS and Let's Encrypt under their real names, without any regionendpoint: over TLS, and S3 also
+    without.
+    """
     names = [
         "acme-v02.api.letsencrypt.org",
         "s3.amazonaws.com",
@@ -179,9 +182,9 @@ http {{
 
 
 def start_aws(lab_dir: Path, log: Path) -> Callable[[], None]:
-    """Start moto. It is ready about a second later: call what is returned to wait for that."""
+    """Start moto. It is ready about a second later: call the returned function to wait for that."""
     command = [sys.executable, "-m", "lab.aws_server", SERVICES_ADDRESS, "5000", str(lab_dir)]
-    # It has images of that registry's GitLab.
+    # It offers machine images of the same GitLab version.
     chosen = os.environ.get(gitlab_registry.VARIABLE, "")
     process = spawn(command, log, {gitlab_registry.VARIABLE: chosen})
     return lambda: wait_for_service(
@@ -191,7 +194,7 @@ def start_aws(lab_dir: Path, log: Path) -> Callable[[], None]:
 
 def _moto(path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> str:
     request = urllib.request.Request(AWS_ADDRESS + path, data=body, headers=headers or {}, method="POST")  # noqa: S310 - http by construction
-    # No proxy of the user's may stand between: these are addresses of the lab.
+    # Without the user's proxies: these are addresses of the lab.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=30) as response:
         return str(response.read().decode())
@@ -199,28 +202,28 @@ def _moto(path: str, body: bytes = b"", headers: dict[str, str] | None = None) -
 
 def _iam(action: str, **parameters: str) -> str:
     body = urllib.parse.urlencode({"Action": action, "Version": "2010-05-08", **parameters}).encode()
-    # moto tells services apart by the scope of the credentials, even where it does not check them yet.
+    # moto distinguishes services by the scope of the credentials, even where it does not check them yet.
     scope = "AWS4-HMAC-SHA256 Credential=none/20260101/us-east-1/iam/aws4_request"
     headers = {"Authorization": scope, "Content-Type": "application/x-www-form-urlencoded"}
     return _moto("/", body, headers)
 
 
 def settle() -> None:
-    """Wait until hosts and names are as AWS has them by now; RuntimeError tells what could not be made."""
+    """Wait until hosts and names match the state of AWS; RuntimeError lists what could not be created."""
     if problems := json.loads(_moto("/moto-api/lab/settle")):
         raise RuntimeError("\n".join(problems))
 
 
 def fail_aws(action: str, code: str, message: str, times: int, status: str) -> None:
-    """Have the next calls of an action fail; 0 times: forget all such orders."""
+    """Make the next calls of an action fail; 0 times: remove all such faults."""
     order = {"action": action, "code": code, "message": message, "times": times, "status": status}
     _moto("/moto-api/lab/fail", json.dumps(order).encode())
 
 
 def reset_aws() -> Credentials:
-    """Empty the account, make its administrator, and only then have keys and policies enforced.
+    """Empty the account, create its administrator, and only then enforce keys and policies.
 
-    Seeded, so that the administrator's key is the same after every reset: commands that run keep theirs.
+    Seeded, so that the administrator's key is the same after every reset: running commands can keep using it.
     """
     # Text, or moto reads it as a form and finds nothing.
     plain = {"Content-Type": "text/plain"}
@@ -228,7 +231,8 @@ def reset_aws() -> Credentials:
     fail_aws("", "", "", 0, "")
     _moto("/moto-api/reset")
     settle()
-    # moto makes its IAM backend when first asked, at random too: not between the seed and the key.
+    # moto creates its IAM backend, also at random, on first use: this must not be between the seed and the
+    # key.
     _iam("ListUsers")
     _moto("/moto-api/seed?a=1")
     _iam("CreateUser", UserName="admin")
@@ -238,7 +242,7 @@ def reset_aws() -> Credentials:
     key_pair = r"<AccessKeyId>(.+)</AccessKeyId>.*<SecretAccessKey>(.+)</SecretAccessKey>"
     found = re.search(key_pair, answer, re.DOTALL)
     if found is None:
-        raise RuntimeError(f"moto made no access key: {answer}")
+        raise RuntimeError(f"moto created no access key: {answer}")
     _moto("/moto-api/reset-auth", b"0", plain)
     return Credentials(found[1], found[2])
 

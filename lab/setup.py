@@ -1,7 +1,7 @@
 """`make setup`: everything that the program's demo and tests need on a bare machine.
 
-Checks first, changes afterwards; each part is skipped where it is done already, and an interrupted run goes
-on where it stopped. Standard library only: this runs before `.venv` exists.
+Checks first, changes afterwards; each part is skipped if it is already done, and an interrupted run continues
+where it stopped. Standard library only: this runs before `.venv` exists.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def python_problem(
     if version >= PYTHON_MINIMUM:
         return ""
     found = ".".join(map(str, version))
-    return f"Python 3.11 or newer is needed; {program} is {found}. Name another: make PYTHON=python3.12 …"
+    return f"Python 3.11 or newer is needed; {program} is {found}. Use another one: make PYTHON=python3.12 …"
 
 
 def main() -> int:
@@ -31,8 +31,8 @@ def main() -> int:
     if problem:
         print(problem, file=sys.stderr)
         return 1
-    # Only now: these modules use what older Pythons lack.
-    from lab.progress import SetupError, fail
+    # Imported here: these modules need features that older Pythons lack.
+    from tools.progress import SetupError, fail
 
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -42,25 +42,27 @@ def main() -> int:
     except OSError as error:
         return fail(
             f"{error.filename or 'A file'}: {error.strerror or error}. This checkout (0.5 GB) and the cache "
-            "($XDG_CACHE_HOME or ~/.cache, 0.2 GB) must be yours to write."
+            "($XDG_CACHE_HOME or ~/.cache, 0.2 GB) must be writable for you."
         )
     except KeyboardInterrupt:
-        fail("Interrupted. Run it again and it goes on from here.")
+        fail("Interrupted. Run it again to continue.")
         return 130
     return 0
 
 
 def _set_up(root: Path) -> None:
-    from lab import debian, engine, gitlab_registry, storage_servers
-    from lab.progress import SetupError, locked, say
-    from lab.virtualenv import ensure_venv
+    from lab import gitlab_registry, storage_servers
+    from lab.providers import describe_plugins
+    from tools import debian, engine
+    from tools.progress import SetupError, locked, say
+    from tools.virtualenv import ensure_venv
 
     if sys.platform != "linux":
-        raise SetupError("The lab makes its hosts from Linux namespaces: run it on a Linux machine.")
+        raise SetupError("The lab's hosts are Linux namespaces: run it on a Linux machine.")
     registry = gitlab_registry.chosen()
     is_root = os.geteuid() == 0
     log = root / ".lab" / "setup.log"
-    if is_root:  # an ordinary user's namespaces need the package uidmap first
+    if is_root:  # a non-root user's namespaces need the package uidmap first
         debian.ensure_namespaces(root=True)
     debian.ensure_packages(log, root=is_root)
     if not is_root:
@@ -71,11 +73,11 @@ def _set_up(root: Path) -> None:
         chosen = engine.ensure_engine(python, log, root)
     say(f"engine   {chosen}")
     say(f"registry {registry or gitlab_registry.STAND_IN}")
-    say(f"plugins  {engine.describe_plugins(root)}")
+    say(f"plugins  {describe_plugins(root)}")
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    # As an exception, so that what is under way is undone (packages may not be left half installed).
+    # As an exception, so that the current step is undone (packages must not be left half installed).
     raise SystemExit(143)
 
 

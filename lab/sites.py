@@ -1,4 +1,4 @@
-"""What sites and nodes are; `lab.layouts` has those there are."""
+"""Sites and nodes; `lab.layouts` has the available ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SERVICES_ADDRESS = "10.99.0.9"
-"""Where DNS, S3 and the other AWS services of the lab listen."""
+"""The address of the lab's DNS, S3 and other AWS services."""
+FIRST_DATABASE = 21
+"""The last part of the address of the first site's PostgreSQL server."""
 
 EVERYTHING = ("rails", "sidekiq", "registry")
 
 
 @dataclass(frozen=True)
 class Node:
-    """One server; `runs` says which parts of GitLab it has, or `distribution`, a registry without GitLab."""
+    """One host; `runs` lists its parts of GitLab, or has `distribution`, a registry without GitLab."""
 
     name: str
     address: str
@@ -36,7 +38,7 @@ class Node:
 
     @property
     def address6(self) -> str:
-        """Its IPv6 address, of the same digits: 10.20.0.11 has fd10:20:0::11, in its short form."""
+        """Its IPv6 address, with the same digits: 10.20.0.11 has fd10:20:0::11, in its short form."""
         return _six(self.address)
 
     @property
@@ -46,21 +48,22 @@ class Node:
 
 @dataclass(frozen=True)
 class Site:
-    """A whole GitLab, named for its place."""
+    """A complete GitLab site, named after its location."""
 
     name: str
     role: str
     nodes: tuple[Node, ...]
     joined: bool = False
-    """Its nodes are one GitLab, as GitLab's documentation has it: they share gitlab-secrets.json, and the
-    site's names stand for every node of their part. Else nobody has got that far, and the first node stands
-    for the site."""
+    """Its nodes form one GitLab, as in GitLab's documentation: they share gitlab-secrets.json, and the site's
+    names resolve to every node with the matching part. Otherwise they are not set up yet, and the names
+    resolve to the first node.
+    """
     own_authority: bool = False
-    """Its certificates are of a CA of its own, which its hosts trust through GitLab's trusted-certs only."""
+    """Its certificates are from a private CA, which its hosts trust only through GitLab's trusted-certs."""
     unified: bool = False
-    """It has the URLs that all sites have, under which its hosts find it; its own names lead to it too."""
+    """It has the unified URL, under which its hosts reach it; its own names resolve to it too."""
     registry_server: Node | None = None
-    """The server without GitLab that has the site's registry; it is one of the layout's `servers` too."""
+    """The host without GitLab that runs the site's registry; it is also one of the layout's `servers`."""
 
     @property
     def gitlab_host(self) -> str:
@@ -88,38 +91,43 @@ class Site:
 
     @property
     def internal_url(self) -> str:
-        """This site's GitLab and no other's, also where `external_url` is common to all sites."""
+        """The URL of this site's GitLab only, also if `external_url` is unified."""
         return f"https://{self.own_gitlab_host}"
 
     @property
     def registry_internal_url(self) -> str:
-        """The same of its registry."""
+        """The same for its registry."""
         return f"https://{self.own_registry_host}{self._registry_port}"
 
     @property
     def _registry_port(self) -> str:
-        # A port of its own: nginx takes any name there, and on 443 any name is taken for GitLab's.
+        # A separate port: nginx accepts any name there, but on 443 it treats any name as GitLab's.
         return ":5050" if self.unified else ""
 
     @property
     def names(self) -> dict[str, list[str]]:
-        """Each name of the site with the addresses that it has, as seen from the site itself."""
+        """Each name of the site with its addresses, as resolved at the site itself."""
         own = {self.own_gitlab_host: self.gitlab_addresses, self.own_registry_host: self.registry_addresses}
         return own | {self.gitlab_host: self.gitlab_addresses, self.registry_host: self.registry_addresses}
 
     @property
     def gitlab_addresses(self) -> list[str]:
-        """Where its GitLab answers."""
+        """The address of its GitLab."""
         return self._addresses("rails")
 
     @property
     def registry_addresses(self) -> list[str]:
-        """Where its registry answers."""
+        """The address of its registry."""
         return [self.registry_server.address] if self.registry_server else self._addresses("registry")
 
     @property
+    def database_host(self) -> str:
+        """The name of its own PostgreSQL server, which runs on none of its hosts: lab.databases."""
+        return f"db.{self.name}.example.com"
+
+    @property
     def has_common_secrets(self) -> bool:
-        """Whether several servers have been given the same registry key."""
+        """Whether several hosts have the same registry key."""
         return self.joined or self.registry_server is not None
 
     def _addresses(self, part: str) -> list[str]:
@@ -137,9 +145,9 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """The sites of a lab, and servers without GitLab.
+    """The sites of a lab, and hosts without GitLab.
 
-    SSH to the sites named in `behind_bastion` passes only through the first of these servers.
+    SSH to the sites in `behind_bastion` is possible only through the first of these hosts.
     """
 
     sites: tuple[Site, ...]
@@ -147,18 +155,22 @@ class Layout:
     behind_bastion: tuple[str, ...] = ()
 
     def site(self, name: str) -> Site:
-        """The site of that name; KeyError names those there are."""
+        """The site of that name; KeyError lists the existing ones."""
         for site in self.sites:
             if site.name == name:
                 return site
         raise KeyError(f"no site {name!r} in this lab, only {', '.join(s.name for s in self.sites)}")
 
+    def database_address(self, site: Site) -> str:
+        """The address of a site's own PostgreSQL server, whether it runs or not."""
+        return f"{SERVICES_ADDRESS.rpartition('.')[0]}.{FIRST_DATABASE + self.sites.index(site)}"
+
     def registry_of(self, server: Node) -> Site | None:
-        """The site whose registry this server without GitLab is."""
+        """The site whose registry runs on this host without GitLab."""
         return next((site for site in self.sites if site.registry_server == server), None)
 
     def nodes(self) -> Iterator[tuple[Site | None, Node]]:
-        """Every host of the lab with its site; servers without GitLab belong to none."""
+        """Every host of the lab with its site; hosts without GitLab belong to none."""
         for site in self.sites:
             for node in site.nodes:
                 yield site, node
@@ -166,7 +178,7 @@ class Layout:
             yield None, server
 
     def find(self, name: str) -> tuple[Site | None, Node]:
-        """The node of that name and its site; KeyError names those there are."""
+        """The node of that name and its site; KeyError lists the existing ones."""
         for site, node in self.nodes():
             if node.name == name:
                 return site, node
@@ -179,7 +191,7 @@ def _six(address: str) -> str:
 
 
 def _host_key(node: str) -> Ed25519PrivateKey:
-    """Derived from the name, so that committed stack configuration can pin it. Anybody can know it."""
+    """Derived from the name, so that committed stack configuration can pin it. It is not secret."""
     seed = hashlib.sha256(b"gitlab-geo-registry lab host key " + node.encode()).digest()
     return Ed25519PrivateKey.from_private_bytes(seed)
 

@@ -1,13 +1,11 @@
-"""OpenStack Swift for tests of the storages: in a virtual environment of its own, started on loopback.
+"""OpenStack Swift for tests of the storages: in its own virtual environment, started on loopback.
 
 Standard library only: this also runs before `.venv` exists.
 """
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,36 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.progress import run, step
+from tools import virtualenv
 
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ROOT / "requirements-storage.txt"
-VENV = ROOT / ".lab" / "storage-servers"
 PORT = 8085
 
 
 def ensure(log: Path) -> Path:
-    """The Python that has Swift; its virtual environment is made anew when the requirements change."""
-    python, stamp = VENV / "bin" / "python", VENV / "stamp"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + f"{sys.version_info[:2]} {VENV}".encode()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != wanted:
-        with step("OpenStack Swift for tests of the storages, ten seconds"):
-            base = getattr(sys, "_base_executable", sys.executable)
-            run([base, "-m", "venv", "--clear", VENV], log=log)
-            options = ["--disable-pip-version-check", "--no-input", "--no-deps"]
-            run([python, "-m", "pip", "install", *options, "-r", REQUIREMENTS], log=log)
-            stamp.write_text(wanted)
-    return python
+    """The Python that has Swift."""
+    title = "OpenStack Swift for tests of the storages, ten seconds"
+    return virtualenv.ensure(ROOT, ".lab/storage-servers", ["storage"], title, log)
 
 
 @dataclass(frozen=True)
 class Swift:
-    """A running Swift. Its users' names are "account:user"."""
+    """A running Swift. The names of its users are "account:user"."""
 
     url: str
 
     def request(self, user: str, key: str, method: str, path: str, **headers: str) -> tuple[int, bytes]:
-        """Status and body of a request of a user; `path` below the account: "/container/object"."""
+        """Status and body of a user's request; `path` below the account: "/container/object"."""
         status, _, token = self._call("GET", "/auth/v1.0", {"X-Storage-User": user, "X-Storage-Pass": key})
         if status != 200:
             return status, b""
@@ -61,7 +49,7 @@ class Swift:
 
 
 class _EveryStatus(urllib.request.HTTPErrorProcessor):
-    """An answer is an answer, whatever its status."""
+    """Returns every answer, whatever its status."""
 
     def http_response(self, request: Any, response: Any) -> Any:
         return response

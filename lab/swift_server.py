@@ -1,9 +1,9 @@
-"""A whole OpenStack Swift in one process: proxy, account, container and object server on loopback.
+"""A complete OpenStack Swift in one process: proxy, account, container and object server on loopback.
 
-Run by the Python of `lab/storage_servers.py`, which has Swift from PyPI. It checks users by TempAuth and
-rights by Swift's own ACLs, and speaks S3 as well (s3api: AWS Signature Version 4, with the same rights).
-Objects are in memory, what is said of them in SQLite files. Only the cache is ours: Swift would ask
-memcached.
+Run by the Python of `lab/storage_servers.py`, which has Swift from PyPI. It checks users with TempAuth and
+permissions with Swift's own ACLs, and also supports S3 (s3api: AWS Signature Version 4, with the same
+permissions). Objects are in memory, their metadata in SQLite files. Only the cache is not Swift's own, which
+would use memcached.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from swift.common.utils import set_swift_dir  # type: ignore[import-not-found]  
 from swift.common.wsgi import loadapp  # type: ignore[import-not-found]  # noqa: E402
 
 PORTS = {"object": 6200, "container": 6201, "account": 6202}
-"""Offsets are the same for every lab: servers of a lab are in its own network namespace."""
+"""Offsets are the same for every lab: the servers of a lab are in its own network namespace."""
 
 SERVER = """\
 [DEFAULT]
@@ -63,7 +63,7 @@ use = egg:swift#dlo
 
 
 class _Cache:
-    """What Swift's memcache client offers, for one process."""
+    """The interface of Swift's memcache client, for one process."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Any] = {}
@@ -83,7 +83,7 @@ class _Cache:
 
 
 def cache(_global: dict[str, str], **_: str) -> Any:
-    """The filter that Swift's proxy finds its cache with."""
+    """The filter that provides the cache to Swift's proxy."""
     kept = _Cache()
 
     def within(app: Any) -> Any:
@@ -97,7 +97,7 @@ def cache(_global: dict[str, str], **_: str) -> Any:
 
 
 def main(directory: Path, port: int, users: list[str]) -> None:
-    """Serves until it is ended. `users`: "account_user=key", or "account_user=key .admin"."""
+    """Serves until it is stopped. `users`: "account_user=key", or "account_user=key .admin"."""
     sys.modules["swift_server"] = sys.modules["__main__"]
     (directory / "devices" / "d1").mkdir(parents=True)
     (directory / "swift.conf").write_text(

@@ -1,4 +1,4 @@
-"""The files of one lab host: a Linux system, and on it GitLab's package as it is installed."""
+"""The files of one lab host: a Linux system with GitLab's Linux package installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-from lab import gitlab_registry
 from lab.authority import Authority
 from lab.cloud.addresses import METADATA
 from lab.sites import SERVICES_ADDRESS, Node, Site, host_key, host_private_key
@@ -44,7 +43,7 @@ Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 root ALL=(ALL:ALL) ALL
 ubuntu ALL=(ALL) NOPASSWD:ALL
 """
-# As strict as production servers are: no environment but LANG comes in.
+# As strict as production servers: of the client's environment, only LANG is accepted.
 HOST_KEY = "HostKey /etc/ssh/ssh_host_ed25519_key\n"
 SSHD_CONFIG = """\
 Port {port}
@@ -71,13 +70,12 @@ FROM_MACHINE = (
     *(f"pam.d/common-{name}" for name in ("auth", "account", "session", "password")),
     "pam.d/common-session-noninteractive",
 )
-SERVICES = ("postgresql", "registry", "puma", "sidekiq", "nginx")
-REGISTRY_POSTGRESQL = "registry-postgresql"
-"""The lab's own service, where the registry is GitLab's: its metadata database."""
+SERVICES = ("registry-postgresql", "postgresql", "registry", "puma", "sidekiq", "nginx")
+"""The first is the lab's own: the registry's metadata database, in reality a part of GitLab's PostgreSQL."""
 
 
 def write(path: Path, text: str | bytes, mode: int = 0o644, owner: int = 0) -> None:
-    """Write one file with its parents; the owner is a numeric id for user and group."""
+    """Write one file with its parent directories; the owner is a numeric id for user and group."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     path.chmod(mode)
@@ -85,7 +83,7 @@ def write(path: Path, text: str | bytes, mode: int = 0o644, owner: int = 0) -> N
 
 
 def copy(source: Path, target: Path) -> None:
-    """`cp -a` without the owners: everything becomes root's, sockets and the like are not met."""
+    """`cp -a` without the owners: everything belongs to root; sockets and similar files do not occur."""
     if source.is_symlink() or source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)
@@ -95,14 +93,15 @@ def copy(source: Path, target: Path) -> None:
 
 
 def make_image(host: Path, authority: Authority, *, gitlab: bool) -> None:
-    """Fill `host` with what an official image has on its disk before its first boot.
+    """Fill `host` with the files of an official image before its first boot.
 
-    GitLab's: its package with a gitlab.rb that nobody has touched, and a script for an instance's first boot
-    (support/packer of omnibus-gitlab). No authorized keys and no host keys, as on every image.
+    GitLab's images contain its package with an unchanged gitlab.rb, and a script for an instance's first boot
+    (support/packer of omnibus-gitlab). Like every image, they have no authorized keys and no host keys.
     """
     _system(host, "ubuntu", authority)
     write(host / "etc/ssh/sshd_config", SSHD_CONFIG.format(port=22).replace(HOST_KEY, ""))
-    # Where an AWS SDK finds the metadata service, which is link-local on EC2: for whatever root runs as well.
+    # The address of the metadata service, which is link-local on EC2, for the AWS SDK: also for root's
+    # programs.
     write(host / "etc/environment", f"AWS_EC2_METADATA_SERVICE_ENDPOINT=http://{METADATA}\n")
     write(host / "etc/sudoers", "Defaults env_file=/etc/environment\n" + SUDOERS, 0o440)
     (host / "home/ubuntu").mkdir()
@@ -119,7 +118,7 @@ def make_image(host: Path, authority: Authority, *, gitlab: bool) -> None:
 
 
 def make(host: Path, site: Site | None, node: Node, authority: Authority, operator_key: str) -> None:
-    """Fill `host`, an empty directory, with what boot-host.sh mounts and what GitLab's package installs."""
+    """Fill `host`, an empty directory, with what boot-host.sh mounts and what the Linux package installs."""
     _system(host, node.name, authority)
     write(host / "etc/resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
     common = f"{node.address} {site.gitlab_host} {site.registry_host}\n" if site and site.unified else ""
@@ -162,7 +161,7 @@ def _ssh(host: Path, node: Node, operator_key: str) -> None:
 
 
 def _setuid(host: Path) -> None:
-    """A sudo of the host's own, where a user namespace knows no root that the machine's could belong to."""
+    """A sudo for the host: in a user namespace, the machine's sudo does not belong to a known root."""
     if Path("/usr/bin/sudo").stat().st_uid == 0:
         return
     copy(Path("/usr/libexec/sudo"), host / "setuid/libexec")
@@ -171,24 +170,23 @@ def _setuid(host: Path) -> None:
 
 
 def _gitlab_package(host: Path, authority: Authority) -> None:
-    """What installing omnibus leaves: /opt/gitlab, and services that runit knows but does not start."""
+    """The result of installing the Linux package: /opt/gitlab, and services that runit does not start."""
     opt = host / "opt/gitlab"
     copy(PACKAGE / "omnibus", opt)
     for name in ("bin", "sv", "service", "init", "etc", "embedded/bin"):
         (opt / name).mkdir(parents=True, exist_ok=True)
     for name in ("ruby", "curl", "openssl"):
         write(opt / "embedded/bin" / name, (PACKAGE / "scripts/embedded.sh").read_bytes(), 0o755)
-    # What GitLab brings of the world's authorities; the lab's stands for all of them.
+    # The public CAs that GitLab ships; the lab's CA represents all of them.
     write(opt / "embedded/ssl/certs/cacert.pem", authority.pem)
     (opt / "embedded/ssl/cert.pem").symlink_to("certs/cacert.pem")
-    # 2048 bits: the real 4096 take seconds to make, and nothing here depends on their strength.
+    # 2048 bits: generating the real 4096 takes seconds, and nothing here depends on the strength.
     write(opt / "etc/lab.json", json.dumps({"reconfigure_seconds": 0.5, "registry_key_bits": 2048}) + "\n")
     for name in ("gitlab-ctl", "gitlab-rails", "gitlab-rake"):
         (host / "usr-local/bin" / name).symlink_to(f"/opt/gitlab/bin/{name}")
-    own_registry = os.environ.get(gitlab_registry.VARIABLE)
-    for name in (*SERVICES, *((REGISTRY_POSTGRESQL,) if own_registry else ())):
+    for name in SERVICES:
         service = opt / "sv" / name
-        # runsvdir looks for new services only every 5 s, so they are there, but down.
+        # runsvdir looks for new services only every 5 s, so they exist from the start, but down.
         write(service / "down", "")
         write(service / "run", "#!/bin/sh\nexec sleep infinity\n", 0o755)
         write(service / "log/run", f"#!/bin/sh\nexec svlogd -tt /var/log/gitlab/{name}\n", 0o755)

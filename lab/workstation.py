@@ -1,4 +1,4 @@
-"""The place the lab's command runs in: the operator's home, names and certificates as in the lab."""
+"""The environment of the lab's command: the operator's home, the lab's DNS names and certificates."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def make_home(home: Path, layout: Layout) -> str:
 def make_workstation(lab_dir: Path, temporary: Path) -> None:
     """Within the lab's mount namespace: resolv.conf, the trusted CAs, root's account, skopeo's signatures.
 
-    `temporary`: where the folder for temporary files is found, too.
+    `temporary`: a further path of the folder for temporary files.
     """
     etc = lab_dir / "etc"
     write(etc / "resolv.conf", f"nameserver {SERVICES_ADDRESS}\n")
-    # ssh takes ~ from here and not from HOME.
+    # ssh takes ~ from here, not from HOME.
     root = re.compile(r"^(root:(?:[^:]*:){4})[^:]*", re.MULTILINE)
     write(etc / "passwd", root.sub(rf"\g<1>{lab_dir / 'home'}", Path("/etc/passwd").read_text()))
     _cover(Path("/etc/resolv.conf"), etc / "resolv.conf")
     _cover(Path("/etc/passwd"), etc / "passwd")
     if not os.access("/etc/shadow", os.R_OK):
-        # An ordinary user has no shadow to read, and sshd takes an account without one as locked.
+        # A non-root user cannot read shadow, and sshd treats an account without an entry as locked.
         write(etc / "shadow", "root:*:19000:0:99999:7:::\n", 0o640)
         _cover(Path("/etc/shadow"), etc / "shadow")
-    # By default skopeo looks for signatures in a place of root's that an ordinary user cannot even read.
+    # By default, skopeo looks for signatures in a directory of root that a non-root user cannot read.
     signatures = f"default-docker:\n  lookaside: file://{lab_dir}/signatures\n"
     write(RUN / "registries.d/default.yaml", signatures)
     _cover(SYSTEM_BUNDLE, lab_dir / "ca/ca-certificates.crt")
@@ -68,7 +68,7 @@ def make_workstation(lab_dir: Path, temporary: Path) -> None:
 
 
 def _cover(target: Path, source: Path) -> None:
-    """Bind `source` over `target`, which may be a link into /run: that is the lab's own, and empty."""
+    """Bind `source` over `target`, which may be a link into /run; the lab has its own, empty /run."""
     real = Path(os.path.realpath(target))
     if real.is_relative_to("/run"):
         real.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""What omnibus-gitlab must be told, as pure functions of the configuration. Never imports pulumi."""
+"""The settings of the Linux package (gitlab.rb), as pure functions. Never imports pulumi."""

@@ -1,26 +1,50 @@
 """Python value → Ruby literal.
 
-The literals are pure ASCII and mean the same under any locale: omnibus reads gitlab.rb with the
-locale of whoever runs `gitlab-ctl reconfigure`, and under LANG=C a raw non-ASCII character in a
+The literals are pure ASCII and mean the same under any locale: the Linux package reads gitlab.rb with
+the locale of the user who runs `gitlab-ctl reconfigure`, and under LANG=C a raw non-ASCII character in a
 source file is a syntax error.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that stays in the secrets file; the settings only say where to find it."""
+    """A value that stays in the secrets file; the settings only refer to it."""
 
     name: str
 
 
 Value: TypeAlias = "str | bool | int | float | Secret | Sequence[Value] | Mapping[str, Value] | None"
+
+
+def secret_names(value: object) -> Iterator[str]:
+    """The names of the secrets in a value, at any depth, in order."""
+    if isinstance(value, Secret):
+        yield value.name
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from secret_names(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for inner in value:
+            yield from secret_names(inner)
+
+
+def filled(value: Any, secrets: Mapping[str, Any]) -> Any:
+    """The same value with each `Secret` replaced by its value."""
+    if isinstance(value, Secret):
+        return secrets[value.name]
+    if isinstance(value, Mapping):
+        return {key: filled(inner, secrets) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [filled(inner, secrets) for inner in value]
+    return value
+
 
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\", "#": "\\#"}
 
@@ -28,7 +52,7 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\", "#"
 def string(text: str) -> str:
     """`it's` → `'it\\'s'`; anything beyond printable ASCII → a double-quoted literal with escapes.
 
-    Raises ValueError for a lone surrogate, which no Ruby string holds.
+    Raises ValueError for a lone surrogate, which no Ruby string can hold.
     """
     if all(" " <= c <= "~" for c in text):
         return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -41,12 +65,12 @@ def _escape(c: str) -> str:
     if " " <= c <= "~":
         return c
     if "\ud800" <= c <= "\udfff":
-        raise ValueError(f"a lone surrogate ({c!r}) has no meaning in a Ruby string")
+        raise ValueError(f"a Ruby string cannot hold a lone surrogate ({c!r})")
     return f"\\u{{{ord(c):x}}}"
 
 
 def literal(value: Value, indent: int = 0) -> str:
-    """One Ruby literal; mappings, and lists of mappings, over several lines.
+    """One Ruby literal; maps, and lists of maps, over several lines.
 
     Raises ValueError for infinities and lone surrogates, TypeError for types that Ruby has no literal for.
     """

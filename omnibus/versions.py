@@ -9,12 +9,12 @@ Version: TypeAlias = tuple[int, int]
 
 OLDEST: Version = (16, 0)
 DISTRIBUTION: Version = (0, 0)
-"""Stands for a registry that is not GitLab's: before all that GitLab has added or dropped."""
+"""Stands for an external registry: older than everything that GitLab added or removed."""
 
 
 @dataclass(frozen=True)
 class Renamed:
-    """`before` up to, and `after` from, GitLab version `since`. `source` says how we know."""
+    """`before` up to, and `after` from, GitLab version `since`. `source`: the evidence."""
 
     before: str
     after: str
@@ -51,11 +51,11 @@ AZURE_DRIVER = Renamed(
 
 
 _SERVICES_NGINX = (
-    "omnibus-gitlab commit 0ddeb868 (19.2.0): a reconfigure warns of the former names, and they still take "
-    "effect; before it the later ones are keys of a hash that nothing reads"
+    "omnibus-gitlab commit 0ddeb868 (19.2.0): a reconfigure warns about the former names, which still take "
+    "effect; in earlier versions nothing reads the later names"
 )
 RAILS_NGINX = Renamed("nginx", "gitlab_rails.nginx", (19, 2), _SERVICES_NGINX)
-"""Of ssl_certificate, ssl_certificate_key and redirect_http_to_https; `nginx['enable']` keeps its name."""
+"""For ssl_certificate, ssl_certificate_key and redirect_http_to_https; `nginx['enable']` keeps its name."""
 REGISTRY_NGINX = Renamed("registry_nginx", "registry.nginx", (19, 2), _SERVICES_NGINX)
 """Hashes of gitlab.rb, with a dot before a key."""
 
@@ -64,7 +64,7 @@ REGISTRY_NGINX = Renamed("registry_nginx", "registry.nginx", (19, 2), _SERVICES_
 class Limit:
     """A storage driver's `key`, or those `values` of it, from `since` on and before `until`; "": all of it.
 
-    `way_out` says what an administrator of another version does instead.
+    `way_out`: what to do with another version.
     """
 
     driver: str
@@ -80,7 +80,7 @@ class Limit:
 
     @property
     def gitlabs_own(self) -> bool:
-        """Whether every GitLab has it, and Distribution has not."""
+        """Whether every version of GitLab has it, and Distribution does not."""
         return self.since == OLDEST
 
     @property
@@ -90,6 +90,19 @@ class Limit:
         if self.until:
             return f"before GitLab {self.until[0]}.{self.until[1]}, or at an external registry"
         return f"from GitLab {self.since[0]}.{self.since[1]} on, in GitLab's own registry only"
+
+    @property
+    def expectation(self) -> str:
+        """The expectation in an error message."""
+        what = f"{self.key} {' or '.join(self.values)}".strip() or f"the driver {self.driver}"
+        return f"{what} {self.range}"
+
+    @property
+    def consequence(self) -> str:
+        """What other registries do: they ignore unknown keys, and refuse unknown drivers and values."""
+        if self.key and not self.values:
+            return "the registry would ignore it without a warning"
+        return f"the registry does not know this {'value' if self.key else 'driver'} and would not start"
 
 
 _SWIFT_AND_OSS = "container registry 4.0.0 (omnibus-gitlab MR 7580, GitLab 17.0) removed both; issue 1141"
@@ -174,7 +187,7 @@ LIMITS: tuple[Limit, ...] = (
 
 @dataclass(frozen=True)
 class Unread:
-    """A key that GitLab's documentation has and that nothing reads, or nothing that is in use."""
+    """A key in GitLab's documentation that no registry reads, or none that this program configures."""
 
     by: str
     why: str
@@ -184,8 +197,8 @@ class Unread:
 
 _SESSION_TOKEN = Unread(
     "no registry",
-    "requests would be signed without the token, and S3 refuses a temporary key that comes alone",
-    "a key that lasts, or on AWS servers with an instance profile, which the registry renews by itself "
+    "requests would be signed without the token, and S3 refuses a temporary key without its token",
+    "a permanent key, or on EC2 instances an instance profile, whose credentials the registry renews "
     "(a site with `aws` and without s3_keys)",
     "container registry 3.86, 4.32 and 4.39: s3.go and common/parser.go never read sessiontoken, whatever "
     "docs/storage-drivers/s3_v2.md says; Distribution 2.8 and 3 have no such key either",
@@ -196,12 +209,12 @@ UNREAD: dict[str, Unread] = {
     "sessiontoken": _SESSION_TOKEN,
     "v4auth": Unread(
         "no s3_v2, GitLab's S3 driver from 19.0 on",
-        "AWS refuses signatures of version 2, and a server that takes no others would refuse the registry",
+        "AWS refuses signatures of version 2, and a service that needs them would refuse the registry",
         "remove it: requests are signed with version 4",
-        "container registry 4.32, s3-aws/v2/s3.go: a warning, and version 4 all the same (issue 1449)",
+        "container registry 4.32, s3-aws/v2/s3.go: a warning, and version 4 anyway (issue 1449)",
     ),
 }
-"""By the key's name, wherever it is written."""
+"""By the key's name, at any place in the configuration."""
 
 
 METADATA_DATABASE = Limit(
@@ -212,10 +225,19 @@ METADATA_DATABASE = Limit(
     since=(17, 3),
 )
 
+MANAGED_DATABASE = Limit(
+    "registry",
+    "metadata_database",
+    "omnibus-gitlab 9d5b887e8: from 18.3 on it creates the registry's role and database, and migrates it",
+    "a PostgreSQL that exists, or GitLab 18.3",
+    values=("managed",),
+    since=(18, 3),
+)
+
 
 @dataclass(frozen=True)
 class Exclusive:
-    """Two keys of one driver of which at most one may be given (a truth value: be true)."""
+    """Two keys of one driver of which at most one may be set (a boolean: be true)."""
 
     driver: str
     keys: tuple[str, str]
@@ -239,21 +261,21 @@ EXCLUSIVES: tuple[Exclusive, ...] = (
     Exclusive(
         "azure",
         ("legacyrootprefix", "trimlegacyrootprefix"),
-        "one says that paths begin with //, the other that they do not",
+        "one states that paths begin with //, the other that they do not",
         "container registry issue 854, commit 9823a15c",
     ),
     Exclusive(
         "azure",
         ("realm", "serviceurl"),
-        "the URL has the realm already",
-        "container registry, azure_v2: accountname and realm make the URL where no serviceurl is given",
+        "the URL already contains the realm",
+        "container registry, azure_v2: accountname and realm form the URL if serviceurl is not set",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Needs:
-    """A key of a driver that says nothing unless the key `needed` is true."""
+    """A key of a driver that has no effect unless the key `needed` is true."""
 
     driver: str
     key: str
@@ -270,5 +292,5 @@ def parse(text: str) -> Version:
     """`18.5`, `18.5.2` or `18.5.2-ee.0` → (18, 5). Raises ValueError for anything else."""
     parts = text.split("-", maxsplit=1)[0].split(".")
     if not 2 <= len(parts) <= 3 or not all(p.isascii() and p.isdigit() for p in parts):
-        raise ValueError(f"{text!r} is no GitLab version")
+        raise ValueError(f"{text!r} is not a GitLab version")
     return int(parts[0]), int(parts[1])

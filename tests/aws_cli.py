@@ -22,13 +22,15 @@ SERVICES = {"s3api": "s3"}
 
 def main(service: str, operation: str, *options: str) -> None:
     """Do it and print the answer; AWS' refusal is the exit message."""
-    given = {name.removeprefix("--"): value for name, value in zip(options[::2], options[1::2], strict=True)}
-    query, output = given.pop("query", None), given.pop("output", "json")
-    client: Any = boto3.client(SERVICES.get(service, service), region_name=given.pop("region", None))  # type: ignore[call-overload]
+    provided = {
+        name.removeprefix("--"): value for name, value in zip(options[::2], options[1::2], strict=True)
+    }
+    query, output = provided.pop("query", None), provided.pop("output", "json")
+    client: Any = boto3.client(SERVICES.get(service, service), region_name=provided.pop("region", None))  # type: ignore[call-overload]
     method = operation.replace("-", "_")
     model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method])
     members = {xform_name(name, "-"): (name, shape) for name, shape in model.input_shape.members.items()}
-    asked = {members[name][0]: value_of(text, members[name][1]) for name, text in given.items()}
+    asked = {members[name][0]: value_of(text, members[name][1]) for name, text in provided.items()}
     try:
         answer = getattr(client, method)(**asked)
     except ClientError as error:

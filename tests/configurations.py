@@ -11,8 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from config import parse
-from omnibus.model import Deployment
+from config.model import Deployment
+from config.parsing import parse
 
 HOST_KEY = "ssh-ed25519 " + "A" * 68
 
@@ -113,8 +113,8 @@ def changed(raw: dict[str, Any], change: Change) -> dict[str, Any]:
 
 def deployment(raw: dict[str, Any]) -> Deployment:
     """The typed form of a configuration that must be right."""
-    parsed, problems = parse(raw)
-    assert parsed is not None, problems
+    parsed, errors = parse(raw)
+    assert parsed is not None, errors
     return parsed
 
 

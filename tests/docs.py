@@ -16,7 +16,7 @@ def commands(page: str, section: str = "", *, account: bool = False) -> list[str
     """The commands of the page's ```sh blocks, one each, without comments: commands("state.md").
 
     Of one section only: commands("operations.md", "Add a site"). A block marked ```sh account needs a real
-    account and is left out; with `account` only those are given.
+    account and is left out; with `account` only those are listed.
     """
     found: list[str] = []
     for _, mark, text in _BLOCK.findall(read(page, section)):

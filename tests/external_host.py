@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from components.scripts.registry.main import Main
+from hosts.external_registry.main import Main
 
 SECRET = "notification-secret-of-the-stack"
 REALM = "https://gitlab.london.example.com/jwt/auth"
@@ -46,7 +46,7 @@ auth:
 
 notifications:
   endpoints:
-  - name: audit  # do not take out
+  - name: audit  # do not remove
     url: http://127.0.0.1:7070/
 """
 
@@ -90,7 +90,7 @@ class Host:
             "storage": None,
             "data_moved": False,
             "challenge": {"realm": REALM, "service": "container_registry"},
-            "events": {"url": events, "secret": SECRET},
+            "events_url": events,
             "registry_url": f"http://127.0.0.1:{port}",
             "alone": True,
             "reconfigure_seconds": 60,
@@ -99,10 +99,13 @@ class Host:
     def program(self, **changes: Any) -> Main:
         """The program with its order, where it keeps its state in this directory."""
         order = json.loads(json.dumps(self.order | changes))
-        return Main(order, str(self.dir / "ours"), str(self.dir / "lock"))
+        return Main(order, str(self.dir / "own"), str(self.dir / "lock"))
 
     def apply(self, **changes: Any) -> dict[str, Any]:
         return self.program(**changes).run("apply")
+
+    def verify(self, **changes: Any) -> dict[str, Any]:
+        return self.program(**changes).run("verify")
 
     def undo(self, **changes: Any) -> dict[str, Any]:
         return self.program(**changes).run("undo")
@@ -132,7 +135,7 @@ class Host:
             "images",
             "lock",
             "fails",
-            "ours",
+            "own",
         }
         return sorted(path.name for path in self.dir.iterdir() if path.name not in mine)
 
@@ -154,11 +157,11 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         accepted = self.accepted in ("any", self.headers["Authorization"])
-        self.send_response(200 if accepted else 401)
+        self.send_response(200 if accepted else 502 if self.accepted == "starting" else 401)
         self.end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing on the screen."""
+        """Nothing in the output."""
 
 
 @contextmanager

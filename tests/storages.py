@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
 from tests.configurations import SHARED
+from tests.ruby import POOREST, Ruby
 
 Raw = dict[str, Any]
 MIB = 1 << 20
@@ -29,41 +29,26 @@ SERVICE_ACCOUNT = {
 EVALUATE = """
 $stdout.sync = true
 while (line = $stdin.gets)
-  source, given = JSON.parse(line)
+  source, provided = JSON.parse(line)
   rails = Object.new.tap { |o| def o.method_missing(*) = nil }
   registry, gitlab_rails = {}, {}
   body = source.lines.grep_v(/\\A(registry_external_url|secrets = )/).join.force_encoding('US-ASCII')
-  secrets = given
+  secrets = provided
   eval(body)
   puts JSON.generate(registry['storage'])
 end
 """
 
 
-class Node:
+class Node(Ruby):
     """One Ruby for many settings files, under the locale that is hardest on them."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            ["ruby", "-rjson", "-e", EVALUATE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin"},
-        )
+        super().__init__("-rjson", "-e", EVALUATE, env=POOREST)
 
     def storage(self, text: str, secrets: dict[str, Any]) -> Any:
-        assert self.process.stdin and self.process.stdout and text.isascii()
-        print(json.dumps([text, secrets]), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        assert answer, f"Ruby gave up on\n{text}"
-        return json.loads(answer)
-
-    def end(self) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait(30)
+        assert text.isascii()
+        return self.ask([text, secrets])
 
 
 @dataclass(frozen=True)
@@ -267,7 +252,7 @@ def _meant(name: str, version: str, place: Raw, keys: Raw) -> Raw:
         if "endpoint" not in place and "objectacl" not in options:
             found["objectownership"] = True
         return found | options
-    given = {k: v for k, v in keys.items() if k != "application_default" and v != "shared_key"}
-    if "credentials" in given:
-        given["credentials"] = json.loads(given["credentials"])
-    return place | given
+    provided = {k: v for k, v in keys.items() if k != "application_default" and v != "shared_key"}
+    if "credentials" in provided:
+        provided["credentials"] = json.loads(provided["credentials"])
+    return place | provided

@@ -1,5 +1,5 @@
-"""The lab's EC2: what the program starts at moto becomes hosts, with AWS' addresses, firewalls and metadata.
+"""The lab's EC2: instances started in moto become hosts with addresses, firewalls and metadata as on AWS.
 
-moto is the control plane and runs in the same process, so that its state is read at once and without polling:
-`wanted` says what there should be, `hypervisor` makes it so.
+moto is the control plane and runs in the same process, so its state is read immediately and without polling:
+`wanted` computes the desired state, `hypervisor` applies it.
 """

@@ -1,7 +1,7 @@
-"""What moto lacks for instances that are hosts, and what the user's account has before the program starts.
+"""What moto lacks for instances that are hosts, and what the user's account contains at the start.
 
 Public addresses that are routed in the lab, GitLab's images, a hosted zone, and an Elastic IP that leaves its
-former instance when it is given to another.
+former instance when it is associated with another.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from lab import gitlab_registry
 from lab.cloud.addresses import AUTOMATIC, ELASTIC
 
 ZONE = "example.com."
-"""The public hosted zone that the user's account has."""
+"""The public hosted zone in the user's account."""
 
 GITLAB, STRANGER, CANONICAL = "782774275127", "123450000001", "099720109477"
 REGIONS = ("eu-west-1", "eu-west-2", "ap-northeast-1", "us-east-1")
 _GITLAB = ".".join(gitlab_registry.gitlab_version(gitlab_registry.chosen()).split(".")[:2])
 """The version of the lab's hosts and of the committed stacks, without its patch."""
-VERSIONS = tuple(dict.fromkeys((f"{_GITLAB}.0", f"{_GITLAB}.1", "19.0.0")))
+VERSIONS = tuple(dict.fromkeys((f"{_GITLAB}.0", f"{_GITLAB}.1", "19.3.0")))
 
-# (owner, name, architecture, days ago). Names as support/packer of omnibus-gitlab gives them; strangers may
-# take any name, and whoever asks only for the newest image gets one of theirs.
+# (owner, name, architecture, days ago). Names as in support/packer of omnibus-gitlab. Others can use any
+# name, and a query only for the newest image returns one of theirs.
 _IMAGES = (
     *((GITLAB, f"GitLab EE {version}", "x86_64", 90 - 10 * age) for age, version in enumerate(VERSIONS)),
     *(
@@ -43,7 +43,7 @@ _IMAGES = (
         for age, version in enumerate(VERSIONS)
     ),
     (GITLAB, f"GitLab CE {_GITLAB}.1", "x86_64", 79),
-    (GITLAB, "GitLab CE 19.0.1", "x86_64", 5),
+    (GITLAB, "GitLab CE 19.3.1", "x86_64", 5),
     (STRANGER, f"GitLab EE {_GITLAB}.9", "x86_64", 2),
     (STRANGER, f"GitLab EE {_GITLAB}.1", "x86_64", 1),
     (CANONICAL, "ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-20260801", "x86_64", 30),
@@ -68,7 +68,7 @@ _next: dict[str, int] = {}
 
 
 def _free(network: str) -> str:
-    """The next address of the network that nobody has, in any region; a released one comes back late."""
+    """The next unused address of the network, in any region; a released address is reused late."""
     hosts = list(ipaddress.ip_network(network).hosts())[9:]
     with _lock:
         taken = _taken()
@@ -90,9 +90,9 @@ def _taken() -> set[str | None]:
 
 
 def _move_elastic_ips() -> None:
-    """Have an Elastic IP leave the interface it was at, also when that one's instance is terminated.
+    """Remove an Elastic IP from its former interface, also when that interface's instance is terminated.
 
-    And when another one takes its place: an interface has one.
+    Also when another one replaces it: an interface has one Elastic IP.
     """
     associate, terminate = ElasticAddressBackend.associate_address, Instance.terminate
 
@@ -121,7 +121,7 @@ def _move_elastic_ips() -> None:
 
 
 def _count_boots() -> None:
-    """Have each instance count its starts and reboots: to moto a reboot changes nothing."""
+    """Make each instance count its starts and reboots: in moto, a reboot changes nothing."""
     for verb in (Instance.start, Instance.reboot):
 
         def counted(self: Instance, verb: Callable[[Instance], Any] = verb) -> Any:
@@ -132,7 +132,7 @@ def _count_boots() -> None:
 
 
 def _agree_on_groups() -> None:
-    """Have instance and interface agree on their groups; moto adds those of one to those of the other."""
+    """Keep the groups of instance and interface identical; moto adds those of one to those of the other."""
     by_instance = InstanceBackend.modify_instance_security_groups
     by_interface = NetworkInterfaceBackend.modify_network_interface_attribute
 
@@ -182,7 +182,7 @@ def _load_images(self: AmiBackend) -> None:
 
 
 def _add_zone() -> None:
-    """Every account begins with the zone."""
+    """Every account starts with the zone."""
     begin = Route53Backend.__init__
 
     def begun(self: Route53Backend, region_name: str, account_id: str) -> None:

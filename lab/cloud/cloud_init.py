@@ -1,7 +1,7 @@
 """User data at an instance's first boot, as cloud-init does it (canonical/cloud-init, cloudinit/config).
 
-Kept: host keys, accounts and their keys, files, host name, commands, scripts; the order of it; that what is
-not known is only noted in the log. Files are written from outside, before the host boots; commands run on it.
+Simulated: host keys, accounts and their keys, files, host name, commands, scripts, and their order; unknown
+keys are only logged. Files are written from outside, before the host boots; commands run on the host.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ USER = "ubuntu"
 KNOWN = {
     *("ssh_keys", "ssh_deletekeys", "ssh_genkeytypes", "ssh_authorized_keys", "disable_root", "hostname"),
     *("fqdn", "preserve_hostname", "users", "write_files", "bootcmd", "runcmd", "manage_etc_hosts"),
-    # Kept from being "unknown", without an effect on these hosts.
+    # Known, but without an effect on these hosts.
     *("ssh_quiet_keygen", "ssh_pwauth", "package_update", "package_upgrade", "timezone", "locale", "output"),
     *("ssh_publish_hostkeys", "final_message"),
 }
@@ -35,7 +35,7 @@ KEY_TYPES = ("rsa", "ecdsa", "ed25519")
 
 
 class FirstBoot:
-    """The files of one host, `root`, made ready for its first boot."""
+    """Prepares the files of one host, `root`, for its first boot."""
 
     def __init__(self, root: Path, hostname: str, key: str, data: bytes) -> None:
         self._root = root
@@ -47,7 +47,7 @@ class FirstBoot:
         self._parse(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
 
     def prepare(self) -> None:
-        """All that is done before sshd starts; the rest goes into the script of the final stage."""
+        """Everything that happens before sshd starts; the rest goes into the script of the final stage."""
         self._files()
         self._host_keys()
         self._name()
@@ -87,34 +87,38 @@ class FirstBoot:
     # -- the init stage
 
     def _files(self) -> None:
-        for given in self._config.get("write_files") or []:
-            content = given.get("content", "")
-            encoding = str(given.get("encoding", ""))
+        for entry in self._config.get("write_files") or []:
+            content = entry.get("content", "")
+            encoding = str(entry.get("encoding", ""))
             data = content if isinstance(content, bytes) else str(content).encode()
             if "b64" in encoding or "base64" in encoding:
                 data = base64.b64decode(data)
             if encoding.startswith("gz"):
                 data = gzip.decompress(data)
-            target = self._root / str(given["path"]).lstrip("/")
-            if given.get("append") and target.exists():
+            target = self._root / str(entry["path"]).lstrip("/")
+            if entry.get("append") and target.exists():
                 data = target.read_bytes() + data
-            write(target, data, int(str(given.get("permissions", "0644")), 8))
-            os.chown(target, *self._ids(str(given.get("owner", "root:root"))))
+            write(target, data, int(str(entry.get("permissions", "0644")), 8))
+            os.chown(target, *self._ids(str(entry.get("owner", "root:root"))))
 
     def _host_keys(self) -> None:
-        """Keys that are given are written as they are, and then no others are made."""
+        """Provided keys are written as they are, and then no others are generated."""
         ssh = self._root / "etc/ssh"
         if self._config.get("ssh_deletekeys", True):
             for file in ssh.glob("ssh_host_*key*"):
                 file.unlink()
-        given = self._config.get("ssh_keys")
-        for name, text in (given or {}).items():
+        provided = self._config.get("ssh_keys")
+        for name, text in (provided or {}).items():
             kind, _, part = str(name).partition("_")
             if kind in KEY_TYPES and part in {"private", "public"}:
                 write(ssh / f"ssh_host_{kind}_key{'.pub' * (part == 'public')}", str(text), 0o600)
         for kind in KEY_TYPES:
             file = ssh / f"ssh_host_{kind}_key"
-            if given is None and kind in self._config.get("ssh_genkeytypes", KEY_TYPES) and not file.exists():
+            if (
+                provided is None
+                and kind in self._config.get("ssh_genkeytypes", KEY_TYPES)
+                and not file.exists()
+            ):
                 self._generate(file, kind)
             elif file.exists() and not file.with_suffix(".pub").exists():
                 public = subprocess.run(["ssh-keygen", "-yf", str(file)], capture_output=True, check=False)
@@ -122,7 +126,7 @@ class FirstBoot:
 
     @staticmethod
     def _generate(file: Path, kind: str) -> None:
-        # Two thousand bits instead of three: seconds matter here, and nobody attacks these hosts.
+        # 2048 bits instead of 3072: this saves seconds, and nobody attacks these hosts.
         bits = ["-b", "2048"] if kind == "rsa" else []
         command = ["ssh-keygen", "-q", "-t", kind, *bits, "-N", "", "-C", "root@localhost", "-f", str(file)]
         subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
@@ -141,24 +145,24 @@ class FirstBoot:
         self._authorize(USER, keys)
         disabled = DISABLED_ROOT if self._config.get("disable_root", True) else ""
         self._authorize("root", [disabled + key for key in keys if key])
-        for given in self._config.get("users") or []:
-            if isinstance(given, dict) and "name" in given:
-                self._account(given)
+        for user in self._config.get("users") or []:
+            if isinstance(user, dict) and "name" in user:
+                self._account(user)
 
-    def _account(self, given: dict[str, Any]) -> None:
-        name = str(given["name"])
+    def _account(self, user: dict[str, Any]) -> None:
+        name = str(user["name"])
         if name not in self._passwd():
             uid = max(int(fields[2]) for fields in self._passwd().values() if int(fields[2]) < 60000) + 1
-            shell = given.get("shell", "/bin/sh")
+            shell = user.get("shell", "/bin/sh")
             self._append("etc/passwd", f"{name}:x:{uid}:{uid}::/home/{name}:{shell}\n")
             self._append("etc/group", f"{name}:x:{uid}:\n")
             self._append("etc/shadow", f"{name}:*:19000:0:99999:7:::\n")
             (self._root / "home" / name).mkdir(exist_ok=True)
             os.chown(self._root / "home" / name, uid, uid)
-        sudo = given.get("sudo") or []
+        sudo = user.get("sudo") or []
         for rule in [sudo] if isinstance(sudo, str) else sudo:
             self._append("etc/sudoers", f"{name} {rule}\n")
-        self._authorize(name, given.get("ssh_authorized_keys") or [])
+        self._authorize(name, user.get("ssh_authorized_keys") or [])
 
     def _authorize(self, name: str, keys: list[str]) -> None:
         lines = [f"{key.strip()}\n" for key in keys if key.strip()]
@@ -173,9 +177,9 @@ class FirstBoot:
     # -- the final stage
 
     def _final(self) -> None:
-        """Scripts that the image has for each new instance, then the user's; before all of them `bootcmd`.
+        """The image's scripts for each new instance, then the user's; `bootcmd` before all of them.
 
-        That one runs at every boot on a real instance, and before sshd.
+        On a real instance, `bootcmd` runs at every boot, and before sshd.
         """
         lines = [_quoted(command) for command in self._config.get("bootcmd") or []]
         lines += ["for script in /var/lib/cloud/scripts/per-instance/*; do [ -x $script ] && $script; done"]
@@ -211,7 +215,7 @@ class FirstBoot:
 
 
 def _quoted(command: str | list[Any]) -> str:
-    """A line of the shell as it is, or a list of arguments with each of them quoted."""
+    """A shell line as it is, or a list of arguments with each of them quoted."""
     if isinstance(command, str):
         return command
     return " ".join("'" + str(word).replace("'", "'\\''") + "'" for word in command)

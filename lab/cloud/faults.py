@@ -1,4 +1,4 @@
-"""Trouble with AWS' API on demand: calls that fail as they do when AWS throttles or has no capacity left."""
+"""Injected failures of the AWS API: calls that fail as when AWS throttles or lacks capacity."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import urllib.parse
 from wsgiref.types import WSGIEnvironment
 
 PATH = "/moto-api/lab/fail"
-"""POST {"action", "code", "message", "times", "status"}: so many calls of this action fail from now on."""
+"""POST {"action", "code", "message", "times", "status"}: the next `times` calls of this action fail."""
 
 _EC2 = "<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors></Response>"
 _OTHER = "<ErrorResponse><Error><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
 
 
 class Faults:
-    """The failures that are still to come, by action of the query protocol (EC2, IAM, STS)."""
+    """The pending failures, by action of the query protocol (EC2, IAM, STS)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._coming: list[dict[str, str]] = []
 
     def order(self, environ: WSGIEnvironment) -> None:
-        """Remember what is asked for; nothing stays of former orders where "times" is 0."""
+        """Store the requested failures; "times" 0 removes all."""
         asked = json.loads(_body(environ))
         with self._lock:
             self._coming += [asked] * int(asked["times"])
@@ -31,7 +31,7 @@ class Faults:
                 self._coming.clear()
 
     def due(self, environ: WSGIEnvironment) -> tuple[str, str] | None:
-        """(status, body) of the failure that this request is to have."""
+        """(status, body) of the failure for this request."""
         if not self._coming:
             return None
         action = urllib.parse.parse_qs(_body(environ).decode(errors="replace")).get("Action", [""])[0]
@@ -45,7 +45,7 @@ class Faults:
 
 
 def _body(environ: WSGIEnvironment) -> bytes:
-    """The request's body, which can be read once more afterwards."""
+    """The request's body, which can be read again afterwards."""
     body = bytes(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
     environ["wsgi.input"] = io.BytesIO(body)
     return body

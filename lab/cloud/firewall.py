@@ -1,7 +1,7 @@
-"""Security groups as nftables rules of an instance's own network namespace, both ways and with memory.
+"""Security groups as stateful nftables rules, in both directions, in an instance's network namespace.
 
-As on AWS neither the VPC's resolver nor the metadata service is subject to them, and connections that are
-open stay so when a rule goes.
+As on AWS, they do not apply to the VPC's resolver and the metadata service, and open connections stay open
+when a rule is removed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lab.cloud.wanted import Machine
 
 
 def apply(machine: Machine) -> None:
-    """Put the machine's present rules in the place of its former ones, at once."""
+    """Atomically replace the instance's former rules with the current ones."""
     routing.in_namespace(machine.id, "nft", "-f", "-", stdin=rules(machine))
 
 

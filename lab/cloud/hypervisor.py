@@ -1,4 +1,4 @@
-"""Makes the lab have what moto says: machines, their networks, firewalls, metadata services and names."""
+"""Applies the state of moto to the lab: instances, networks, firewalls, metadata services and DNS names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOTHING = Wanted({}, {}, ())
 
 
 class Hypervisor:
-    """One thread that follows moto: whoever changes something there calls `touch`."""
+    """One thread that follows moto: call `touch` after each change in moto."""
 
     def __init__(self, lab_dir: Path, authority: Authority) -> None:
         self._lab_dir = lab_dir
@@ -39,18 +39,18 @@ class Hypervisor:
         self._images_lock = threading.Lock()
 
     def start(self) -> None:
-        """Follow from now on, in a thread."""
+        """Start following, in a thread."""
         routing.announce()
         threading.Thread(target=self._follow, name="hypervisor", daemon=True).start()
 
     def touch(self) -> None:
-        """moto may have changed."""
+        """Report that moto may have changed."""
         with self._changed:
             self._asked += 1
             self._changed.notify_all()
 
     def settle(self, seconds: float = 30) -> list[str]:
-        """Wait until all that was changed before is so; what went wrong since the last time."""
+        """Wait until all earlier changes are applied; returns the errors since the last call."""
         with self._changed:
             self._asked += 1
             self._changed.notify_all()
@@ -73,7 +73,7 @@ class Hypervisor:
     def _try(self, work: Callable[[], object]) -> None:
         try:
             work()
-        except Exception:  # noqa: BLE001 - one machine's trouble must not be the others'
+        except Exception:  # noqa: BLE001 - a failure of one instance must not affect the others
             traceback.print_exc()
             with self._changed:
                 self._problems.append(traceback.format_exc(limit=-2))
@@ -95,7 +95,7 @@ class Hypervisor:
         self._networks(want, have)
         if want.names != have.names:
             names.publish(want.names)
-        # Known by name before they can be met.
+        # Their names resolve before they can be reached.
         facts = [{**asdict(machine), "rules": None} for machine in want.machines.values()]
         write(names.INSTANCES.with_suffix(".new"), json.dumps(facts))
         names.INSTANCES.with_suffix(".new").rename(names.INSTANCES)
@@ -150,7 +150,7 @@ class Hypervisor:
         routing.unplug(machine.id)
 
     def _image(self, kind: str) -> Path:
-        """The files of an image, made when first asked for."""
+        """The files of an image, created on first use."""
         directory = self._lab_dir / "images" / kind
         with self._images_lock:
             if not directory.exists():

@@ -14,13 +14,13 @@ from lab.sites import Layout, Node
 from lab.tree import write
 
 DISK = "size=96m,mode=755"
-"""A host's disk: enough for GitLab's files and small images, and quickly filled."""
+"""Size of a host's disk: enough for GitLab's files and small images, and quickly filled."""
 BOOT_SECONDS = "1"
-"""From an instance that is "running" to an sshd that answers; on EC2 it is half a minute."""
+"""Time from an instance that is "running" to an sshd that answers; half a minute on EC2."""
 
 
 class Instance(Host):
-    """A host that the program created. `name` is its tag, `address` the one it is reached at from outside."""
+    """A host that the program created. `name` is its tag, `address` its address from outside."""
 
     def __init__(self, lab_dir: Path, facts: dict[str, Any]) -> None:
         node = Node(facts["name"], facts["public"] or facts["private"], runs=())
@@ -34,7 +34,7 @@ class Instance(Host):
         self._resolver: str = facts["resolver"]
 
     def create(self, image: Path, key: str, user_data: bytes) -> None:
-        """Make its disk from the image's files, and all that cloud-init does before sshd starts."""
+        """Create its disk from the image's files, and do all that cloud-init does before sshd starts."""
         self.dir.mkdir(parents=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "lab", str(self.dir)], check=True)
         subprocess.run(["cp", "--archive", f"{image}/.", str(self.dir)], check=True)
@@ -49,7 +49,7 @@ class Instance(Host):
         self.dir.rmdir()
 
     def wait_ready(self, seconds: float = 30) -> None:
-        """Wait until it has booted, first boot and all, and what runit is to run there runs and answers."""
+        """Wait until it has booted, including the first boot, and its runit services run and answer."""
         wait_for(self.is_up, f"the power of {self.name}", seconds)
         wait_for(Path(f"/proc/{self._pid()}/root/run/sshd.pid").exists, f"sshd on {self.name}", seconds)
         finished = self.dir / "var/lib/cloud/instance/boot-finished"
@@ -60,7 +60,7 @@ class Instance(Host):
             wait_for(self._answers, f"GitLab's answer on {self.name}", seconds)
 
     def services_down(self) -> list[str]:
-        """Services that gitlab-ctl has enabled and runit does not have running."""
+        """Services that gitlab-ctl has enabled but that do not run."""
         return [
             service.name
             for service in (self.dir / "opt/gitlab/sv").glob("*")
@@ -69,7 +69,7 @@ class Instance(Host):
         ]
 
     def _answers(self) -> bool:
-        """From the host itself: its security groups may let nobody else in. Any answer but "bad gateway"."""
+        """Checked on the host, because its security groups may block others. Any answer but "bad gateway"."""
         url = "--url http://localhost/-/readiness --url https://localhost/-/readiness"
         ask = f"curl -sk --max-time 5 -o /dev/null -w '%{{http_code}}\\n' {url}"
         codes = self.run(ask, check=False).stdout.split()

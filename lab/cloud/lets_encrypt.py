@@ -1,7 +1,8 @@
-"""A stand-in of Let's Encrypt: certificates of the lab's authority for names that are proven over HTTP.
+"""A stand-in for Let's Encrypt: certificates of the lab's CA for names that are validated over HTTP.
 
-Like the real one it asks from anywhere on the internet, on port 80, at the address that DNS has for the name.
-The protocol with the client is the lab's own; the errors are those of RFC 8555, their words Let's Encrypt's.
+Like the real one, it connects from anywhere on the Internet, on port 80, to the address that the name
+resolves to. The protocol with the client is the lab's own; the errors are those of RFC 8555, in Let's
+Encrypt's words.
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ SECONDS = 1
 
 
 class Invalid(Exception):
-    """A name that is not proven: (kind of error, what to tell the client)."""
+    """A name that is not validated: (kind of error, message for the client)."""
 
 
 def answer(authority: Authority, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """A certificate for {"names", "token", "proof", "key"}: the public key, PEM, and what is to be there."""
-    given = json.loads(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+    """A certificate for {"names", "token", "proof", "key"}: the public key, PEM, and the expected proof."""
+    order = json.loads(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
     try:
-        for name in given["names"]:
-            check(name, given["token"], given["proof"])
+        for name in order["names"]:
+            check(name, order["token"], order["proof"])
     except Invalid as error:
         kind, detail = error.args
         problem = {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, "status": 400}
         return _send(start_response, "400 Bad Request", json.dumps(problem).encode())
-    key = serialization.load_pem_public_key(given["key"].encode())
+    key = serialization.load_pem_public_key(order["key"].encode())
     if not isinstance(key, ec.EllipticCurvePublicKey):
         return _send(start_response, "400 Bad Request", b"{}")
-    return _send(start_response, "200 OK", authority.certify(given["names"], key))
+    return _send(start_response, "200 OK", authority.certify(order["names"], key))
 
 
 def check(name: str, token: str, proof: str) -> None:
-    """Invalid unless the name's own server shows the proof."""
+    """Invalid unless the name's own server serves the proof."""
     path = f"/.well-known/acme-challenge/{token}"
     try:
         address = socket.gethostbyname(name)

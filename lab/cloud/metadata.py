@@ -1,7 +1,7 @@
-"""The instance metadata service: one for each host, on its loopback device, in the host's network namespace.
+"""The instance metadata service: one per host, on its loopback device, in the host's network namespace.
 
-Only version 2 where the instance's options say so (AWS' user guide, "Configure the Instance Metadata
-Service"), and not at its link-local address. Credentials of the instance's role come from moto's STS, so that
+Only version 2 if the instance's options require it (AWS user guide, "Configure the Instance Metadata
+Service"), and not at the link-local address. Credentials of the instance's role come from moto's STS, so that
 its policies are enforced.
 """
 
@@ -35,7 +35,7 @@ class Service:
     _credentials: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Listen; OSError if the host's network namespace is not there."""
+        """Listen; OSError if the host's network namespace does not exist."""
         made = threading.Event()
         failed: list[OSError] = []
 
@@ -67,7 +67,7 @@ class Service:
             server_version, sys_version = "EC2ws", ""
 
             def do_PUT(self) -> None:
-                # SDKs take a token only together with its time to live.
+                # SDKs accept a token only together with its time to live.
                 self._send(*service.put(self.path, dict(self.headers)), {TTL: self.headers.get(TTL, "")})
 
             def do_GET(self) -> None:
@@ -84,21 +84,21 @@ class Service:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: Any) -> None:
-                """Nothing: the paths are of no interest, and there is no log of the host's for them."""
+                """Nothing: the host has no log for these requests."""
 
         return Handler
 
     # -- requests: (status, text)
 
     def put(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
-        """A token, for as long as asked."""
-        given = {name.lower(): value for name, value in headers.items()}
+        """A token with the requested lifetime."""
+        lowered = {name.lower(): value for name, value in headers.items()}
         instance = wanted.instance(self.id)
         if instance is None or path != "/latest/api/token":
             return 404, ""
-        if instance.metadata_options.http_endpoint == "disabled" or "x-forwarded-for" in given:
+        if instance.metadata_options.http_endpoint == "disabled" or "x-forwarded-for" in lowered:
             return 403, ""
-        seconds = given.get(TTL.lower(), "")
+        seconds = lowered.get(TTL.lower(), "")
         if not seconds.isdigit() or not 1 <= int(seconds) <= LIFETIME:
             return 400, ""
         token = secrets.token_urlsafe(40)
@@ -106,14 +106,14 @@ class Service:
         return 200, token
 
     def get(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
-        """What the instance may know of itself; below a folder's path the names in it."""
-        given = {name.lower(): value for name, value in headers.items()}
+        """The instance's metadata; for the path of a folder, the names in it."""
+        lowered = {name.lower(): value for name, value in headers.items()}
         instance = wanted.instance(self.id)
         if instance is None:
             return 404, ""
         if instance.metadata_options.http_endpoint == "disabled":
             return 403, ""
-        token = given.get("x-aws-ec2-metadata-token")
+        token = lowered.get("x-aws-ec2-metadata-token")
         if token is None and instance.metadata_options.http_tokens == "required":
             return 401, ""
         if token is not None and self._tokens.get(token, 0) < time.monotonic():
@@ -123,13 +123,13 @@ class Service:
 
 class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
-        """Without the look-up of its own name, which takes ten seconds where nobody answers."""
+        """Skips the reverse lookup of its own name, which takes ten seconds if nothing answers."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
 
 def _enter(namespace: str) -> None:
-    """Have this thread, and what it starts, in a named network namespace: sockets made here belong to it."""
+    """Move this thread, and what it starts, to a named network namespace: its new sockets belong there."""
     file = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).setns(file, CLONE_NEWNET):

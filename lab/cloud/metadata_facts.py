@@ -1,6 +1,6 @@
-"""What the metadata service tells an instance of itself, and the credentials of its role.
+"""What the metadata service reports to an instance, and the credentials of its role.
 
-The credentials come from moto's STS, so that the role's policies are enforced on whoever uses them.
+The credentials come from moto's STS, so that the role's policies are enforced for all their users.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Credentials = dict[str, dict[str, str]]
 
 
 def facts(id: str, instance: Instance, credentials: Credentials) -> dict[str, str]:
-    """Path below /latest → text; the role's credentials are kept in `credentials` for the next time."""
+    """Path below /latest → text; `credentials` caches the role's credentials."""
     machine = wanted.read().machines[id]
     meta = {
         "ami-id": instance.image_id,
@@ -70,7 +70,7 @@ def _role(instance: Instance, region: str, credentials: Credentials) -> dict[str
 
 
 def _assume(role: str, region: str, instance: Instance, credentials: Credentials) -> dict[str, str]:
-    """Credentials of the role for this instance, the same ones until they are about to end."""
+    """Credentials of the role for this instance, the same until shortly before they expire."""
     now = datetime.now(UTC)
     if not _trusts_ec2(role, instance.owner_id):
         return {

@@ -1,10 +1,10 @@
-"""The networks of VPCs: a namespace each, with a bridge per subnet, and an internet gateway that translates.
+"""The networks of VPCs: one namespace each, with a bridge per subnet and an internet gateway with NAT.
 
     lab (the internet) ── "internet" [VPC's router] ── bridge of a subnet ── eth0 [instance]
 
-Translation is one to one and without memory, as AWS' is: a public address that is taken away is gone at once.
-What has no public address, or no route to a gateway, neither gets out nor is it found from outside; only the
-VPC's resolver answers everybody. Ranges of VPCs may overlap with each other and with the lab's.
+NAT is one to one and stateless, as on AWS: a public address that is removed stops working immediately.
+Without a public address, or without a route to a gateway, an instance has no connection in either direction;
+only the VPC's resolver answers all. Ranges of VPCs can overlap with each other and with the lab's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UPLINKS = ipaddress.ip_network("100.64.0.0/16")
 
 
 def run(*command: str, stdin: str | None = None) -> None:
-    """Run a command; RuntimeError shows what it said."""
+    """Run a command; RuntimeError shows its output."""
     done = subprocess.run(command, input=stdin, text=True, capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}\n{stdin or ''}")
@@ -34,12 +34,12 @@ def in_namespace(namespace: str, *command: str, stdin: str | None = None) -> Non
 
 
 def device(kind: str, id: str) -> str:
-    """A network device's name from an id of AWS': at most 15 characters, so its end."""
+    """A network device's name from an AWS id: at most 15 characters, so its end."""
     return f"{kind}{id[-12:]}"
 
 
 class Router:
-    """One VPC's network, from its first machine to its last. `number` tells its uplink from others'."""
+    """One VPC's network, from first to last machine. `number` distinguishes its uplink from others."""
 
     def __init__(self, network: Network, number: int) -> None:
         self.name = network.id
@@ -88,7 +88,7 @@ class Router:
                 ]
                 lines += [f"link set {bridge} up"]
         if lines:
-            # The rest of the VPC's range is nowhere, and not out in the internet.
+            # The rest of the VPC's range is unreachable, and not on the Internet.
             lines += [f"route replace unreachable {network.cidr}"] if len(network.subnets) else []
             run("ip", "-n", self.name, "-batch", "-", stdin="\n".join(lines) + "\n")
         in_namespace(self.name, "nft", "-f", "-", stdin=_rules(network))
@@ -103,7 +103,7 @@ class Router:
             run("ip", "-batch", "-", stdin="\n".join(routes) + "\n")
 
     def plug(self, machine: Machine) -> None:
-        """A namespace for the machine with its address and its firewall's place, beside the router."""
+        """A namespace for the instance with its address and its firewall, next to the router."""
         run("ip", "netns", "add", machine.id)
         cable, network = device("h", machine.id), ipaddress.ip_network(machine.cidr)
         lines = [f"link add {cable} type veth peer name eth0 netns {machine.id}"]
@@ -114,7 +114,7 @@ class Router:
         run("ip", "-n", machine.id, "-batch", "-", stdin="\n".join(inside) + "\n")
 
     def remove(self) -> None:
-        """All of it; its machines are gone by now."""
+        """Remove the whole network; its instances no longer exist."""
         run("ip", "link", "del", self._uplink)
         run("ip", "netns", "del", self.name)
 
@@ -125,13 +125,13 @@ def unplug(machine: str) -> None:
 
 
 def announce() -> None:
-    """Give the lab's own network the addresses under which instances know those on the internet."""
+    """Assign the Internet addresses that instances see to the lab's own network."""
     lines = [f"addr add {address}/32 dev lo" for address in (WORKSTATION, CERTIFICATE_AUTHORITY)]
     run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
 
 
 def _rules(network: Network) -> str:
-    """The router's firewall and translation, whole: nft swaps it in at once."""
+    """The router's complete firewall and NAT rules: nft replaces them atomically."""
 
     def mapping(name: str, pairs: list[tuple[str, str]]) -> str:
         elements = ", ".join(f"{one} : {other}" for one, other in pairs)

@@ -1,4 +1,4 @@
-"""Security groups of moto's EC2 as plain rules of an instance."""
+"""Security groups of moto's EC2 as simple rules of an instance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupRule
 
 @dataclass(frozen=True, order=True)
 class Rule:
-    """What one rule of a security group lets through; `ports` are "22", "80-443", or "" for all of them."""
+    """What one rule of a security group allows; `ports` are "22", "80-443", or "" for all of them."""
 
     egress: bool
     protocol: str
@@ -21,12 +21,12 @@ class Rule:
 
 
 def of(instance: Instance, others: Sequence[Instance]) -> tuple[Rule, ...]:
-    """The sum of the instance's groups; `others` are those that a group can have for members."""
+    """The union of the instance's groups; `others` are possible members of a group."""
     return tuple(sorted({rule for group in _groups(instance) for rule in _rules(group, others)}))
 
 
 def _groups(one: Instance) -> list[SecurityGroup]:
-    """moto adds the groups of the interface to those of the instance, also ones that were taken away."""
+    """moto adds the groups of the interface to those of the instance, including removed ones."""
     return list(one.security_groups or one.nics[0].group_set)
 
 
@@ -46,7 +46,7 @@ def _ports(rule: SecurityGroupRule) -> str:
 
 
 def _networks(rule: SecurityGroupRule, instances: Sequence[Instance]) -> Iterator[ipaddress.IPv4Network]:
-    """A rule's range; for a group that it names, the private addresses of its members."""
+    """A rule's range; for a rule that names a group, the private addresses of its members."""
     if rule.cidr_ipv4:
         yield ipaddress.IPv4Network(rule.cidr_ipv4, strict=False)
     named = rule.source_group.get("GroupId")

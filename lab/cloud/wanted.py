@@ -1,4 +1,4 @@
-"""moto's EC2 and Route 53 read as what the lab should have: machines, networks, firewalls, names."""
+"""The desired state of the lab, from moto's EC2 and Route 53: instances, networks, firewalls, names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """A VPC with machines in it. `public` has (public, private) for what the internet gateway translates."""
+    """A VPC with instances. `public` has the (public, private) pairs that the internet gateway translates."""
 
     id: str
     cidr: str
@@ -48,7 +48,7 @@ class Network:
 
     @property
     def resolver(self) -> str:
-        """Where AWS answers DNS: the range's third address."""
+        """AWS's DNS resolver: the third address of the range."""
         return str(ipaddress.ip_network(self.cidr)[2])
 
 
@@ -62,12 +62,12 @@ class Wanted:
 
 
 def read() -> Wanted:
-    """What moto has now."""
+    """The current state of moto."""
     for _ in range(20):
         try:
             return _read()
         except RuntimeError:
-            continue  # A dictionary has changed while it was read.
+            continue  # A dictionary changed while it was being read.
     return _read()
 
 
@@ -93,10 +93,10 @@ def instance(id: str) -> Instance | None:
 
 
 def user_data(id: str) -> bytes:
-    """The instance's user data as it was given, b"" without."""
+    """The instance's user data as provided; b"" without."""
     found = instance(id)
-    given = found.user_data if found is not None else None
-    return base64.b64decode(given.as_bytes()) if given else b""
+    data = found.user_data if found is not None else None
+    return base64.b64decode(data.as_bytes()) if data else b""
 
 
 def public_key(id: str) -> str:
@@ -145,7 +145,7 @@ def _machine(backend: Any, one: Instance) -> Machine:
 
 
 def _public(backend: Any, one: Instance) -> str | None:
-    """Elastic IPs by who has them: moto's interfaces remember them for too long."""
+    """Elastic IPs by owner: moto's interfaces keep them for too long."""
     elastic = {address.public_ip: address for address in list(backend.addresses)}
     for address in elastic.values():
         if address.eni is not None and address.eni.instance is one:
@@ -170,9 +170,9 @@ def _network(backend: Any, vpc: str, machines: list[Instance]) -> Network:
 
 
 def _has_gateway(backend: Any, vpc: str, subnet: str) -> bool:
-    """Whether the subnet's route table leads everywhere through an internet gateway that is attached here.
+    """Whether the subnet's default route leads through an internet gateway that is attached to its VPC.
 
-    A subnet without a table of its own has the VPC's main one.
+    A subnet without its own table uses the VPC's main table.
     """
     tables = [table for table in list(backend.route_tables.values()) if table.vpc_id == vpc]
     own = [table for table in tables if subnet in {one.get("SubnetId") for one in table.associations}]

@@ -1,7 +1,7 @@
-"""The providers of the lab: the real pulumi plugins where there are any, else stand-ins for them.
+"""The lab's providers: the real Pulumi plugins if they are installed, else stand-ins for them.
 
-A stand-in is a Python program that speaks the real provider protocol to the real engine.  The committed
-program and its Pulumi.yaml know nothing of it: the engine finds it where it looks for plugins.
+A stand-in is a Python program that speaks the real provider protocol to the real engine.  It needs no change
+to the committed program and its Pulumi.yaml: the engine finds it where it looks for plugins.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tools.virtualenv import pinned
+
 _MODULES = {"command": "lab.providers.command_plugin", "aws": "lab.providers.aws.__main__"}
 """Provider name (its package is pulumi_<name>) -> the stand-in's module, which has main and servicer."""
 _MARK = b"A stand-in of the lab."
@@ -20,16 +22,16 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def install(pulumi_home: Path) -> list[str]:
-    """Put each provider's plugin where an engine with this PULUMI_HOME finds it.
+    """Install each provider's plugin for an engine with this PULUMI_HOME.
 
-    The version is that of the installed Python package, for the engine asks for exactly that.  Returns a line
-    for the screen for each.
+    The version is that of the installed Python package, which the engine requests exactly.  Returns a line to
+    print for each.
     """
     return [_install(pulumi_home / "plugins", name, module) for name, module in _MODULES.items()]
 
 
 def real_plugin(name: str, version: str, environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The folder of a real plugin of this version that the user has, if any.
+    """The folder of an installed real plugin of this version, if any.
 
     Looked for in $PULUMI_REAL_PLUGINS, $PULUMI_HOME/plugins and ~/.pulumi/plugins.
     """
@@ -40,19 +42,29 @@ def real_plugin(name: str, version: str, environ: Mapping[str, str] = os.environ
     return next((place for place in places if _is_real(place, name)), None)
 
 
+def describe_plugins(root: Path = _CHECKOUT, environ: Mapping[str, str] = os.environ) -> str:
+    """One line that says which provider plugins the lab will use."""
+    parts = []
+    for name in _MODULES:
+        version = pinned(root, f"pulumi-{name}")
+        origin = "installed" if real_plugin(name, version, environ) else "the lab's stand-in"
+        parts.append(f"{name} {version} ({origin})")
+    return ", ".join(parts)
+
+
 def _install(plugins: Path, name: str, module: str) -> str:
-    import importlib.metadata  # not in the stand-ins themselves, which are to start fast as well
+    import importlib.metadata  # not in the stand-ins themselves, which must also start fast
 
     version = importlib.metadata.version(f"pulumi_{name}")
     place = plugins / f"resource-{name}-v{version}"
     executable = place / f"pulumi-resource-{name}"
     if _is_real(place, name) and not executable.is_symlink():
-        # Never touch a real plugin that is in place already.
+        # Never change a real plugin that is already installed.
         return f"provider {name} {version}: the real plugin ({place})"
     real = real_plugin(name, version)
     _empty(place)
     if real:
-        # Its content is linked and not the folder: the engine passes over a folder that is a link.
+        # Its content is linked, not the folder: the engine ignores a folder that is a link.
         for entry in real.iterdir():
             (place / entry.name).symlink_to(entry.absolute())
         return f"provider {name} {version}: the real plugin ({real})"
@@ -63,7 +75,7 @@ def _install(plugins: Path, name: str, module: str) -> str:
 
 def _is_real(place: Path, name: str) -> bool:
     executable = place / f"pulumi-resource-{name}"
-    # Beside a plugin that is not whole yet; the engine passes over it, too.
+    # The lock file of an incomplete plugin, which makes the engine ignore it.
     unfinished = place.with_name(f"{place.name}.partial").exists()
     return executable.is_file() and not unfinished and _MARK not in executable.read_bytes()[:1000]
 
@@ -77,8 +89,8 @@ def _empty(place: Path) -> None:
 
 
 def _shim(module: str) -> str:
-    # Isolated (-I), for the engine starts plugins in the program's directory and with the user's PYTHON*
-    # settings: neither may get between the stand-in and its modules.
+    # Isolated (-I), because the engine starts plugins in the program's directory and with the user's PYTHON*
+    # settings: neither must affect the stand-in's imports.
     start = (
         f"import sys; sys.path.insert(0, {str(_CHECKOUT)!r}); "
         f"from {module} import main, servicer; main(servicer())"

@@ -1,4 +1,4 @@
-"""What a provider answers: what differs, and outputs with their secrets still marked."""
+"""Answers of a provider: differences, and outputs with their secrets still marked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.providers.protocol import PropertyMap, differences, has_secret, plain, 
 
 
 def diff(old: PropertyMap, new: PropertyMap, replace_on: tuple[str, ...]) -> pb.DiffResponse:
-    """The answer to what differs between plain inputs; `replace_on` as in `Resource`."""
+    """The differences between plain inputs; `replace_on` as in `Resource`."""
     detail: dict[str, pb.PropertyDiff] = {}
     replaces: list[str] = []
     for path, kind in differences(old, new):
@@ -30,7 +30,7 @@ def diff(old: PropertyMap, new: PropertyMap, replace_on: tuple[str, ...]) -> pb.
 
 
 def rewrap(wrapped: PropertyMap, values: PropertyMap) -> PropertyMap:
-    """`values` with the secrets of `wrapped` marked again: as before where a value is equal, else whole."""
+    """`values` with the secrets of `wrapped` marked again: as before if a value is equal, else as a whole."""
 
     def again(key: str, value: Any) -> Any:
         if key not in wrapped or not has_secret(wrapped[key]):

@@ -1,4 +1,4 @@
-"""pulumi-resource-command: the stand-in as a process. The real one, in Go, is there in no time."""
+"""pulumi-resource-command: the stand-in as a process. The real one, in Go, starts instantly."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def main(servicer: Servicer) -> None:
-    """paramiko is loaded while the engine still makes up its mind, not when a session waits for it."""
+    """Load paramiko while the engine is still starting, not when a session waits for it."""
     from lab.providers import plugin
 
     plugin.main(servicer, meanwhile=lambda: importlib.import_module("lab.providers.session"))
 
 
 def servicer() -> Servicer:
-    """Before anything of `pulumi` is imported."""
+    """Must run before any import of `pulumi`."""
     _protocol_only()
     from lab.providers import command
 
@@ -28,7 +28,7 @@ def servicer() -> Servicer:
 
 
 def _protocol_only() -> None:
-    """The SDK's generated protocol without the SDK: its packages are there, and are not run."""
+    """The SDK's generated protocol without the SDK: its packages exist, but their code does not run."""
     folder = next(place for entry in sys.path if (place := Path(entry) / "pulumi").is_dir())
     for name, place in {"pulumi": folder, "pulumi.runtime": folder / "runtime"}.items():
         package = types.ModuleType(name)

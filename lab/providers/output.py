@@ -1,4 +1,4 @@
-"""What a command wrote: kept per stream and together, and shown line by line while it runs."""
+"""The output of a command: stored per stream and combined, and shown line by line while it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.providers.resource import Log
 
 Stream = Literal["stdout", "stderr"]
 _LONGEST_LINE = 64 * 1024
-"""Bytes.  The real provider logs with Go's bufio.Scanner, which gives up at a longer line."""
+"""Bytes.  The real provider logs with Go's bufio.Scanner, which stops at a longer line."""
 _LOGGED: dict[str | None, tuple[Stream, ...]] = {
     None: ("stdout", "stderr"),
     "stdoutAndStderr": ("stdout", "stderr"),
@@ -32,7 +32,7 @@ _ESCAPES = {
 
 
 class LineTooLong(Exception):
-    """A logged line is longer than the real provider can take: there the command would hang without end."""
+    """A logged line is longer than the real provider supports: there the command would hang forever."""
 
 
 class Output:
@@ -83,7 +83,7 @@ class Output:
             if self.too_long:
                 raise LineTooLong(
                     f"running {quoted(command)}: a line of {_LONGEST_LINE} bytes or more with logging on; "
-                    "pulumi-command would hang here for ever: set logging to none"
+                    "pulumi-command would hang here forever: set logging to none"
                 )
             if failure:
                 shown = b"".join(self._both).decode(errors="replace")
@@ -96,7 +96,7 @@ def _text(parts: list[bytes]) -> str:
 
 
 def sendable(output: dict[str, str]) -> dict[str, str]:
-    """The outputs for the engine; what is not UTF-8 cannot be sent there, whatever the command has done."""
+    """The outputs for the engine; output that is not UTF-8 cannot be sent, even if the command succeeded."""
     for text in output.values():
         if any("\udc80" <= character <= "\udcff" for character in text):
             raise RuntimeError("grpc: error while marshaling: string field contains invalid UTF-8")
@@ -104,7 +104,7 @@ def sendable(output: dict[str, str]) -> dict[str, str]:
 
 
 def quoted(text: str) -> str:
-    """Go's %q, as it stands in the real provider's errors."""
+    """Go's %q, as in the real provider's errors."""
 
     def escaped(character: str) -> str:
         if character in _ESCAPES:

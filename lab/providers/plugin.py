@@ -1,4 +1,4 @@
-"""A provider as a plugin: a process that the engine starts, asks for its port, and ends."""
+"""A provider as a plugin: a process that the engine starts and stops, and whose port it reads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pulumi.runtime.proto import provider_pb2_grpc
 
 from lab.providers.servicer import MESSAGE_SIZES, Servicer
 
-_THREADS = 64  # the engine works on that many resources at once at most; waiting on SSH costs no CPU
+_THREADS = 64  # the engine's maximum of parallel operations; waiting for SSH uses no CPU
 _LINGER = (
-    300  # seconds that work in flight may go on after the engine died, as the real plugins' health check
+    300  # seconds that operations may continue after the engine died, as with the real plugins' health check
 )
 
 
@@ -30,11 +30,11 @@ def start(servicer: Servicer, port: int = 0) -> tuple[grpc.Server, int]:
 
 
 def main(servicer: Servicer, meanwhile: Callable[[], object] = lambda: None) -> None:
-    """The plugin's main loop: the engine gives its address as argument and reads our port from stdout.
+    """The plugin's main loop: the engine passes its address as an argument and reads the port from stdout.
 
-    `meanwhile` is done once the port is told.
+    `meanwhile` runs after the port is printed.
     """
-    # The engine ends its plugins with SIGINT: Python's KeyboardInterrupt would be a traceback on the screen.
+    # The engine stops its plugins with SIGINT: Python's KeyboardInterrupt would print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if address := next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None):
         servicer.attach(address)

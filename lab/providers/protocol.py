@@ -1,9 +1,9 @@
-"""Pulumi property maps as plain Python values, and what the lab's providers do with them.
+"""Pulumi property maps as plain Python values, and the functions of the lab's providers on them.
 
-On the wire a property map is a protobuf `Struct`.  Here it is a dict of JSON values in which what JSON
-cannot say stays as Pulumi writes it: an object whose key `SIGNATURE` names the kind (secret, asset, archive),
-and one of the `UNKNOWN` strings for a value that a preview does not know yet.  `plain` unwraps secrets for
-*use*; what goes back to the engine must keep its wrapping, or it lands in the state as plain text.
+On the wire a property map is a protobuf `Struct`.  Here it is a dict of JSON values. What JSON cannot express
+stays in Pulumi's form: an object whose key `SIGNATURE` names the kind (secret, asset, archive), and one of
+the `UNKNOWN` strings for a value that a preview does not know yet.  `plain` unwraps secrets for *use*; what
+goes back to the engine must keep its wrapping, or it lands in the state as plain text.
 
 The constants are those of pulumi/sdk/go/common/resource/plugin/rpc.go and .../sig.
 """
@@ -65,12 +65,12 @@ def is_secret(value: Any) -> bool:
 
 
 def secret(value: Any) -> Any:
-    """The value marked as a secret; a value already marked is returned as it is."""
+    """The value marked as a secret; a marked value is returned unchanged."""
     return value if is_secret(value) else {SIGNATURE: SECRET, "value": value}
 
 
 def has_secret(value: Any) -> bool:
-    """Is the value, or any part of it, marked as a secret?"""
+    """Whether the value, or any part of it, is marked as a secret."""
     if isinstance(value, dict):
         return is_secret(value) or any(map(has_secret, value.values()))
     return isinstance(value, list) and any(map(has_secret, value))
@@ -98,7 +98,7 @@ def is_archive(value: Any) -> bool:
 
 
 def differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, str]]:
-    """Every place where two plain values differ: (property path, "add", "delete" or "update")."""
+    """All differences of two plain values: (property path, "add", "delete" or "update")."""
     if _is_object(old) and _is_object(new):
         for key in sorted(old.keys() | new.keys()):
             path = _member(at, key)
@@ -118,7 +118,7 @@ def differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, str]]:
 
 
 def top(path: str) -> str:
-    """The top-level property that a path of `differences` lies in."""
+    """The top-level property of a path of `differences`."""
     if path.startswith('["'):
         return path[2:].split('"]', 1)[0].replace('\\"', '"')
     return path.split(".", 1)[0].split("[", 1)[0]
@@ -129,7 +129,7 @@ def _is_object(value: Any) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    # An asset is the same asset when its hash is, wherever the file lies.
+    # Assets with the same hash are equal, regardless of the path.
     if (is_asset(value) or is_archive(value)) and value.get("hash"):
         return value["hash"]
     # bool is an int in Python, but `true` is not 1 in a property map.

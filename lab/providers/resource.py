@@ -1,4 +1,4 @@
-"""What a resource type of a stand-in has to say for itself; `servicer` puts it behind the protocol."""
+"""The interface of a stand-in's resource types; `servicer` exposes it over the protocol."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.providers.protocol import UNKNOWN, PropertyMap, is_unknown, plain
 
 
 class Severity(enum.IntEnum):
-    """How a message is shown; the numbers are those of `pulumirpc.LogSeverity`."""
+    """The severity of a message; the numbers are those of `pulumirpc.LogSeverity`."""
 
     DEBUG = 0
     INFO = 1
@@ -21,13 +21,13 @@ class Severity(enum.IntEnum):
 
 
 class Log(Protocol):
-    """Writes a message for one resource: a *status* replaces the last one, anything else stays in the log."""
+    """Writes a message for one resource: a *status* replaces the last one, others stay in the log."""
 
     def __call__(self, text: str, severity: Severity = Severity.INFO, *, status: bool = True) -> None: ...
 
 
 class Invalid(Exception):
-    """Inputs that `check` refuses: each a property and the reason, all reported at once."""
+    """Inputs that `check` rejects: each a property and the reason, all reported together."""
 
     def __init__(self, *failures: tuple[str, str]) -> None:
         super().__init__("; ".join(f"{where}: {why}" for where, why in failures))
@@ -35,10 +35,10 @@ class Invalid(Exception):
 
 
 class HalfMade(Exception):
-    """The thing exists, but a later step of its creation failed: the engine shall remember it.
+    """The resource exists, but a later step of its creation failed: the engine must store it.
 
     The engine keeps it in the state with the outputs, reports the error, and the next `up` updates it instead
-    of making a second one (pulumirpc.ErrorResourceInitFailed).
+    of creating a second one (pulumirpc.ErrorResourceInitFailed).
     """
 
     def __init__(self, id: str, outputs: PropertyMap, reason: str) -> None:
@@ -48,13 +48,13 @@ class HalfMade(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """The circumstances of one request of the engine for one resource."""
+    """The context of one request of the engine for one resource."""
 
     urn: str
     log: Log
     seed: bytes = b""
-    """The engine's random seed: makes a generated name the same in preview and update."""
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    """The engine's random seed: keeps a generated name the same in preview and update."""
+    canceled: threading.Event = field(default_factory=threading.Event)
     """Set when the user has pressed Ctrl-C."""
 
     @property
@@ -66,11 +66,11 @@ class Resource:
     """One resource type.  Values are plain; secrets among the outputs are marked with `protocol.secret`."""
 
     replace_on: tuple[str, ...] = ()
-    """Inputs whose change makes a new resource: top-level names, or "disk.encrypted" for a part of one."""
+    """Inputs whose change replaces the resource: top-level names, or "disk.encrypted" for a part of one."""
     computed: tuple[str, ...] = ()
-    """Outputs that only the provider knows: unknown in the preview of a creation."""
+    """Outputs that only the provider computes: unknown in the preview of a creation."""
     keeps_outputs = False
-    """Whether computed outputs stay as they are in the preview of an update, or become unknown."""
+    """Whether computed outputs keep their values in the preview of an update, or become unknown."""
 
     def check(self, call: Call, inputs: PropertyMap, old: PropertyMap) -> PropertyMap:
         """The inputs as they will be stored: defaults added, secrets still wrapped; `old` is {} at first.
@@ -80,50 +80,52 @@ class Resource:
         return inputs
 
     def comparable(self, inputs: PropertyMap) -> PropertyMap:
-        """Plain inputs in a form in which those that mean the same are equal."""
+        """Plain inputs in a normalized form, in which inputs with the same meaning are equal."""
         return inputs
 
     def implied(self, inputs: PropertyMap, state: PropertyMap) -> tuple[PropertyMap, PropertyMap]:
-        """(former, new) parts of the state that are compared like inputs, though the program states none."""
+        """(former, new) parts of the state that are compared like inputs, although the program does not set
+        them.
+        """
         return {}, {}
 
     def ignoring(self, inputs: PropertyMap, state: PropertyMap, ignored: tuple[str, ...]) -> PropertyMap:
-        """The inputs of an update of which the program ignores changes at these paths."""
+        """The inputs of an update, in which the program ignores changes at these paths."""
         return inputs
 
     def replaced_by(self, old: PropertyMap, new: PropertyMap) -> tuple[str, ...]:
-        """`replace_on` for this very change, where it depends on the values."""
+        """`replace_on` for this change, if it depends on the values."""
         return self.replace_on
 
     def deleted_first(self, name: str, old: PropertyMap, new: PropertyMap) -> bool:
-        """Must a replaced one go before the new one is made?  `name` is that of the resource."""
+        """Whether to delete a replaced resource before the new one is created.  `name` is the resource's."""
         return False
 
     def create(self, call: Call, inputs: PropertyMap) -> tuple[str, PropertyMap]:
-        """Make it; returns its id and its outputs.
+        """Create it; returns its id and its outputs.
 
-        HalfMade keeps what there is; any other exception is a failed creation: nothing is kept.
+        HalfMade keeps the incomplete resource; any other exception is a failed creation without a resource.
         """
         raise NotImplementedError
 
     def update(self, call: Call, id: str, old: PropertyMap, inputs: PropertyMap) -> PropertyMap:
-        """Change it from the `old` state to the new inputs; returns the new outputs."""
+        """Update it from the `old` state to the new inputs; returns the new outputs."""
         raise NotImplementedError
 
     def delete(self, call: Call, id: str, state: PropertyMap) -> None:
-        """Remove it; a resource that is gone already is no error."""
+        """Delete it; a missing resource is not an error."""
 
     def read(
         self, call: Call, id: str, state: PropertyMap, inputs: PropertyMap
     ) -> tuple[str, PropertyMap, PropertyMap] | None:
-        """Look at the real thing: (id, outputs, inputs), or None when it is gone.
+        """Read the real resource: (id, outputs, inputs), or None if it no longer exists.
 
-        With an empty state it is an import: everything has to be found from the id alone.
+        An empty state means an import: everything must be found from the id alone.
         """
         return id, state, inputs
 
     def preview(self, inputs: PropertyMap, old: PropertyMap) -> PropertyMap:
-        """The outputs a preview shows: the wrapped inputs and what is not known yet; `old` is {} at first."""
+        """The outputs in a preview: the wrapped inputs and unknown values; `old` is {} at creation."""
         kept = {key: old[key] for key in self.computed if self.keeps_outputs and key in old}
         unknown = {key: UNKNOWN for key in self.computed if key not in kept}
         stated = {
@@ -135,4 +137,4 @@ class Resource:
 Function = Callable[[PropertyMap], PropertyMap]
 """An invoke: plain arguments to plain results."""
 Configure = Callable[[PropertyMap], None]
-"""Takes the provider's plain configuration; raises on a refusal."""
+"""Takes the provider's plain configuration; raises an exception if it is invalid."""

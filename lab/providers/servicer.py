@@ -1,6 +1,6 @@
 """The provider protocol (pulumirpc.ResourceProvider) for a table of `Resource`s.
 
-The raw gRPC servicer is used because the SDK's `pulumi.provider.Provider` has no resource operations and its
+It uses the raw gRPC servicer, because the SDK's `pulumi.provider.Provider` has no resource operations and its
 `experimental` one loses asset hashes and old inputs.
 """
 
@@ -28,7 +28,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _Partly(Exception):
-    """A failure that leaves something behind; `detail` is what the engine shall remember of it."""
+    """A failure that leaves a resource behind; `detail` is what the engine stores of it."""
 
     def __init__(self, reason: str, detail: pb.ErrorResourceInitFailed) -> None:
         super().__init__(reason)
@@ -36,7 +36,7 @@ class _Partly(Exception):
 
 
 def _reported(method: _F) -> _F:
-    """Turns an exception into the one error line that the engine shows for the resource."""
+    """Converts an exception to the one error line that the engine shows for the resource."""
 
     @functools.wraps(method)
     def call(self: Servicer, request: Any, context: grpc.ServicerContext) -> Any:
@@ -70,7 +70,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         self._functions = functions or {}
         self._configure = configure
         self._engine: engine_pb2_grpc.EngineStub | None = None
-        self._cancelled = threading.Event()
+        self._canceled = threading.Event()
         self._busy = 0
         self._lock = threading.Lock()
 
@@ -101,7 +101,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return plugin_pb2.PluginInfo(version=self._version)
 
     def Cancel(self, request: empty_pb2.Empty, context: grpc.ServicerContext) -> empty_pb2.Empty:
-        self._cancelled.set()
+        self._canceled.set()
         return empty_pb2.Empty()
 
     def GetSchema(self, request: pb.GetSchemaRequest, context: grpc.ServicerContext) -> pb.GetSchemaResponse:
@@ -180,7 +180,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         outputs = resource.update(
             call, request.id, plain(old), resource.ignoring(plain(inputs), plain(old), ignored)
         )
-        # A computed output that was a secret is still one; an input is one only if the program says so now.
+        # A computed output that was a secret remains one; an input is a secret only if the program currently
+        # marks it.
         wrappings = {key: old[key] for key in resource.computed if key in old} | inputs
         return pb.UpdateResponse(properties=dump(rewrap(wrappings, outputs)))
 
@@ -215,4 +216,4 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 with contextlib.suppress(grpc.RpcError):
                     self._engine.Log(request)
 
-        return self._resources[token], Call(urn, log, seed, self._cancelled)
+        return self._resources[token], Call(urn, log, seed, self._canceled)

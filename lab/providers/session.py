@@ -31,9 +31,9 @@ _NOT_ACCEPTED = (
 
 
 class Transport(paramiko.Transport):
-    """A transport that tells two things paramiko drops: signals that ended a command, refused variables.
+    """A transport that reports what paramiko drops: signals that ended a command, and refused variables.
 
-    Both come in messages for which paramiko has handlers in a table; here are others in their place.
+    Both arrive in messages that paramiko handles through a table; this class replaces those handlers.
     """
 
     _handler_table: dict[int, Callable[[paramiko.Message], Any]]
@@ -42,11 +42,11 @@ class Transport(paramiko.Transport):
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self.endings: dict[int, tuple[str, str]] = {}
-        """How commands were killed, by channel: (signal as "TERM", message)."""
+        """Signals that ended commands, by channel: (name such as "TERM", message)."""
         self._answers: queue.Queue[bool] = queue.Queue()
         self._asking = False
         self.refusal = ""
-        """Why the server would not open the last channel, in its words."""
+        """The server's reason for not opening the last channel."""
         self._usual_refusal = self._handler_table[MSG_CHANNEL_OPEN_FAILURE]
         self._handler_table[MSG_CHANNEL_OPEN_FAILURE] = self._on_refusal
         self._usual = self._channel_handler_table
@@ -140,11 +140,11 @@ def run(
 
 
 class Feeding(threading.Thread):
-    """Hands stdin in; `unsent`: the command ended before all of it was on its way.
+    """Sends stdin; `unsent`: the command ended before all of it was sent.
 
-    OpenSSH's window takes two megabytes whether the command reads them or not, and Go has handed them over
-    before a command can end; paramiko is slower, so what fits in the window counts as taken. What comes after
-    fails even a command that succeeded: Go's session.Wait reports the copying of stdin, too.
+    OpenSSH's window takes two megabytes whether the command reads them or not, and Go has sent them before a
+    command can end; paramiko is slower, so what fits in the window counts as sent. Unsent data beyond that
+    fails even a command that succeeded, because Go's session.Wait also reports errors in copying stdin.
     """
 
     WINDOW = 2 << 20
@@ -165,7 +165,7 @@ class Feeding(threading.Thread):
 
 
 def _failure(status: int, ending: tuple[str, str] | None) -> str | None:
-    """What Go's ssh.ExitError says; -1 is paramiko's status for "none was sent"."""
+    """The text of Go's ssh.ExitError; -1 is paramiko's status for "none was sent"."""
     if status == 0:
         return None
     if status > 0:

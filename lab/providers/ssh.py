@@ -1,7 +1,7 @@
-"""SSH as pulumi-command does it: connecting with retries, through a bastion, and running one command.
+"""SSH as in pulumi-command: connects with retries, also through a bastion, and runs one command.
 
 Follows provider/pkg/provider/remote/connection.go of pulumi-command and the error texts of Go's
-golang.org/x/crypto/ssh and net packages, because tests and people look for them.
+golang.org/x/crypto/ssh and net packages, because tests and users search for them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from lab.providers.resource import Call
 from lab.providers.session import Transport
 
 _NO_LIMIT = 3600.0
-"""Seconds.  Go's Timeout covers only the TCP connection: a host that then stays silent blocks for ever."""
-# What it logs, tracebacks included, would end up on the engine's screen; the errors say the same in a line.
+"""Seconds.  Go's Timeout covers only the TCP connection: a host that is silent after that blocks forever."""
+# Its log, including tracebacks, would appear in the engine's output; the errors say the same in one line.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 _FIRST_DELAY, _BACKOFF, _LONGEST_DELAY = 0.1, 1.5, 5.0
 _T = TypeVar("_T")
@@ -37,7 +37,7 @@ class SshError(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One hop: the connection (or proxy) argument, checked for what needs no network."""
+    """One hop: the connection (or proxy) argument, after the checks that need no network."""
 
     host: str
     port: int
@@ -51,7 +51,7 @@ class Endpoint:
 
     @classmethod
     def of(cls, connection: dict[str, Any]) -> Endpoint:
-        """Raises SshError for unreadable keys and an agent that does not answer: no retry mends those."""
+        """Raises SshError for unreadable keys and an agent that does not answer: a retry would not help."""
         host_key = _host_key(connection["hostKey"]) if connection.get("hostKey") is not None else None
         key = None
         if connection.get("privateKey") is not None:
@@ -89,7 +89,7 @@ class Endpoint:
         except OSError as problem:
             raise OSError(f"dial tcp {self.address}: connect: {_strerror(problem)}") from None
         connected.settimeout(None)
-        # As Go's dialer does; without it a host that dies is waited for without end.
+        # As in Go's dialer; without it, the client would wait forever for a host that dies.
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 9)):
             connected.setsockopt(socket.IPPROTO_TCP, option, value)
@@ -107,15 +107,15 @@ class Endpoint:
             return transport
         except (EOFError, OSError, paramiko.SSHException) as problem:
             transport.close()
-            stream.close()  # a transport that was never started leaves it open
+            stream.close()  # a transport that was not started leaves it open
             raise SshError(f"ssh: handshake failed: {self._failure(problem)}") from problem
         except BaseException:
             transport.close()
             raise
 
     def _ask_for_pinned_type(self, transport: Transport) -> None:
-        # Only the pinned key's own type is asked for.  For RSA that is "ssh-rsa", which OpenSSH from 8.8 on
-        # does not offer: pinning an RSA host key fails, in the real provider too.
+        # Only the pinned key's own type is requested.  For RSA that is "ssh-rsa", which OpenSSH does not
+        # offer from 8.8: pinning an RSA host key fails, also in the real provider.
         if self.host_key:
             if self.host_key.get_name() == "ssh-rsa":
                 raise paramiko.ssh_exception.IncompatiblePeer
@@ -134,7 +134,8 @@ class Endpoint:
         return str(problem) or type(problem).__name__
 
     def _login(self, transport: paramiko.Transport) -> None:
-        # Go takes each kind of authentication once, in this order, so a given key hides the agent's keys.
+        # Go tries each kind of authentication once, in this order, so a configured key hides the agent's
+        # keys.
         attempted = ["none"]
         keys = [self.key] if self.key else list(self.agent.get_keys()) if self.agent else []
         if keys:
@@ -155,7 +156,7 @@ class Endpoint:
 
 
 class _Agent(paramiko.agent.AgentSSH):
-    """A client of the ssh-agent at a socket path; paramiko's own reads only the environment."""
+    """A client of the ssh-agent at a socket path; paramiko's own client only reads the environment."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -210,7 +211,7 @@ def _through(transport: Transport, target: Endpoint) -> paramiko.Channel:
 
 
 def retry(call: Call, what: str, limit: int, attempt: Callable[[], _T]) -> _T:
-    """Attempts until it works, `limit` + 1 times at most (-1: without limit); stops early when cancelled."""
+    """Retries until it succeeds, at most `limit` + 1 times (-1: without limit); stops early if canceled."""
     failed, delay = 0, _FIRST_DELAY
     while True:
         try:
@@ -220,7 +221,7 @@ def retry(call: Call, what: str, limit: int, attempt: Callable[[], _T]) -> _T:
                 raise SshError(f"after {failed} failed attempts: {problem}") from problem
         failed += 1
         call.log(f"{what} {failed}/{'inf' if limit == -1 else limit} failed: retrying")
-        if call.cancelled.wait(delay):
+        if call.canceled.wait(delay):
             raise SshError("context canceled")
         delay = min(delay * _BACKOFF, _LONGEST_DELAY)
 
@@ -247,7 +248,7 @@ def _host_key(line: str) -> paramiko.PKey:
 
 
 def _name_server() -> str:
-    """The first one, as Go names it in its errors; without any it asks this machine."""
+    """The first one, as in Go's errors; without any, Go asks this machine."""
     with contextlib.suppress(OSError):
         for line in Path("/etc/resolv.conf").read_text().splitlines():
             if line.startswith("nameserver") and len(fields := line.split()) > 1:

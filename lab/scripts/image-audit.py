@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The administrator's own use of his registry's events: one line each, for the auditors."""
+"""The administrator's own use of the registry's events: one line each, for the auditors."""
 
 import http.server
 import json
@@ -16,7 +16,7 @@ class Audit(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_request(self, code: object = "-", size: object = "-") -> None:
-        """Only the events are of interest."""
+        """Log nothing but the events."""
 
 
 http.server.HTTPServer(("127.0.0.1", 7070), Audit).serve_forever()

@@ -4,7 +4,7 @@
 
 external_url '$external_url'
 
-## This site in the Geo set-up
+## This site in the Geo setup
 roles ['$role']
 gitlab_rails['geo_node_name'] = '$site'
 gitlab_rails['time_zone'] = 'UTC'

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 from pulumi.runtime import mocks, rpc, set_all_config, settings
 from pulumi.runtime.proto import resource_pb2
+
+from components.geo_container_registry import GeoContainerRegistry, GeoContainerRegistryArgs
+from config.parsing import parse
+from plan.resolve import resolve
 
 PROJECT, STACK = "gitlab-geo-registry", "dev"
 ADOPTED = {
@@ -31,6 +37,22 @@ KEPT: dict[str, list[str]] = {}
 """Command's name → where a kept storage is found to be."""
 
 
+PARTS = {
+    f"gitlabgeo:index:{part}"
+    for part in (
+        *("GeoContainerRegistry", "RegistrySecrets", "RegistryStorage", "StorageAccess", "ExistingStorage"),
+        *("LockFile", "Verification", "ExclusiveInstances", "ExclusiveUser"),
+        *("AwsSite", "AwsNetwork", "AwsFirewall", "AwsInstance"),
+    )
+}
+"""Components that have a name in common with another: they are recorded as `AwsNetwork tokyo`."""
+
+
+def plain(name: str) -> str:
+    """A resource's name without that of the program's one component: `registry-tokyo-1` → `tokyo-1`."""
+    return name.removeprefix("registry-")
+
+
 @dataclass(frozen=True)
 class Registration:
     """One resource as it was declared; secrets in `inputs` are wrapped as the protocol wraps them."""
@@ -44,12 +66,17 @@ class Registration:
     @property
     def provider(self) -> str:
         """The name of the provider that makes it."""
-        return self.request.provider.split("::")[-2]
+        return plain(self.request.provider.split("::")[-2])
 
     def plain(self, key: str) -> Any:
         """An input without its wrapping."""
         value = self.inputs[key]
         return value["value"] if self.secret(key) else value
+
+    @property
+    def depends_on(self) -> set[str]:
+        """The names of what it depends on."""
+        return {plain(urn.split("::")[-1]) for urn in self.request.dependencies}
 
     def secret(self, key: str) -> bool:
         value = self.inputs[key]
@@ -57,14 +84,18 @@ class Registration:
 
 
 class _Monitor(mocks.MockMonitor):
-    def __init__(self, given: mocks.Mocks) -> None:
-        super().__init__(given)
+    def __init__(self, provided: mocks.Mocks) -> None:
+        super().__init__(provided)
         self.recorded: dict[str, Registration] = {}
+        self.declared: list[tuple[str, str]] = []
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802 (protocol)
         inputs = json.loads(_json(request.object))
-        parent = request.parent.split("::")[-1]
-        self.recorded[request.name] = Registration(request.type, request.name, parent, inputs, request)
+        self.declared.append((request.type, request.name))
+        parent = plain(request.parent.split("::")[-1])
+        name = plain(request.name)
+        key = f"{request.type.rpartition(':')[2]} {name}" if request.type in PARTS else name
+        self.recorded[key] = Registration(request.type, name, parent, inputs, request)
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
 
@@ -83,26 +114,27 @@ def _json(struct: Any) -> str:
 
 class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        name = plain(args.name)
         extra: dict[str, Any] = {}
         if args.typ == "command:remote:Command":
-            place = KEPT.get(args.name, ["a-machine", "registry"])
+            place = KEPT.get(name, ["a-machine", "registry"])
             read = {"storage": {"driver": "filesystem", "place": place}}
             result = {"proof": {"asked": "yes"}, "fingerprint": "ab12"}
-            extra = {"stdout": json.dumps({"registry-key": ADOPTED}.get(args.name, {**read, **result}))}
+            extra = {"stdout": json.dumps({"key": ADOPTED}.get(name.rpartition("-")[2], {**read, **result}))}
         elif args.typ.startswith("pulumi-python:dynamic"):
-            made = {"private_key": f"generated-{args.name}", "public_key": f"ssh-ed25519 {args.name}"}
-            extra = {"value": f"generated-{args.name}"} if "length" in args.inputs else made
+            made = {"private_key": f"generated-{name}", "public_key": f"ssh-ed25519 {name}"}
+            extra = {"value": f"generated-{name}"} if "length" in args.inputs else made
         elif args.typ.endswith("Eip"):
-            extra = {"publicIp": f"address-of-{args.name}", "allocationId": f"allocation-of-{args.name}"}
+            extra = {"publicIp": f"address-of-{name}", "allocationId": f"allocation-of-{name}"}
         elif args.typ.endswith("KeyPair"):
-            extra = {"keyName": args.name}
+            extra = {"keyName": name}
         elif args.typ.endswith(("Role", "InstanceProfile", "RolePolicy", "UserPolicy")):
-            extra = {"name": args.name}
+            extra = {"name": name}
         elif args.typ.endswith("AccessKey"):
-            extra = {"secret": f"secret-of-{args.name}"}
+            extra = {"secret": f"secret-of-{name}"}
         elif args.typ.endswith("User"):
-            extra = {"name": args.name}
-        return f"id-of-{args.name}", {**args.inputs, **extra}
+            extra = {"name": name}
+        return f"id-of-{name}", {**args.inputs, **extra}
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         CALLS.append(args.token)
@@ -116,7 +148,7 @@ class _Mocks(mocks.Mocks):
             found = [
                 f"i-{name}"
                 for name, kind in SERVERS.items()
-                if name in wanted["tag:gitlab-geo-server"] and kind in wanted["architecture"]
+                if f"registry-{name}" in wanted["tag:gitlab-geo-server"] and kind in wanted["architecture"]
             ]
             return {"ids": found}
         if args.token == "aws:route53/getZone:getZone":
@@ -124,25 +156,37 @@ class _Mocks(mocks.Mocks):
         raise AssertionError(f"the program calls {args.token}")
 
 
-def record(
-    raw: dict[str, Any], *, preview: bool = False, parallel: int | None = None
-) -> dict[str, Registration]:
+def record(raw: dict[str, Any], *, preview: bool = False) -> dict[str, Registration]:
     """Resource name → how the program declares it for a configuration (types are in the names' uniqueness)."""
-    monitor = _Monitor(_Mocks())
     config = {f"{PROJECT}:{k}": v if isinstance(v, str) else json.dumps(v) for k, v in raw.items()}
-    mocks.set_mocks(monitor.mocks, project=PROJECT, stack=STACK, preview=preview, monitor=monitor)
-    settings.SETTINGS.parallel = parallel
-    settings.SETTINGS.callbacks = _Callbacks()
+    # As Pulumi's language host does: only there a program can see which keys there are.
+    os.environ["PULUMI_CONFIG"] = json.dumps(config)
     set_all_config({**config, "aws:region": "eu-west-1"})
-
-    def program() -> None:
-        runpy.run_path("__main__.py", run_name="__main__")
-
     try:
-        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+        return _run(lambda: runpy.run_path("__main__.py", run_name="__main__"), preview=preview).recorded
     finally:
         set_all_config({})
-    return monitor.recorded
+        del os.environ["PULUMI_CONFIG"]
 
 
-__all__ = ["ADOPTED", "CALLS", "KEPT", "SERVERS", "Registration", "pulumi", "record"]
+def declared(deployments: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Type and name of every resource of a program with several deployments: component's name → configuration."""
+
+    def program() -> None:
+        for name, raw in deployments.items():
+            deployment, errors = parse(raw)
+            assert deployment, errors
+            GeoContainerRegistry(name, GeoContainerRegistryArgs(resolve(deployment)))
+
+    return [one for one in _run(program).declared if one[0] != "pulumi:pulumi:Stack"]
+
+
+def _run(program: Callable[[], object], *, preview: bool = False) -> _Monitor:
+    monitor = _Monitor(_Mocks())
+    mocks.set_mocks(monitor.mocks, project=PROJECT, stack=STACK, preview=preview, monitor=monitor)
+    settings.SETTINGS.callbacks = _Callbacks()
+    pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+    return monitor
+
+
+__all__ = ["ADOPTED", "CALLS", "KEPT", "SERVERS", "Registration", "declared", "plain", "pulumi", "record"]

@@ -8,12 +8,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from omnibus import firewall
-from tests.components.recording import SERVERS, Registration, record
-from tests.components.test_program import depends_on, order
-from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, deployment
-
-pytestmark = pytest.mark.components
+from tests.components.recording import SERVERS, Registration, declared, record
+from tests.components.test_program import order
+from tests.configurations import CREATED, SHARED, certificate, changed
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +19,20 @@ def created() -> dict[str, Registration]:
 
 
 def rules(recorded: dict[str, Registration], site: str) -> dict[str, Registration]:
-    return {n: r for n, r in recorded.items() if r.parent == f"{site}-firewall" and r.type.endswith("Rule")}
+    return {n: r for n, r in recorded.items() if r.parent == site and r.type.endswith("Rule")}
 
 
 def test_each_site_has_its_own_network_provider_and_servers(created: dict[str, Registration]) -> None:
-    """hosts → site → network, firewall, server; all of it by the provider of the site's region."""
+    """Network and site, site → firewall, instance; all of it by the provider of the site's region."""
     assert created["tokyo-aws"].plain("region") == "ap-northeast-1"
     parents = {
-        "tokyo-hosts": "hosts",
-        "tokyo-network": "hosts",
-        "tokyo-firewall": "tokyo-hosts",
-        "tokyo-1-host": "tokyo-hosts",
-        "tokyo-1-server": "tokyo-1-host",
-        "tokyo-vpc": "tokyo-network",
-        "tokyo-1-address": "tokyo-network",
+        "AwsSite tokyo": "registry",
+        "AwsNetwork tokyo": "registry",
+        "AwsFirewall tokyo": "tokyo",
+        "AwsInstance tokyo-1": "tokyo",
+        "tokyo-1-server": "tokyo-1",
+        "tokyo-vpc": "tokyo",
+        "tokyo-1-address": "tokyo",
     }
     for name, parent in parents.items():
         assert created[name].parent == parent
@@ -70,24 +67,24 @@ def test_a_server_is_as_configured_and_never_replaced_by_accident(created: dict[
     for name in (*(f"tokyo-1-{part}" for part in needed), "tokyo-vpc", "tokyo-subnet", "tokyo-nodes"):
         assert created[name].request.protect, name
         assert not unprotected[name].request.protect, name
-    assert created["registry-key"].request.protect
+    assert created["key"].request.protect
     assert unprotected["london-1-server"].request.protect
-    assert not record(SHARED)["registry-key"].request.protect
+    assert not record(SHARED)["key"].request.protect
 
 
 def test_user_data_hold_the_host_key_and_no_other_secret(created: dict[str, Registration]) -> None:
     """The key that the first connection is verified with; GitLab's own first boot, which would guess, is left out."""
     text = created["tokyo-1-server"].plain("userData")
     assert text.startswith("#cloud-config\n")
-    told = json.loads(text.removeprefix("#cloud-config\n"))
-    assert told["ssh_keys"] == {
+    reported = json.loads(text.removeprefix("#cloud-config\n"))
+    assert reported["ssh_keys"] == {
         "ed25519_private": "generated-tokyo-1-host-key",
         "ed25519_public": "ssh-ed25519 tokyo-1-host-key",
     }
     assert text.count("generated-") == 1
-    assert told["bootcmd"] == [["rm", "-f", "/var/lib/cloud/scripts/per-instance/gitlab"]]
+    assert reported["bootcmd"] == [["rm", "-f", "/var/lib/cloud/scripts/per-instance/gitlab"]]
     connection = created["tokyo-1-settings"].plain("connection")
-    assert connection["hostKey"] == told["ssh_keys"]["ed25519_public"]
+    assert connection["hostKey"] == reported["ssh_keys"]["ed25519_public"]
 
 
 def test_nothing_is_open_that_the_configuration_does_not_say(created: dict[str, Registration]) -> None:
@@ -109,60 +106,29 @@ def test_nothing_is_open_that_the_configuration_does_not_say(created: dict[str, 
     assert (closed.plain("ingress"), closed.plain("egress")) == ([], [])
 
 
-def test_only_users_that_are_named_reach_the_web_ports() -> None:
-    """Without client_cidrs there is nothing but administrators and peers."""
-    raw = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].pop("client_cidrs"))
-    raw["sites"]["tokyo"] |= {
-        "external_url": "http://gitlab.tokyo.example.com",
-        "registry_url": "http://registry.tokyo.example.com",
-    }
-    inward = [r for n, r in rules(record(raw), "tokyo").items() if "-ingress-" in n]
-    assert {r.plain("cidrIpv4") for r in inward} == {
-        "198.51.100.7/32", "address-of-london-1-address/32", "address-of-tokyo-1-address/32",
-    }  # fmt: skip
-
-
-def test_a_rule_that_two_sites_need_stays_when_one_of_them_goes() -> None:
-    """Two sites behind one address: AWS would refuse the same rule a second time, under another name."""
-
-    def beside(*sites: str) -> set[str]:
-        raw = changed(CREATED, lambda r: r["sites"].pop("tokyo"))
-        for number, site in enumerate(sites):
-            raw["sites"][site] = {
-                "external_url": f"https://gitlab.{site}.example.com",
-                "registry_url": f"https://registry.{site}.example.com",
-                "nodes": {f"{site}-1": {"host": f"10.3{number}.0.11", "host_key": HOST_KEY}},
-                "peer_cidrs": ["203.0.113.20/32"],
-            }
-        return {rule.name for rule in firewall.rules(deployment(raw), "london")}
-
-    assert beside("paris", "rome") == beside("rome")
-    assert "5432-from-203.0.113.20_32" in beside("rome") - beside()
-
-
 def test_the_registry_gets_its_storage_from_the_server(created: dict[str, Registration]) -> None:
     """No key anywhere: the role of a secondary can only read, that of the primary may write."""
     assert not any(r.type.endswith("AccessKey") for r in created.values())
     for site, write in (("london", True), ("tokyo", False)):
-        policy = created[f"{site}-servers-rights-acme-registry"].plain("policy")
+        policy = created[f"{site}-policy-acme-registry"].plain("policy")
         assert ("s3:PutObject" in policy) is write
-        told = order(created[f"{site}-1-settings"])
-        assert told["storage"]["access_key"] is None
-        assert "accesskey" not in told["settings"]
-        assert not any("s3" in name for name in told["secrets"])
+        reported = order(created[f"{site}-1-settings"])
+        assert reported["storage"]["access_key"] is None
+        assert "accesskey" not in reported["settings"]
+        assert not any("s3" in name for name in reported["secrets"])
         assert created[f"{site}-1-server"].plain("iamInstanceProfile") == f"{site}-servers-profile"
 
 
 def test_the_work_on_a_server_waits_for_it_and_goes_with_it(created: dict[str, Registration]) -> None:
     """Settings come after address, rules and names; a server that is destroyed is not tidied up first."""
     command = created["london-1-settings"]
-    assert {"london-1-address-of-server", "london-route-outside"} <= depends_on(command)
-    assert "london-name-gitlab.london.example.com" in depends_on(command)
-    assert set(rules(created, "london")) <= depends_on(command)
+    assert {"london-1-address-of-server", "london-route-outside"} <= command.depends_on
+    assert "london-name-gitlab.london.example.com" in command.depends_on
+    assert set(rules(created, "london")) <= command.depends_on
     assert command.request.deletedWith.endswith("london-1-server")
-    told = order(command)
-    assert (told["created"], told["server"]) == (True, "id-of-london-1-server")
-    settings = told["settings"]
+    reported = order(command)
+    assert (reported["created"], reported["triggers"]["instance"]) == (True, "id-of-london-1-server")
+    settings = reported["settings"]
     assert "external_url 'https://gitlab.london.example.com'" in settings
     assert "roles ['geo_primary_role']" in settings
     assert "gitlab_rails['geo_node_name'] = 'london'" in settings
@@ -202,9 +168,9 @@ def test_another_kind_of_processor_is_refused_before_anything_is_touched(
         with pytest.raises(pulumi.RunError) as refused:
             record(other, preview=preview)
         for text in (
-            "sites.london.aws.instance_type: 'c7g.2xlarge' is for arm64",
-            "the server of london-1 (i-london-1-server) has another processor",
-            "its disk deleted with all that is on it",
+            "sites.london.aws.instance_type: 'c7g.2xlarge'",
+            "[architecture-mismatch]",
+            "i-london-1-server",
             "sites.london.nodes.london-1.aws.replace: 1",
             "nothing was touched",
         ):
@@ -219,7 +185,8 @@ def test_another_kind_of_processor_is_refused_before_anything_is_touched(
         raised, lambda r: r["sites"]["london"]["nodes"]["london-1"]["aws"].update(instance_type="c6i.large")
     )
     with pytest.raises(
-        pulumi.RunError, match=r"sites.london.nodes.london-1.aws.instance_type.*(.|\n)*replace: 2"
+        pulumi.RunError,
+        match=r"sites.london.nodes.london-1.aws.instance_type.*architecture-mismatch(.|\n)*replace: 2",
     ):
         record(back)
 
@@ -239,22 +206,6 @@ def test_an_existing_primary_and_a_created_secondary() -> None:
     assert "203.0.113.20/32" in ranges and "10.10.0.11/32" not in ranges
 
 
-def test_what_two_reasons_ask_for_is_one_rule() -> None:
-    """An existing peer whose address users come from as well: AWS would refuse the second rule."""
-    raw = changed(
-        SHARED, lambda r: r["sites"].update(tokyo=changed(CREATED["sites"]["tokyo"], lambda _: None))
-    )
-    raw["sites"]["london"]["peer_cidrs"] = ["203.0.113.20/32"]
-    raw["sites"]["tokyo"]["aws"]["client_cidrs"] = ["0.0.0.0/0", "203.0.113.20/32"]
-    asked = [
-        (r.plain("fromPort"), r.plain("cidrIpv4"))
-        for n, r in rules(record(raw), "tokyo").items()
-        if "-ingress-" in n
-    ]
-    assert (5050, "203.0.113.20/32") in asked
-    assert len(set(asked)) == len(asked)
-
-
 def test_what_somebody_adds_beside_it_is_found(created: dict[str, Registration]) -> None:
     """Each group's rules, each role's policies, and whether the server runs: lists that hold all there may be."""
     for site in ("london", "tokyo"):
@@ -264,27 +215,25 @@ def test_what_somebody_adds_beside_it_is_found(created: dict[str, Registration])
         assert set(made.plain("ingressRuleIds")) | set(made.plain("egressRuleIds")) == ids
         assert all("-ingress-" in one for one in made.plain("ingressRuleIds"))
         role = created[f"{site}-exclusive-role-policies"]
-        assert role.plain("policyNames") == [f"{site}-servers-rights-acme-registry"]
+        assert role.plain("policyNames") == [f"{site}-policy-acme-registry"]
         assert created[f"{site}-exclusive-role-attachments"].plain("policyArns") == []
         assert {made.provider, role.provider} == {f"{site}-aws"}
         assert created[f"{site}-1-running"].plain("state") == "running"
-        assert f"{site}-1-running" in depends_on(created[f"{site}-1-settings"])
+        assert f"{site}-1-running" in created[f"{site}-1-settings"].depends_on
 
 
 def test_nothing_is_taken_away_before_the_nodes_are_done(created: dict[str, Registration]) -> None:
     """A node that refuses a change keeps what it needs; no node waits for the lists, nor one site for the other."""
     for site, other in (("london", "tokyo"), ("tokyo", "london")):
         for name in (f"{site}-exclusive-rules", f"{site}-exclusive-role-policies"):
-            assert f"{site}-1-settings" in depends_on(created[name])
-        assert not [n for n in depends_on(created[f"{other}-1-settings"]) if "exclusive" in n]
-    assert "tokyo-1-settings" not in depends_on(created["london-exclusive-rules"])
+            assert f"{site}-1-settings" in created[name].depends_on
+        assert not [n for n in created[f"{other}-1-settings"].depends_on if "exclusive" in n]
+    assert "tokyo-1-settings" not in created["london-exclusive-rules"].depends_on
     users = record(SHARED)
-    assert users["tokyo-exclusive-user-policies"].plain("policyNames") == [
-        "tokyo-registry-rights-acme-registry"
-    ]
+    assert users["tokyo-exclusive-user-policies"].plain("policyNames") == ["tokyo-policy-acme-registry"]
     assert users["tokyo-exclusive-user-attachments"].plain("policyArns") == []
-    assert "tokyo-1-settings" in depends_on(users["tokyo-exclusive-user-policies"])
-    assert "london-exclusive" not in users
+    assert "tokyo-1-settings" in users["tokyo-exclusive-user-policies"].depends_on
+    assert "ExclusiveInstances london" not in users
 
 
 LONGEST = {
@@ -339,13 +288,49 @@ def test_a_region_without_the_image_is_refused_with_all_else_that_is_missing() -
 
 
 def test_given_certificates_reach_the_server_as_files(created: dict[str, Registration]) -> None:
-    """As secrets, on the path that nginx is told."""
+    """As secrets, on the path in nginx' settings."""
     assert order(created["tokyo-1-settings"])["files"] == {}
     tls: dict[str, Any] = certificate("*.tokyo.example.com")
     raw = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].update(tls=tls))
-    told = order(record(raw)["tokyo-1-settings"])
-    assert told["files"] == {
+    reported = order(record(raw)["tokyo-1-settings"])
+    assert reported["files"] == {
         "/etc/gitlab/geo-registry/site.crt": tls["certificate"],
         "/etc/gitlab/geo-registry/site.key": tls["private_key"],
     }
-    assert "registry_nginx['ssl_certificate_key'] = '/etc/gitlab/geo-registry/site.key'" in told["settings"]
+    assert (
+        "registry_nginx['ssl_certificate_key'] = '/etc/gitlab/geo-registry/site.key'" in reported["settings"]
+    )
+
+
+def test_the_longest_names_fit_into_what_iam_takes() -> None:
+    """64 characters for roles and users, 128 for policies, the provider's `-` and seven characters among them."""
+    site, bucket = "a" * 31, "b" * 63
+    raw = json.loads(json.dumps(CREATED).replace('"london"', f'"{site}"').replace("acme-registry", bucket))
+    raw["storage"]["s3"]["root_directory"] = "/images"
+    recorded = record(raw) | record(
+        json.loads(json.dumps(SHARED).replace('"london"', f'"{site}"').replace("acme-registry", bucket))
+    )
+    limits = {"Role": 64, "User": 64, "RolePolicy": 128, "UserPolicy": 128, "InstanceProfile": 128}
+    names = {
+        (kind, r.request.name) for r in recorded.values() if (kind := r.type.rpartition(":")[2]) in limits
+    }
+    assert {kind for kind, _ in names} == {*limits}
+    assert [name for kind, name in names if len(name) + 8 > limits[kind]] == []
+
+
+def test_two_deployments_can_stand_in_one_program() -> None:
+    """Every resource is named for its component; only what a person names, buckets and hosts, must differ."""
+    other = json.loads(
+        json.dumps(CREATED)
+        .replace("acme-registry", "other-registry")
+        .replace("10.110.", "10.130.")
+        .replace("10.120.", "10.140.")
+    )
+    both = declared({"registry": CREATED, "other": other})
+    assert len(both) == len({*both}) > 120
+    of_one = {name: [one for one in both if one[1].split("-")[0] == name] for name in ("registry", "other")}
+    assert len(of_one["registry"]) == len(of_one["other"]) == len(both) / 2
+    as_first = (
+        str(sorted(of_one["other"])).replace("other-registry", "acme-registry").replace("'other", "'registry")
+    )
+    assert as_first == str(sorted(of_one["registry"]))

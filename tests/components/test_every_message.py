@@ -11,44 +11,41 @@ import grpc
 import pulumi
 import pytest
 
-from omnibus.problems import Problem
+from config.errors import ConfigError
 from tests.components import recording
 from tests.components.recording import KEPT, SERVERS, record
 from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, per_site, put
-from tests.told import ROOT, Told, places
-from tests.wrong.every import WRONG
-
-pytestmark = pytest.mark.components
+from tests.failures import of_components
+from tests.invalid_configs.every import WRONG
+from tests.message_coverage import ROOT, Reported, places
 
 NO_KEY = certificate("x")["private_key"]  # EC2 takes no EC keys
 SIDEKIQ = {"host": "10.20.0.12", "host_key": HOST_KEY, "roles": ["sidekiq"]}
 KEPT_BOTH = per_site()
 for _site in KEPT_BOTH["sites"].values():
     _site["storage"] = "keep"
-TOLD: list[tuple[str, dict[str, Any], str]] = [
-    ("a configuration that is wrong", WRONG[0].raw, "Pulumi.dev.yaml has 1 problem; nothing was touched"),
-    ("a version without an image", changed(CREATED, put("gitlab_version", to="99.9.9")), "has no image of GitLab EE 99.9.9"),
-    ("a zone of somebody else's", changed(CREATED, put("sites", "london", "aws", "hosted_zone", to="com")), "'com' is no public Route 53 zone of this account"),
-    ("another kind of processor", changed(CREATED, put("sites", "london", "aws", "instance_type", to="c7g.large")), "the server of london-1 (i-london-1-server) has another processor"),
-    ("AWS does not answer", changed(CREATED, put("gitlab_version", to="18.5.9")), "check the credentials in your environment"),
-    ("AWS answers too many", changed(CREATED, put("gitlab_version", to="18.5.8")), "wait some minutes and run the same command again"),
-    ("another service answers too many", changed(CREATED, put("gitlab_version", to="18.5.6")), "The credentials are not the cause"),
-    ("AWS denies it", changed(CREATED, put("gitlab_version", to="18.5.7")), "give the role the action that is named: ci/preview-role.json"),
-    ("a key that no server takes", changed(CREATED, put("ssh", to={"private_key": NO_KEY})), "[secret] is no key for a server to be created"),
-    ("a key file that is not there", changed(SHARED, put("ssh", "private_key_file", to="/nowhere/key")), "/nowhere/key cannot be read (No such file or directory)"),
-    ("a key file that holds none", changed(SHARED, put("ssh", "private_key_file", to="/etc/passwd")), "/etc/passwd is no private key"),
-    ("a key file that is no text", changed(SHARED, put("ssh", "private_key_file", to="/usr/bin/env")), "/usr/bin/env cannot be read (it is no text)"),
-    ("one operation at a time", {**changed(SHARED, put("sites", "tokyo", "nodes", "tokyo-2", to=SIDEKIQ)), "parallel": 1}, "--parallel 1: GitLab's nodes and the registry's prove each other"),
-    ("two kept storages that are one", KEPT_BOTH, "london and tokyo keep their images in one place"),
+REPORTED: list[tuple[str, dict[str, Any], str]] = [
+    ("a configuration that is wrong", WRONG[0].raw, WRONG[0].code),
+    ("a version without an image", changed(CREATED, put("gitlab_version", to="99.9.9")), "image-not-found"),
+    ("a zone of somebody else's", changed(CREATED, put("sites", "london", "aws", "hosted_zone", to="com")), "hosted-zone-not-found"),
+    ("another kind of processor", changed(CREATED, put("sites", "london", "aws", "instance_type", to="c7g.large")), "architecture-mismatch"),
+    ("AWS does not answer", changed(CREATED, put("gitlab_version", to="18.5.9")), "aws-request-failed"),
+    ("AWS answers too many", changed(CREATED, put("gitlab_version", to="18.5.8")), "aws-request-throttled"),
+    ("another service answers too many", changed(CREATED, put("gitlab_version", to="18.5.6")), "aws-request-throttled"),
+    ("AWS denies it", changed(CREATED, put("gitlab_version", to="18.5.7")), "aws-request-denied"),
+    ("a key that no instance takes", changed(CREATED, put("ssh", to={"private_key": NO_KEY})), "login-key-unusable"),
+    ("a key file that is not there", changed(SHARED, put("ssh", "private_key_file", to="/nowhere/key")), "ssh-key-file-unreadable"),
+    ("a key file that holds none", changed(SHARED, put("ssh", "private_key_file", to="/etc/passwd")), "ssh-key-file-invalid"),
+    ("a key file that is not a text", changed(SHARED, put("ssh", "private_key_file", to="/usr/bin/env")), "ssh-key-file-unreadable"),
+    ("two kept storages that are one", KEPT_BOTH, "existing-storage-not-unique"),
 ]  # fmt: skip
 
 
 def _told(raw: dict[str, Any]) -> str:
-    """What stops the program; `parallel` beside the configuration is how much the engine does at a time."""
-    given = {key: value for key, value in raw.items() if key != "parallel"}
-    with pytest.raises(pulumi.RunError) as told:
-        record(given, parallel=raw.get("parallel"))
-    return str(told.value)
+    """What stops the program."""
+    with pytest.raises(pulumi.RunError) as reported:
+        record(raw)
+    return str(reported.value)
 
 
 class _Answer(grpc.RpcError):
@@ -92,22 +89,26 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     gc.collect()
 
 
-@pytest.mark.parametrize(("raw", "text"), [t[1:] for t in TOLD], ids=[t[0] for t in TOLD])
-def test_what_stops_the_program_says_what_to_do(cloud: None, raw: dict[str, Any], text: str) -> None:
+@pytest.mark.parametrize(("raw", "code"), [t[1:] for t in REPORTED], ids=[t[0] for t in REPORTED])
+def test_what_stops_the_program_has_its_code(cloud: None, raw: dict[str, Any], code: str) -> None:
     """Without a traceback, and without the secret that is wrong."""
-    told = _told(raw)
-    assert text in told
-    assert ("credentials in your environment" in told) == ("credentials in your environment" in text)
-    assert "s3cr3t-value" not in told
+    reported = _told(raw)
+    assert f"[{code}]\n" in reported
+    assert "s3cr3t-value" not in reported
 
 
 def test_every_message_in_the_source_is_in_the_table(cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new one needs a line there."""
-    sources = [ROOT / "config.py", ROOT / "__main__.py", *sorted(Path(ROOT / "components").glob("*.py"))]
-    refusals, problems = Told(monkeypatch, pulumi.RunError), Told(monkeypatch, Problem)
-    for _, raw, _ in TOLD:
+    sources = [
+        ROOT / "config/stack.py",
+        ROOT / "__main__.py",
+        *sorted(Path(ROOT / "components").glob("*.py")),
+    ]
+    refusals, errors = Reported(monkeypatch, pulumi.RunError), Reported(monkeypatch, ConfigError)
+    for _, raw, _ in REPORTED:
         _told(raw)
     known = places(sources, "RunError")
     assert len(known) > 4
     assert refusals.missing(known) == []
-    assert problems.missing(places(sources, "Problem")) == []
+    assert errors.missing(places([*sources, ROOT / "plan/existing_storage.py"], "ConfigError")) == []
+    assert {written.code for written in of_components()} == {code for _, _, code in REPORTED[1:]}

@@ -11,13 +11,11 @@ import pulumi
 import pytest
 import yaml
 
-from components.external_registry import program
+from components.host_programs import external_registry
 from tests.components.recording import ADOPTED, KEPT, Registration, record
 from tests.configurations import HOST_KEY, SHARED, changed, per_site, put
-from tests.wrong.topologies import EXTERNAL, IMAGES, SNIPPET
-from tests.wrong.topologies import external as outside
-
-pytestmark = pytest.mark.components
+from tests.invalid_configs.topologies import EXTERNAL, IMAGES, SNIPPET
+from tests.invalid_configs.topologies import external as outside
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +24,13 @@ def recorded() -> dict[str, Registration]:
 
 
 def order(host: Registration) -> dict[str, Any]:
-    """What the program on the host is told, from the call behind it."""
+    """The payload of the program on the host, from the call behind it."""
     text = host.plain("stdin")
-    assert text.startswith(program())
-    call = ast.parse(text.removeprefix(program())).body[0]
+    assert text.startswith(external_registry())
+    call = ast.parse(text.removeprefix(external_registry())).body[0]
     assert isinstance(call, ast.Expr) and isinstance(call.value, ast.Call)
     found: dict[str, Any] = json.loads(ast.literal_eval(call.value.args[1]))
     return found
-
-
-def depends_on(resource: Registration) -> set[str]:
-    return {urn.split("::")[-1] for urn in resource.request.dependencies}
 
 
 def test_its_host_is_one_command_below_its_site(recorded: dict[str, Registration]) -> None:
@@ -52,7 +46,7 @@ def test_its_host_is_one_command_below_its_site(recorded: dict[str, Registration
     assert command.plain("triggers") == ["10.10.0.15"]
     assert command.plain("addPreviousOutputInEnv") is False
     assert command.request.deleteBeforeReplace
-    assert "london-1-settings" not in depends_on(command) and "london-registry-key" in depends_on(command)
+    assert "london-1-settings" not in command.depends_on and "london-storage-key" in command.depends_on
 
 
 def test_ssh_of_its_own_is_used_and_root_needs_no_sudo() -> None:
@@ -86,49 +80,46 @@ def test_a_preview_shows_each_value_by_its_path(recorded: dict[str, Registration
     )
     plain = json.dumps([{k: v for k, v in r.inputs.items() if not r.secret(k)} for r in recorded.values()])
     assert [
-        s for s in ("PRIVATE-KEY", "generated-", "secret-of-", "id-of-london-registry-key") if s in plain
+        s for s in ("PRIVATE-KEY", "generated-", "secret-of-", "id-of-london-storage-key") if s in plain
     ] == []
     assert "acme-registry" in plain
 
 
 def test_the_host_is_told_what_it_needs_and_not_the_registry_key(recorded: dict[str, Registration]) -> None:
     """The certificate, the secrets that its file names, and what the proof asks; GitLab's nodes have the key."""
-    told = order(recorded["london-images-settings"])
-    assert told["secrets"] == {
+    reported = order(recorded["london-images-settings"])
+    assert reported["secrets"] == {
         "notification_secret": "generated-notification-secret",
-        "s3_access_key": "id-of-london-registry-key",
-        "s3_secret_key": "secret-of-london-registry-key",
+        "s3_access_key": "id-of-london-storage-key",
+        "s3_secret_key": "secret-of-london-storage-key",
         "http_secret": "generated-shared-http-secret",
     }
-    assert told["certificate_text"] == ADOPTED["registry_certificate"]
+    assert reported["certificate_text"] == ADOPTED["registry_certificate"]
     assert ADOPTED["registry_key"] not in recorded["london-images-settings"].plain("stdin")
     assert ADOPTED["registry_key"] in recorded["london-1-settings"].plain("stdin")
-    values = {json.dumps(e["path"]): e.get("value") for e in told["edits"]}
+    values = {json.dumps(e["path"]): e.get("value") for e in reported["edits"]}
     assert values['["http", "secret"]'] == "generated-shared-http-secret"
-    assert values['["storage", "s3"]']["secretkey"] == "secret-of-london-registry-key"
-    assert told["events"] == {
-        "url": "https://gitlab.london.example.com/api/v4/container_registry_event/events",
-        "secret": "generated-notification-secret",
-    }
-    assert (told["alone"], told["registry_url"]) == (True, "https://registry.london.example.com")
-    assert told["challenge"] == {
+    assert values['["storage", "s3"]']["secretkey"] == "secret-of-london-storage-key"
+    assert (reported["alone"], reported["registry_url"]) == (True, "https://registry.london.example.com")
+    assert reported["challenge"] == {
         "realm": "https://gitlab.london.example.com/jwt/auth",
         "service": "container_registry",
     }
-    assert (told["config"], told["certificate"], told["restart"]) == (
+    assert (reported["config"], reported["certificate"], reported["restart"]) == (
         IMAGES["config"],
         IMAGES["certificate"],
         IMAGES["restart"],
     )
-    assert told["storage"]["shown"] == "s3://acme-registry"
+    assert reported["storage"]["shown"] == "s3://acme-registry"
 
 
 def test_a_secondarys_host_gets_no_notification_secret() -> None:
     """And asks GitLab nothing."""
-    told = order(record(changed(EXTERNAL, put("primary", to="tokyo")))["london-images-settings"])
-    assert told["events"] is None
-    assert "generated-notification-secret" not in json.dumps(told)
-    assert told["resource"] == "secondary/london-images"
+    recorded = record(changed(EXTERNAL, put("primary", to="tokyo")))
+    reported = order(recorded["london-images-settings"])
+    assert "london-images-verification" not in recorded
+    assert "generated-notification-secret" not in json.dumps(reported)
+    assert reported["resource"] == "secondary/london-images"
 
 
 def test_two_hosts_of_one_registry_are_asked_where_they_listen_only() -> None:
@@ -149,46 +140,36 @@ def test_two_hosts_of_one_registry_are_asked_where_they_listen_only() -> None:
     assert order(recorded["london-more-settings"])["alone"] is False
 
 
-def test_with_few_operations_at_a_time_a_web_node_goes_with_the_registrys_host() -> None:
-    """They prove each other; what else there is comes after them. One at a time is too few, unless nobody waits."""
-    raw = changed(
-        EXTERNAL,
-        put(
-            "sites",
-            "london",
-            "nodes",
-            "london-2",
-            to={"host": "10.10.0.9", "host_key": HOST_KEY, "roles": ["rails"]},
-        ),
+def test_gitlab_is_asked_by_the_registrys_host_after_all_nodes() -> None:
+    """Whether it takes the registry's notifications; nothing is undone there, and no other secret is sent."""
+    recorded = record(EXTERNAL)
+    asking = recorded["london-images-verification"]
+    assert asking.plain("create") == "exec sudo -n python3 -I - verify"
+    assert "delete" not in asking.inputs
+    assert {"london-1-settings", "london-images-settings"} <= asking.depends_on
+    reported = order(asking)
+    assert (
+        reported["events_url"] == "https://gitlab.london.example.com/api/v4/container_registry_event/events"
     )
-    recorded = record(raw, parallel=2)
-    before = {
-        name: depends_on(recorded[f"{name}-settings"])
-        for name in ("london-1", "london-images", "london-2", "tokyo-1")
-    }
-    assert not {"london-images-settings", "london-2-settings"} & before["london-1"]
-    assert not {"london-1-settings", "london-2-settings"} & before["london-images"]
-    assert {"london-1-settings", "london-images-settings"} <= before["london-2"]
-    assert {"london-1-settings", "london-images-settings", "london-2-settings"} <= before["tokyo-1"]
-    with pytest.raises(pulumi.RunError, match="--parallel 1"):
-        record(EXTERNAL, parallel=1)
-    assert "london-1-settings" in record(SNIPPET, parallel=1)
+    assert reported["secrets"] == {"notification_secret": "generated-notification-secret"}
+    assert set(reported["triggers"]["applied"]) == {"london-1", "london-images"}
+    assert "london-images-settings" not in recorded["london-1-settings"].depends_on
 
 
 def test_a_storage_that_is_kept_is_looked_at_on_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a secret; and what is found there is held against the other sites'."""
     raw = changed(per_site(), lambda raw: outside(raw, **{"london-images": IMAGES}))
     raw["sites"]["london"]["storage"] = raw["sites"]["tokyo"]["storage"] = "keep"
-    monkeypatch.setitem(KEPT, "tokyo-kept-storage", ["tokyo-machine", "registry"])
+    monkeypatch.setitem(KEPT, "tokyo-existing-storage", ["tokyo-machine", "registry"])
     recorded = record(raw)
-    look = recorded["london-kept-storage"]
+    look = recorded["london-existing-storage"]
     assert look.plain("create") == "exec sudo -n python3 -I - inspect_storage"
     assert order(look)["secrets"] == {} and order(look)["config"] == IMAGES["config"]
-    told = order(recorded["london-images-settings"])
-    assert told["storage"] is None
-    assert [e for e in told["edits"] if e["path"][0] in ("storage", "http")] == []
-    monkeypatch.setitem(KEPT, "london-kept-storage", ["tokyo-machine", "registry"])
-    with pytest.raises(pulumi.RunError, match="london and tokyo keep their images in one place"):
+    reported = order(recorded["london-images-settings"])
+    assert reported["storage"] is None
+    assert [e for e in reported["edits"] if e["path"][0] in ("storage", "http")] == []
+    monkeypatch.setitem(KEPT, "london-existing-storage", ["tokyo-machine", "registry"])
+    with pytest.raises(pulumi.RunError, match="existing-storage-not-unique"):
         record(raw)
 
 
@@ -207,7 +188,7 @@ def exported(
 
 
 def test_a_person_is_handed_the_lines_where_nobody_edits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As YAML, with the certificate; GitLab's nodes are told not to wait. No host is reached but GitLab's."""
+    """As YAML, with the certificate; GitLab's nodes do not wait. No host is reached but GitLab's."""
     outputs, recorded = exported(SNIPPET, monkeypatch)
     lines = outputs["registry_config"]["london"]
     said = yaml.safe_load(lines["config.yml"])
@@ -222,8 +203,8 @@ def test_a_person_is_handed_the_lines_where_nobody_edits(monkeypatch: pytest.Mon
         for n in ("london-1", "tokyo-1")
     ]
     assert [(o["registry_kind"], o["primary"]["registry_kind"]) for o in orders] == [
-        ("by hand", "by hand"),
-        ("omnibus", "by hand"),
+        ("manual", "manual"),
+        ("omnibus", "manual"),
     ]
 
 
@@ -233,7 +214,7 @@ def test_a_storage_that_nobody_may_look_at_is_said_to_be_so(monkeypatch: pytest.
     raw["sites"]["london"]["storage"] = "keep"
     outputs, recorded = exported(raw, monkeypatch)
     assert outputs["sites"]["london"]["storage"] == "kept as it was, not looked at"
-    assert "london-kept-storage" not in recorded
+    assert "london-existing-storage" not in recorded
 
 
 def test_without_such_a_site_there_is_no_such_output(monkeypatch: pytest.MonkeyPatch) -> None:

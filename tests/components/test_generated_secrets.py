@@ -1,4 +1,4 @@
-"""Secrets that we make: once, and anew only when asked."""
+"""Secrets that we make: once, and again only when asked."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import pytest
 from pulumi.dynamic import ResourceProvider
 from pulumi.dynamic.dynamic import serialize_provider
 
-from components.generated import _SecretProvider, _SshKeyProvider, generate, public_key
-
-pytestmark = pytest.mark.components
+from components.generated_secrets import _SecretProvider, _SshKeyProvider, generate, public_key
 
 
 @pytest.mark.parametrize("provider_type", [_SecretProvider, _SshKeyProvider])
@@ -31,7 +29,7 @@ def test_the_state_names_the_provider_and_holds_none_of_its_code() -> None:
     """A pickle by reference: another Python, or a changed program, reads it as well."""
     pickled = base64.b64decode(serialize_provider(_SecretProvider()))
     names = [str(argument) for code, argument, _ in pickletools.genops(pickled) if "UNICODE" in code.name]
-    assert "components.generated" in names
+    assert "components.generated_secrets" in names
     assert "_SecretProvider" in names
     assert len(pickled) < 200
 

@@ -7,22 +7,17 @@ from typing import Any
 
 import pytest
 
-from components.node_program import program
+from components.host_programs import gitlab_node
 from tests.components.recording import Registration, record
 from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site
 from tests.storages import service_account
 
-pytestmark = pytest.mark.components
-NAME = "registry-lock-file"
+NAME = "lock-file"
 
 
 def order(command: Registration) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(command.plain("stdin").removeprefix(program()))
+    found: dict[str, Any] = json.loads(command.plain("stdin").removeprefix(gitlab_node()))
     return found
-
-
-def depends_on(resource: Registration) -> set[str]:
-    return {urn.split("::")[-1] for urn in resource.request.dependencies}
 
 
 def on_storage(**place: Any) -> dict[str, Any]:
@@ -47,21 +42,21 @@ def test_the_primary_puts_it_in_with_its_own_credentials(shared: dict[str, Regis
     assert command.secret("stdin")
     assert command.plain("connection")["host"] == "10.10.0.11"
     found = order(command)
-    keys = {"access_key": "id-of-london-registry-key", "secret_key": "secret-of-london-registry-key"}
-    assert found["storage"].items() >= {**keys, "write": True, "bucket": "acme-registry"}.items()
+    keys = {"access_key": "id-of-london-storage-key", "secret_key": "secret-of-london-storage-key"}
+    assert found["storage"] | {**keys, "write": True, "bucket": "acme-registry"} == found["storage"]
     assert found["secrets"] == {}
 
 
 def test_all_nodes_wait_for_it(shared: dict[str, Registration]) -> None:
     """Also the primary's: a storage that is refused is so before anything is touched. It waits for bucket and permissions."""
-    assert NAME in depends_on(shared["tokyo-1-settings"])
-    assert NAME in depends_on(shared["london-1-settings"])
-    waits = depends_on(shared[NAME])
+    assert NAME in shared["tokyo-1-settings"].depends_on
+    assert NAME in shared["london-1-settings"].depends_on
+    waits = shared[NAME].depends_on
     assert {
         "acme-registry-encryption",
         "acme-registry-tls-only",
-        "london-registry-key",
-        "registry-key",
+        "london-storage-key",
+        "key",
     } <= waits
     assert not [name for name in waits if name.endswith("-settings")]
 
@@ -95,14 +90,14 @@ def test_after_a_promotion_the_new_primary_puts_it_in() -> None:
     """With its credentials, which may write now."""
     promoted = record(changed(SHARED, lambda c: c.update(primary="tokyo")))
     assert promoted[NAME].plain("connection")["host"] == "10.20.0.11"
-    assert order(promoted[NAME])["storage"]["access_key"] == "id-of-tokyo-registry-key"
+    assert order(promoted[NAME])["storage"]["access_key"] == "id-of-tokyo-storage-key"
 
 
 def test_a_primary_that_is_made_here_signs_as_its_server() -> None:
     """There is no key: the instance metadata service has the credentials."""
     made = record(CREATED)
     assert order(made[NAME])["storage"]["access_key"] is None
-    assert "london-1-address-of-server" in depends_on(made[NAME])
+    assert "london-1-address-of-server" in made[NAME].depends_on
 
 
 def test_google_and_azure_are_signed_in_to_with_the_primarys_credentials() -> None:

@@ -7,17 +7,15 @@ from typing import Any
 
 import pytest
 
-from components.node_program import program
+from components.host_programs import gitlab_node
 from tests.components.recording import Registration, record
 from tests.configurations import per_site
 from tests.storages import SERVICE_ACCOUNT, service_account
 
-pytestmark = pytest.mark.components
-
 
 def order(node: Registration) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(node.plain("stdin").removeprefix(program()))
-    return told
+    reported: dict[str, Any] = json.loads(node.plain("stdin").removeprefix(gitlab_node()))
+    return reported
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +31,22 @@ def recorded() -> dict[str, Registration]:
 def test_nothing_is_made_for_a_storage_that_is_not_s3(recorded: dict[str, Registration]) -> None:
     """No bucket, user or key; the http secret is one for both registries, as on any shared storage."""
     assert not any(r.type.startswith("aws:") for r in recorded.values())
-    told = [order(recorded[f"{site}-1-settings"])["secrets"]["http_secret"] for site in ("london", "tokyo")]
-    assert told == ["generated-shared-http-secret"] * 2
+    reported = [
+        order(recorded[f"{site}-1-settings"])["secrets"]["http_secret"] for site in ("london", "tokyo")
+    ]
+    assert reported == ["generated-shared-http-secret"] * 2
 
 
 def test_each_site_has_its_own_credentials_and_nobody_elses(recorded: dict[str, Registration]) -> None:
-    """Over stdin as a secret; the place is told to the node for comparison, whether it writes as well."""
+    """Over stdin as a secret; the node gets the place for comparison, whether it writes as well."""
     for site, writes in (("london", True), ("tokyo", False)):
         command = recorded[f"{site}-1-settings"]
         assert command.secret("stdin")
-        told = order(command)
-        account = told["secrets"]["gcs_credentials"]
+        reported = order(command)
+        account = reported["secrets"]["gcs_credentials"]
         assert account["client_email"] == SERVICE_ACCOUNT["client_email"].replace("{}", site)
         where = {"driver": "gcs", "place": ["acme", "r"], "shown": "gcs acme r", "write": writes}
-        assert told["storage"] == where | {
+        assert reported["storage"] == where | {
             "bucket": "acme",
             "universe": "googleapis.com",
             "keyfile": None,
@@ -63,7 +63,7 @@ def test_no_credential_is_plain(recorded: dict[str, Registration]) -> None:
 
 
 def test_each_storage_of_a_site_has_an_http_secret_of_its_own() -> None:
-    """Also where the storage is no bucket of S3; none where it is kept."""
+    """Also where the storage is not a bucket of S3; none where it is kept."""
     raw = per_site()
     raw["sites"]["london"]["storage"] = "keep"
     raw["sites"]["tokyo"]["storage"] = {"filesystem": {"rootdirectory": "/srv/registry"}}

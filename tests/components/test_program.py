@@ -8,11 +8,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.node_program import program
+from components.host_programs import VERIFY, gitlab_node
 from tests.components.recording import ADOPTED, CALLS, HOOKS, KEPT, Registration, record
 from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site
-
-pytestmark = pytest.mark.components
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +24,12 @@ def replicated() -> dict[str, Registration]:
 
 
 def order(node: Registration) -> dict[str, Any]:
-    """What the program on the node is told, from behind its __END__ mark."""
+    """The payload of the program on the node, from behind its __END__ mark."""
     text = node.plain("stdin")
-    assert text.startswith(program())
-    told: dict[str, Any] = json.loads(text.removeprefix(program()))
-    return told
-
-
-def depends_on(resource: Registration) -> set[str]:
-    return {urn.split("::")[-1] for urn in resource.request.dependencies}
+    sent = gitlab_node(VERIFY if node.name.endswith("-verification") else ())
+    assert text.startswith(sent)
+    reported: dict[str, Any] = json.loads(text.removeprefix(sent))
+    return reported
 
 
 def test_each_node_is_one_command_below_its_site(shared: dict[str, Registration]) -> None:
@@ -45,23 +40,27 @@ def test_each_node_is_one_command_below_its_site(shared: dict[str, Registration]
     assert shared["london"].type == "gitlabgeo:index:PrimarySite"
     assert shared["tokyo"].type == "gitlabgeo:index:SecondarySite"
     commands = {r.name for r in shared.values() if r.type == "command:remote:Command"}
-    assert commands == {"registry-key", "registry-lock-file", "london-1-settings", "tokyo-1-settings"}
+    assert commands == {
+        "key",
+        "lock-file",
+        *(f"{node}-{what}" for node in ("london-1", "tokyo-1") for what in ("settings", "verification")),
+    }
 
 
 def test_sites_that_exist_go_at_once_and_wait_for_the_storage(shared: dict[str, Registration]) -> None:
-    """One wave of reconfigures: each proof waits for the others. The rights to the bucket come first."""
+    """One wave of reconfigures. The permissions for the bucket come first."""
     for one, other in (("london", "tokyo"), ("tokyo", "london")):
-        assert f"{other}-1-settings" not in depends_on(shared[f"{one}-1-settings"])
-        assert f"{one}-registry-key" in depends_on(shared[f"{one}-1-settings"])
+        assert f"{other}-1-settings" not in shared[f"{one}-1-settings"].depends_on
+        assert f"{one}-storage-key" in shared[f"{one}-1-settings"].depends_on
 
 
 def test_a_node_waits_for_what_its_registry_needs_of_the_storage_and_no_more(
     replicated: dict[str, Registration],
 ) -> None:
     """All that protects the first image, and the key to it; neither the rule for abandoned uploads nor another site's."""
-    waits = depends_on(replicated["tokyo-1-settings"])
+    waits = replicated["tokyo-1-settings"].depends_on
     needed = ("public-access", "ownership", "versioning", "encryption", "tls-only")
-    assert {f"acme-tokyo-{part}" for part in needed} | {"tokyo-registry-key"} <= waits
+    assert {f"acme-tokyo-{part}" for part in needed} | {"tokyo-storage-key"} <= waits
     assert "acme-tokyo-lifecycle" in replicated
     assert not [
         name for name in waits if "lifecycle" in name or name.startswith(("acme-london", "london-reg"))
@@ -71,17 +70,97 @@ def test_a_node_waits_for_what_its_registry_needs_of_the_storage_and_no_more(
 def test_no_created_server_waits_for_the_lifecycle_rule() -> None:
     """With a role in place of a key, too: AWS takes a minute to confirm the rule."""
     made = record(CREATED)
-    for name in ("london-1-settings", "tokyo-1-settings", "london-1-server", "registry-lock-file"):
-        waits = depends_on(made[name])
+    for name in ("london-1-settings", "tokyo-1-settings", "london-1-server", "lock-file"):
+        waits = made[name].depends_on
         assert not [other for other in waits if "lifecycle" in other], name
-    assert "acme-registry-tls-only" in depends_on(made["london-1-settings"])
+    assert "acme-registry-tls-only" in made["london-1-settings"].depends_on
 
 
-def test_a_primary_that_is_made_here_comes_first() -> None:
-    """Before it is there nothing can be proven against it; the primary needs no secondary."""
-    made = record(CREATED)
-    assert "london-1-settings" in depends_on(made["tokyo-1-settings"])
-    assert "tokyo-1-settings" not in depends_on(made["london-1-settings"])
+def test_all_nodes_of_all_sites_go_side_by_side() -> None:
+    """Also where the primary's are created, where nodes have parts, and where a registry may only read."""
+    raw = changed(SHARED, lambda _: None)
+    for site in ("london", "tokyo"):
+        more = {"host": f"10.{site == 'tokyo':d}.0.9", "host_key": HOST_KEY, "roles": ["rails", "sidekiq"]}
+        raw["sites"][site]["nodes"][f"{site}-2"] = more
+    for recorded in (record(CREATED), record(raw)):
+        nodes = [name for name in recorded if name.endswith("-settings")]
+        waiting = {(name, other) for name in nodes for other in nodes if other in recorded[name].depends_on}
+        # Replication deletes what the primary does not have, so the registry is read-only before it is switched on.
+        assert waiting <= {("tokyo-2-settings", "tokyo-1-settings")}, waiting
+    assert waiting
+    replicated = per_site()
+    replicated["sites"]["tokyo"]["nodes"]["tokyo-2"] = raw["sites"]["tokyo"]["nodes"]["tokyo-2"]
+    assert "tokyo-1-settings" not in record(replicated)["tokyo-2-settings"].depends_on
+
+
+def test_verification_comes_after_what_answers_and_nothing_else() -> None:
+    """A third site that is dead, or a Sidekiq node, keeps no other from being verified."""
+    raw = changed(SHARED, lambda _: None)
+    sydney = json.loads(
+        json.dumps(raw["sites"]["tokyo"]).replace("tokyo", "sydney").replace("10.20", "10.30")
+    )
+    raw["sites"]["sydney"] = sydney
+    raw["sites"]["london"]["nodes"] = {
+        name: {"host": f"10.10.0.{n}", "host_key": HOST_KEY, "roles": [role]}
+        for n, (name, role) in enumerate(
+            {"web-1": "rails", "web-2": "rails", "jobs": "sidekiq", "images": "registry"}.items(), 11
+        )
+    }
+    recorded = record(raw)
+
+    def waits(name: str) -> set[str]:
+        ends = "-settings"
+        names = recorded[f"{name}-verification"].depends_on
+        return {one.removesuffix(ends) for one in names if one.endswith(ends)}
+
+    assert waits("images") == {"images", "web-1", "web-2"}, "of which any may answer a notification"
+    assert waits("web-1") == {"web-1", "images"}
+    assert waits("jobs") == {"jobs", "images"}
+    assert waits("tokyo-1") == {"tokyo-1", "images"}
+    assert waits("sydney-1") == {"sydney-1", "images"}
+
+
+def test_verification_changes_nothing_and_runs_again_when_a_node_changes() -> None:
+    """Nothing is undone there when it goes; it holds a digest of each node's payload, and no storage key."""
+    raw = changed(SHARED, lambda _: None)
+    before = record(raw)["tokyo-1-verification"]
+    assert before.plain("create").endswith("ruby --disable-gems - verify")
+    assert before.secret("stdin") and "delete" not in before.inputs and "triggers" not in before.inputs
+    provided = order(before)
+    assert provided["secrets"] == {key: ADOPTED[key] for key in ("registry_key", "registry_certificate")}
+    after = order(
+        record(changed(raw, lambda r: r["sites"]["london"].update(registry_url="https://r.example.com")))[
+            "tokyo-1-verification"
+        ]
+    )
+    assert set(provided["triggers"]["applied"]) == {"london-1", "tokyo-1"}
+    more = {"host": "10.20.0.9", "host_key": HOST_KEY, "roles": ["sidekiq"]}
+    grown = record(changed(raw, lambda r: r["sites"]["tokyo"]["nodes"].update({"tokyo-2": more})))
+    assert order(grown["tokyo-1-verification"]) == provided, "nobody asks Sidekiq"
+    assert after["triggers"]["applied"]["london-1"] != provided["triggers"]["applied"]["london-1"]
+    assert order(record(raw)["tokyo-1-verification"]) == provided
+    moved = changed(raw, lambda r: r["sites"]["london"]["nodes"]["london-1"].update(host="10.10.0.99"))
+    assert (
+        order(record(moved)["tokyo-1-verification"])["triggers"]["applied"] != provided["triggers"]["applied"]
+    )
+
+
+def test_a_node_that_asks_nobody_has_no_verification() -> None:
+    """A registry of a secondary; beside it Rails and Sidekiq ask the primary's."""
+    raw = changed(SHARED, lambda _: None)
+    for site, host in (("london", "10.10.0.9"), ("tokyo", "10.20.0.9")):
+        raw["sites"][site]["nodes"][f"{site}-1"]["roles"] = ["rails", "sidekiq"]
+        raw["sites"][site]["nodes"][f"{site}-images"] = {
+            "host": host,
+            "host_key": HOST_KEY,
+            "roles": ["registry"],
+        }
+    asking = {
+        name
+        for name, made in record(raw).items()
+        if made.type == "command:remote:Command" and name.endswith("-verification")
+    }
+    assert asking == {f"{name}-verification" for name in ("london-1", "london-images", "tokyo-1")}
 
 
 def test_program_and_secrets_go_over_stdin_as_a_secret(shared: dict[str, Registration]) -> None:
@@ -94,42 +173,34 @@ def test_program_and_secrets_go_over_stdin_as_a_secret(shared: dict[str, Registr
     assert command.plain("addPreviousOutputInEnv") is False
     assert command.plain("connection")["hostKey"] == HOST_KEY
     assert command.request.deleteBeforeReplace
-    told = order(command)
-    assert told["secrets"] == {
+    reported = order(command)
+    assert reported["secrets"] == {
         "registry_key": ADOPTED["registry_key"],
         "registry_certificate": ADOPTED["registry_certificate"],
         "http_secret": "generated-shared-http-secret",
-        "s3_access_key": "id-of-tokyo-registry-key",
-        "s3_secret_key": "secret-of-tokyo-registry-key",
+        "s3_access_key": "id-of-tokyo-storage-key",
+        "s3_secret_key": "secret-of-tokyo-storage-key",
     }
 
 
 def test_every_session_that_fails_is_explained(shared: dict[str, Registration]) -> None:
-    """By one hook, so that a node which is no longer in the program has it too when it is given back."""
+    """By one hook, so that a node which is no longer in the program has it too when it is restored."""
     commands = [made for made in shared.values() if made.type == "command:remote:Command"]
-    assert len(commands) == 4
-    assert all(list(made.request.hooks.on_error) == ["hosts-sessions"] for made in commands)
-    assert "hosts-sessions" in HOOKS
+    assert len(commands) == 6
+    assert all(list(made.request.hooks.on_error) == ["registry-sessions"] for made in commands)
+    assert "registry-sessions" in HOOKS
 
 
 def test_a_node_at_another_address_is_another_server(shared: dict[str, Registration]) -> None:
-    """The former server is given back before the new one is configured; another user or port changes nothing there."""
+    """The former server is released before the new one is configured; another user or port changes nothing there."""
     assert shared["london-1-settings"].plain("triggers") == ["10.10.0.11"]
     assert "triggers" in shared["london-1-settings"].inputs
-    assert "triggers" not in shared["registry-key"].inputs
-
-
-def test_nodes_that_may_answer_for_each_other_are_told_so(shared: dict[str, Registration]) -> None:
-    """Two Rails nodes in the primary site: the proof waits for both; alone it takes a refusal at once."""
-    raw = changed(SHARED, lambda _: None)
-    raw["sites"]["london"]["nodes"]["london-2"] = {"host": "10.10.0.12", "host_key": HOST_KEY}
-    assert order(record(raw)["london-1-settings"])["siblings"] is True
-    assert order(shared["london-1-settings"])["siblings"] is False
+    assert "triggers" not in shared["key"].inputs
 
 
 def test_nothing_plain_holds_a_secret(shared: dict[str, Registration]) -> None:
     """Searched for by value in every input of every resource; the same search finds what is not secret."""
-    secrets = ["PRIVATE-KEY", "generated-", "secret-of-", "id-of-tokyo-registry-key"]
+    secrets = ["PRIVATE-KEY", "generated-", "secret-of-", "id-of-tokyo-storage-key"]
     plain = "".join(
         json.dumps({k: v for k, v in r.inputs.items() if not r.secret(k)}) for r in shared.values()
     )
@@ -139,7 +210,7 @@ def test_nothing_plain_holds_a_secret(shared: dict[str, Registration]) -> None:
 
 def test_the_key_is_read_from_the_primary_once(shared: dict[str, Registration]) -> None:
     """A later change of program, address or primary does not read it again; its output is a secret."""
-    read = shared["registry-key"]
+    read = shared["key"]
     assert read.plain("create").endswith("ruby --disable-gems - adopt")
     assert read.plain("logging") == "none"
     assert {"connection", "create", "stdin"} <= set(read.request.ignoreChanges)
@@ -182,7 +253,7 @@ def test_a_secondary_can_only_read_the_shared_bucket(shared: dict[str, Registrat
     """The primary's policy is the positive control: it may write."""
 
     def policies(site: str) -> str:
-        return str(shared[f"{site}-registry-rights-acme-registry"].plain("policy"))
+        return str(shared[f"{site}-policy-acme-registry"].plain("policy"))
 
     assert "s3:PutObject" in policies("london")
     assert "s3:PutObject" not in policies("tokyo")
@@ -196,9 +267,9 @@ def test_storage_per_site_is_a_bucket_in_each_region(replicated: dict[str, Regis
     for site, region in (("london", "eu-west-1"), ("tokyo", "ap-northeast-1")):
         assert replicated[f"acme-{site}-bucket"].provider == f"storage-{region}"
         assert replicated[f"storage-{region}"].plain("region") == region
-    told = {site: order(replicated[f"{site}-1-settings"]) for site in ("london", "tokyo")}
-    assert told["tokyo"]["storage"]["write"] is True
-    assert told["london"]["secrets"]["http_secret"] != told["tokyo"]["secrets"]["http_secret"]
+    reported = {site: order(replicated[f"{site}-1-settings"]) for site in ("london", "tokyo")}
+    assert reported["tokyo"]["storage"]["write"] is True
+    assert reported["london"]["secrets"]["http_secret"] != reported["tokyo"]["secrets"]["http_secret"]
 
 
 def test_a_kept_storage_is_read_and_nothing_is_made_for_it() -> None:
@@ -207,8 +278,10 @@ def test_a_kept_storage_is_read_and_nothing_is_made_for_it() -> None:
     raw["sites"]["tokyo"]["storage"] = "keep"
     recorded = record(raw)
     assert "acme-tokyo-bucket" not in recorded
-    assert "tokyo-registry" not in recorded
-    assert recorded["tokyo-kept-storage"].plain("create").endswith("ruby --disable-gems - inspect_storage")
+    assert "tokyo-storage-user" not in recorded and "london-storage-user" in recorded
+    assert (
+        recorded["tokyo-existing-storage"].plain("create").endswith("ruby --disable-gems - inspect_storage")
+    )
     assert order(recorded["tokyo-1-settings"])["storage"] is None
 
 
@@ -217,45 +290,16 @@ def test_two_kept_storages_that_are_one_stop_the_update(monkeypatch: pytest.Monk
     raw = per_site()
     for site in ("london", "tokyo"):
         raw["sites"][site]["storage"] = "keep"
-    monkeypatch.setitem(KEPT, "london-kept-storage", ["london-machine", "registry"])
+    monkeypatch.setitem(KEPT, "london-existing-storage", ["london-machine", "registry"])
     assert "tokyo-1-settings" in record(raw)
     assert "london-1-settings" in record(changed(raw, lambda r: r.update(primary="tokyo")))
-    monkeypatch.setitem(KEPT, "tokyo-kept-storage", ["london-machine", "registry"])
-    with pytest.raises(pulumi.RunError, match="london and tokyo keep their images in one place"):
+    monkeypatch.setitem(KEPT, "tokyo-existing-storage", ["london-machine", "registry"])
+    with pytest.raises(pulumi.RunError, match="existing-storage-not-unique"):
         record(raw)
 
 
-def test_the_nodes_of_a_site_go_side_by_side() -> None:
-    """A key is new on all of them within one reconfigure; a proof that needs another node waits for it."""
-    raw = changed(SHARED, lambda _: None)
-    for site in ("london", "tokyo"):
-        more = {"host": f"10.{site == 'tokyo':d}.0.9", "host_key": HOST_KEY, "roles": ["rails", "sidekiq"]}
-        raw["sites"][site]["nodes"][f"{site}-2"] = more
-    recorded = record(raw)
-    for site in ("london", "tokyo"):
-        assert f"{site}-2-settings" not in depends_on(recorded[f"{site}-1-settings"])
-        assert f"{site}-1-settings" not in depends_on(recorded[f"{site}-2-settings"])
-
-
-def test_with_fewer_operations_than_nodes_each_waits_only_for_what_has_begun() -> None:
-    """A web node and a registry, which prove each other; then the site's others; then the next site."""
-    raw = changed(SHARED, lambda _: None)
-    places = {"web-1": ["rails"], "web-2": ["rails"], "images": ["registry"]}
-    raw["sites"]["london"]["nodes"] = {
-        name: {"host": f"10.10.0.{n}", "host_key": HOST_KEY, "roles": roles}
-        for n, (name, roles) in enumerate(places.items(), 11)
-    }
-    recorded = record(raw, parallel=2)
-    after = {name: depends_on(recorded[f"{name}-settings"]) for name in (*places, "tokyo-1")}
-    pair = {"web-1-settings", "images-settings"}
-    assert not (after["web-1"] | after["images"]) & {f"{name}-settings" for name in places}
-    assert pair <= after["web-2"]
-    assert {*pair, "web-2-settings"} <= after["tokyo-1"]
-    assert not depends_on(record(raw, parallel=4)["tokyo-1-settings"]) & pair
-
-
 def test_a_bucket_that_exists_is_used_and_left_alone() -> None:
-    """`create: false`: users and rights, no bucket."""
+    """`create: false`: users and permissions, no bucket."""
     raw = changed(SHARED, lambda r: r["storage"]["s3"].update(create=False))
     recorded = record(raw)
     assert "acme-registry-bucket" not in recorded
@@ -265,7 +309,7 @@ def test_a_bucket_that_exists_is_used_and_left_alone() -> None:
 def test_where_nothing_is_made_on_aws_no_provider_is_asked_for() -> None:
     """Its plugin would start, and ask for credentials that nobody needs; with one key to make it is there."""
 
-    def given(raw: dict[str, Any]) -> None:
+    def provided(raw: dict[str, Any]) -> None:
         raw["storage"]["s3"]["create"] = False
         for name, site in raw["sites"].items():
             site["s3_keys"] = {"access_key": f"AKIA-{name}", "secret_key": f"secret-{name}"}
@@ -273,7 +317,7 @@ def test_where_nothing_is_made_on_aws_no_provider_is_asked_for() -> None:
     def providers(raw: dict[str, Any]) -> list[str]:
         return [name for name, made in record(raw).items() if made.type == "pulumi:providers:aws"]
 
-    raw = changed(SHARED, given)
+    raw = changed(SHARED, provided)
     assert providers(raw) == []
     del raw["sites"]["tokyo"]["s3_keys"]
     assert providers(raw) == ["storage-eu-west-1"]

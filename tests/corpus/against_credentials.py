@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 
 from tests.corpus.values import SECRET, Raw
-from tests.corpus.whole import Told, Whole, contradiction
+from tests.corpus.whole import Reported, Whole, contradiction
 
 
-@contradiction
-def credentials_of_another(w: Whole) -> Told:
+@contradiction("credentials-unused")
+def credentials_of_another(w: Whole) -> Reported:
     name = w.tape.pick(("gcs", "swift"))
     w.need(all(driver != name for _, driver, *_ in w.places()))
     site = w.site()
@@ -18,27 +18,27 @@ def credentials_of_another(w: Whole) -> Told:
     return f"sites.{site}.credentials.{name}"
 
 
-@contradiction
-def keys_of_none(w: Whole) -> Told:
+@contradiction("s3-keys-unused")
+def keys_of_none(w: Whole) -> Reported:
     found = [site for _, driver, _, sites in w.places() if driver == "s3" for site in sites]
     site = w.site(among=[name for name in w.sites if name not in found])
     w.sites[site]["s3_keys"] = {"access_key": "AKIAX", "secret_key": f"{SECRET}.x"}
     return f"sites.{site}.s3_keys"
 
 
-@contradiction
-def no_credentials(w: Whole) -> Told:
+@contradiction("credentials-missing")
+def no_credentials(w: Whole) -> Reported:
     site = w.site(lambda its: its.get("credentials"))
     [name] = w.sites[site].pop("credentials")
     return f"sites.{site}.credentials.{name}"
 
 
-@contradiction
-def one_identity(w: Whole) -> Told:
+@contradiction("credentials-of-primary", "s3-key-of-primary")
+def one_identity(w: Whole) -> Reported:
     primary = w.sites[w.raw["primary"]]
-    given = primary.get("s3_keys") or primary.get("credentials", {}).get("gcs", {}).get("credentials")
+    provided = primary.get("s3_keys") or primary.get("credentials", {}).get("gcs", {}).get("credentials")
     name = next(iter(primary.get("credentials", {})), "s3")
-    w.need(w.shared and (given or name in {"swift", "oss"}))
+    w.need(w.shared and (provided or name in {"swift", "oss"}))
     site = w.secondary()
     for key in ("s3_keys", "credentials"):
         w.sites[site].pop(key, None)
@@ -53,8 +53,8 @@ def one_identity(w: Whole) -> Told:
     )
 
 
-@contradiction
-def secondary_signs(w: Whole) -> Told:
+@contradiction("account-key-on-secondary", "signing-key-on-secondary")
+def secondary_signs(w: Whole) -> Reported:
     w.need(w.shared)
     site = w.secondary(lambda its: {"swift", "azure"} & its.get("credentials", {}).keys())
     [name] = keys = w.sites[site]["credentials"]
@@ -65,8 +65,8 @@ def secondary_signs(w: Whole) -> Told:
     return f"sites.{site}.credentials.azure.credentials_type"
 
 
-@contradiction
-def half_a_role(w: Whole) -> Told:
+@contradiction("azure-key-missing", "azure-key-unused")
+def half_a_role(w: Whole) -> Reported:
     site = w.site(
         lambda its: its.get("credentials", {}).get("azure", {}).get("credentials_type") == "client_secret"
     )
@@ -78,8 +78,8 @@ def half_a_role(w: Whole) -> Told:
     return f"sites.{site}.credentials.azure.{key}"
 
 
-@contradiction
-def two_gcs_keys(w: Whole) -> Told:
+@contradiction("gcs-credentials-ambiguous")
+def two_gcs_keys(w: Whole) -> Reported:
     site = w.site(lambda its: "gcs" in its.get("credentials", {}))
     w.sites[site]["credentials"]["gcs"] = w.tape.pick(({}, {"keyfile": "/x", "application_default": True}))
     return f"sites.{site}.credentials.gcs"

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from tests.corpus.sites import WORLD, hosts_of
 from tests.corpus.values import HOST_KEYS, SECRET, Raw, pair
-from tests.corpus.whole import Told, Whole, contradiction, created
+from tests.corpus.whole import Reported, Whole, contradiction, created
 
 
 def _aws(
     w: Whole, key: str, change: Callable[[Raw, Raw], object], wanted: Callable[[Raw], object] = created
-) -> Told:
+) -> Reported:
     site = w.site(lambda its: created(its) and wanted(its))
     change(w.sites[site]["aws"], w.sites[site])
     return f"sites.{site}.{key}"
@@ -29,26 +29,26 @@ def _lets_encrypt(site: Raw) -> bool:
     return _https(site) and not _given(site)
 
 
-@contradiction
-def aws_everybody(w: Whole) -> Told:
+@contradiction("ssh-open-to-internet")
+def aws_everybody(w: Whole) -> Reported:
     return _aws(
         w, "aws.admin_cidrs", lambda aws, _: aws.update(admin_cidrs=[w.tape.pick((WORLD, "128.0.0.0/1"))])
     )
 
 
-@contradiction
-def aws_range_of_none(w: Whole) -> Told:
+@contradiction("range-invalid")
+def aws_range_of_none(w: Whole) -> Reported:
     key = w.tape.pick(("admin_cidrs", "client_cidrs"))
     return _aws(w, f"aws.{key}", lambda aws, _: aws.update({key: ["198.51.100.7/24"]}))
 
 
-@contradiction
-def aws_range_twice(w: Whole) -> Told:
+@contradiction("entry-repeated")
+def aws_range_twice(w: Whole) -> Reported:
     return _aws(w, "aws.admin_cidrs", lambda aws, _: aws.update(admin_cidrs=["198.51.100.7/32"] * 2))
 
 
-@contradiction
-def aws_network(w: Whole) -> Told:
+@contradiction("network-ambiguous", "range-invalid")
+def aws_network(w: Whole) -> Reported:
     kinds: tuple[Raw, ...] = (
         {"cidr": "10.0.0.0/15"},
         {"cidr": "10.0.1.0/16"},
@@ -60,37 +60,37 @@ def aws_network(w: Whole) -> Told:
     return _aws(w, "aws.cidr", lambda aws, _: aws.update(networks))
 
 
-@contradiction
-def aws_overlap(w: Whole) -> Told:
+@contradiction("networks-overlap")
+def aws_overlap(w: Whole) -> Reported:
     found = w.two(created)
     for site, cidr in zip(found, ("10.0.0.0/16", "10.0.255.0/24"), strict=True):
         w.sites[site]["aws"] |= {"cidr": cidr, "vpc_id": None, "subnet_id": None}
     return f"sites.{found[1]}.aws.cidr"
 
 
-@contradiction
-def aws_elsewhere(w: Whole) -> Told:
+@contradiction("zone-not-in-region")
+def aws_elsewhere(w: Whole) -> Reported:
     return _aws(w, "aws.availability_zone", lambda aws, _: aws.update(availability_zone="sa-east-1a"))
 
 
-@contradiction
-def aws_shut_in(w: Whole) -> Told:
+@contradiction("egress-without-https")
+def aws_shut_in(w: Whole) -> Reported:
     return _aws(w, "aws.egress_ports", lambda aws, _: aws.update(egress_ports=[80]))
 
 
-@contradiction
-def aws_no_zone(w: Whole) -> Told:
+@contradiction("hosted-zone-mismatch")
+def aws_no_zone(w: Whole) -> Reported:
     return _aws(w, "aws.hosted_zone", lambda aws, _: aws.update(hosted_zone="example.org"))
 
 
-@contradiction
-def aws_half_a_pair(w: Whole) -> Told:
+@contradiction("certificate-incomplete")
+def aws_half_a_pair(w: Whole) -> Reported:
     key = w.tape.pick(("certificate", "private_key"))
     return _aws(w, f"aws.tls.{key}", lambda aws, _: aws["tls"].pop(key), _given)
 
 
-@contradiction
-def aws_wrong_pair(w: Whole) -> Told:
+@contradiction("certificate-expired", "certificate-invalid", "certificate-names-missing")
+def aws_wrong_pair(w: Whole) -> Reported:
     def change(aws: Raw, site: Raw) -> None:
         names = sorted(hosts_of(site))
         other = pair("x.example.com")
@@ -102,8 +102,8 @@ def aws_wrong_pair(w: Whole) -> Told:
     return _aws(w, "aws.tls.certificate", change, _given)
 
 
-@contradiction
-def aws_wrong_key(w: Whole) -> Told:
+@contradiction("certificate-key-invalid", "certificate-key-mismatch")
+def aws_wrong_key(w: Whole) -> Reported:
     keys = (
         f"{SECRET}.x",
         pair("x.example.com")["private_key"],
@@ -114,55 +114,55 @@ def aws_wrong_key(w: Whole) -> Told:
     )
 
 
-@contradiction
-def aws_tls_for_none(w: Whole) -> Told:
+@contradiction("certificate-of-http-site")
+def aws_tls_for_none(w: Whole) -> Reported:
     return _aws(
         w, "aws.tls", lambda aws, _: aws.update(tls={"letsencrypt_email": "a@b"}), lambda its: not _https(its)
     )
 
 
-@contradiction
-def aws_no_certificate(w: Whole) -> Told:
+@contradiction("letsencrypt-blocked")
+def aws_no_certificate(w: Whole) -> Reported:
     return _aws(
         w, "aws.client_cidrs", lambda aws, _: aws.update(client_cidrs=["198.51.100.0/24"]), _lets_encrypt
     )
 
 
-@contradiction
-def aws_name_of_nobody(w: Whole) -> Told:
+@contradiction("certificate-missing-for-internal-url")
+def aws_name_of_nobody(w: Whole) -> Reported:
     url = "https://gitlab.internal.example.com"
     return _aws(w, "aws.tls.certificate", lambda _, site: site.update(internal_url=url), _lets_encrypt)
 
 
-@contradiction
-def aws_plain_registry(w: Whole) -> Told:
+@contradiction("https-on-http-site")
+def aws_plain_registry(w: Whole) -> Reported:
     url = "https://registry.x.example.com"
     return _aws(w, "registry_url", lambda _, site: site.update(registry_url=url), lambda its: not _https(its))
 
 
-@contradiction
-def aws_given_host(w: Whole) -> Told:
+@contradiction("address-of-created-host")
+def aws_given_host(w: Whole) -> Reported:
     site = w.site(created)
     node, key = w.node(site), w.tape.pick(("host", "host_key"))
     w.sites[site]["nodes"][node][key] = {"host": "10.1.2.3", "host_key": HOST_KEYS[0]}[key]
     return f"sites.{site}.nodes.{node}.{key}"
 
 
-@contradiction
-def aws_given_peers(w: Whole) -> Told:
+@contradiction("peer-cidrs-of-created-site")
+def aws_given_peers(w: Whole) -> Reported:
     return _aws(w, "peer_cidrs", lambda _, site: site.update(peer_cidrs=["203.0.113.20/32"]))
 
 
-@contradiction
-def server_for_a_host(w: Whole) -> Told:
+@contradiction("aws-on-existing-host")
+def server_for_a_host(w: Whole) -> Reported:
     site = w.site(lambda its: not created(its))
     node = w.node(site)
     w.sites[site]["nodes"][node]["aws"] = {"volume_gb": 20}
     return f"sites.{site}.nodes.{node}.aws"
 
 
-@contradiction
-def peers_unknown(w: Whole) -> Told:
+@contradiction("peer-cidrs-missing")
+def peers_unknown(w: Whole) -> Reported:
     w.site(created)
     site = w.site(lambda its: not created(its))
     node = w.node(site)
@@ -171,8 +171,8 @@ def peers_unknown(w: Whole) -> Told:
     return f"sites.{site}.peer_cidrs"
 
 
-@contradiction
-def trusted_key(w: Whole) -> Told:
+@contradiction("trusted-certificates-invalid", "trusted-certificates-with-key")
+def trusted_key(w: Whole) -> Reported:
     w.raw["trusted_certificates"] = w.tape.pick(
         ("x", pair("x.example.com")["private_key"], "".join(pair("x.example.com").values()))
     )

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from tests.corpus.values import SECRET, Raw, at_least, key
-from tests.corpus.whole import Told, Whole, contradiction, created, external, own, respelled, roles
+from tests.corpus.whole import Reported, Whole, contradiction, created, external, own, respelled, roles
 
 
-@contradiction
-def no_primary(w: Whole) -> Told:
+@contradiction("primary-not-a-site")
+def no_primary(w: Whole) -> Reported:
     w.raw["primary"] = "nobody"
     return "primary"
 
 
-@contradiction
-def too_old(w: Whole) -> Told:
+@contradiction("gitlab-version-too-old")
+def too_old(w: Whole) -> Reported:
     w.raw["gitlab_version"] = w.tape.pick(("15.11", "0.0", "2.999.1-ee"))
     return "gitlab_version"
 
 
-@contradiction
-def one_node_name(w: Whole) -> Told:
+@contradiction("node-name-not-unique")
+def one_node_name(w: Whole) -> Reported:
     one, two = w.two()
     nodes = w.sites[two]["nodes"]
     name = w.node(one)
@@ -27,8 +27,8 @@ def one_node_name(w: Whole) -> Told:
     return f"sites.{two}.nodes.{name}", f"sites.{one}.nodes.{name}"
 
 
-@contradiction
-def one_server(w: Whole) -> Told:
+@contradiction("ssh-address-not-unique")
+def one_server(w: Whole) -> Reported:
     found = w.two(lambda site: not created(site))
     (one, two), (first, second) = found, (w.node(found[0]), w.node(found[1]))
     address = w.tape.pick(
@@ -41,7 +41,7 @@ def one_server(w: Whole) -> Told:
     return f"sites.{two}.nodes.{second}.host", f"sites.{one}.nodes.{first}.host"
 
 
-def _one_url(w: Whole, what: str) -> Told:
+def _one_url(w: Whole, what: str) -> Reported:
     found = w.two(lambda site: not created(site))
     one, two = found
     key = {"registry": "registry_internal_url", "gitlab": "internal_url"}[what]
@@ -53,18 +53,18 @@ def _one_url(w: Whole, what: str) -> Told:
     )
 
 
-@contradiction
-def one_registry(w: Whole) -> Told:
+@contradiction("registry-url-not-unique")
+def one_registry(w: Whole) -> Reported:
     return _one_url(w, "registry")
 
 
-@contradiction
-def one_gitlab(w: Whole) -> Told:
+@contradiction("gitlab-url-not-unique")
+def one_gitlab(w: Whole) -> Reported:
     return _one_url(w, "gitlab")
 
 
-@contradiction
-def registry_is_gitlab(w: Whole) -> Told:
+@contradiction("registry-url-of-gitlab")
+def registry_is_gitlab(w: Whole) -> Reported:
     beside = {"rails", "registry"}
     site = w.site(
         lambda its: not created(its) and any(beside <= {*roles(node)} for node in its["nodes"].values())
@@ -73,8 +73,8 @@ def registry_is_gitlab(w: Whole) -> Told:
     return f"sites.{site}.registry_url"
 
 
-@contradiction
-def no_port(w: Whole) -> Told:
+@contradiction("url-host-invalid")
+def no_port(w: Whole) -> Reported:
     site = w.site(lambda site: not created(site))
     key = w.tape.pick(("external_url", "registry_url", "internal_url", "registry_internal_url"))
     w.sites[site][key] = w.tape.pick(
@@ -83,39 +83,39 @@ def no_port(w: Whole) -> Told:
     return f"sites.{site}.{key}"
 
 
-@contradiction
-def issuer_that_is_no_text(w: Whole) -> Told:
+@contradiction("issuer-not-a-string")
+def issuer_that_is_no_text(w: Whole) -> Reported:
     w.raw["issuer"] = w.tape.pick(
         ("-", "2024", "1.5", "true", "null", "no", "y", "1e5", "0x1F", "2024-01-01", ".5")
     )
     return "issuer"
 
 
-@contradiction
-def name_that_is_no_text(w: Whole) -> Told:
+@contradiction("site-name-not-a-string")
+def name_that_is_no_text(w: Whole) -> Reported:
     site = w.site(lambda its: created(its) and its is not w.sites[w.raw["primary"]])
     name = w.one(word for word in ("no", "y", "on", "null") if word not in w.sites)
     w.sites[name] = w.sites.pop(site)
     return f"sites.{name}"
 
 
-@contradiction
-def host_that_is_no_text(w: Whole) -> Told:
+@contradiction("host-name-not-a-string")
+def host_that_is_no_text(w: Whole) -> Reported:
     site = w.site()
     w.sites[site]["registry_url"] = f"http://{w.tape.pick(('no', '10', '1.5', 'y', '0x10'))}:5050"
     return f"sites.{site}.registry_url"
 
 
-@contradiction
-def address_that_is_no_text(w: Whole) -> Told:
+@contradiction("registry-address-not-a-string")
+def address_that_is_no_text(w: Whole) -> Reported:
     site = w.site(lambda its: any("registry" in roles(node) for node in its["nodes"].values()))
     node = w.node(site, lambda its: "registry" in roles(its))
     w.sites[site]["nodes"][node]["registry_http_addr"] = w.tape.pick(("[fd00::5]:5000", "[::]:5000", "10:50"))
     return f"sites.{site}.nodes.{node}.registry_http_addr"
 
 
-@contradiction
-def address_without_a_host_for_nginx(w: Whole) -> Told:
+@contradiction("registry-address-without-host")
+def address_without_a_host_for_nginx(w: Whole) -> Reported:
     both = {"rails", "registry"}
     site = w.site(lambda its: any(both <= {*roles(node)} for node in its["nodes"].values()))
     node = w.node(site, lambda its: both <= {*roles(its)})
@@ -123,8 +123,8 @@ def address_without_a_host_for_nginx(w: Whole) -> Told:
     return f"sites.{site}.nodes.{node}.registry_http_addr"
 
 
-@contradiction
-def no_registry(w: Whole) -> Told:
+@contradiction("registry-role-missing")
+def no_registry(w: Whole) -> Reported:
     site = w.site(lambda site: not external(site))
     for node in w.sites[site]["nodes"].values():
         node["roles"] = [role for role in roles(node) if role != "registry"] or ["sidekiq"]
@@ -132,16 +132,16 @@ def no_registry(w: Whole) -> Told:
     return f"sites.{site}.nodes"
 
 
-@contradiction
-def no_rails(w: Whole) -> Told:
+@contradiction("rails-role-missing")
+def no_rails(w: Whole) -> Reported:
     site = w.site()
     for node in w.sites[site]["nodes"].values():
         node["roles"] = [role for role in roles(node) if role != "rails"] or ["sidekiq"]
     return f"sites.{site}.nodes"
 
 
-@contradiction
-def role_twice(w: Whole) -> Told:
+@contradiction("role-repeated")
+def role_twice(w: Whole) -> Reported:
     site = w.site()
     node = w.node(site)
     its = w.sites[site]["nodes"][node]
@@ -149,44 +149,44 @@ def role_twice(w: Whole) -> Told:
     return f"sites.{site}.nodes.{node}.roles"
 
 
-@contradiction
-def address_of_none(w: Whole) -> Told:
+@contradiction("registry-address-unused")
+def address_of_none(w: Whole) -> Reported:
     site = w.site(lambda its: any("registry" not in roles(node) for node in its["nodes"].values()))
     node = w.node(site, lambda its: "registry" not in roles(its))
     w.sites[site]["nodes"][node]["registry_http_addr"] = "0.0.0.0:5000"
     return f"sites.{site}.nodes.{node}.registry_http_addr"
 
 
-@contradiction
-def created_registry(w: Whole) -> Told:
+@contradiction("registry-without-rails")
+def created_registry(w: Whole) -> Reported:
     site = w.site(created)
     w.sites[site]["nodes"]["alone"] = {"roles": ["registry"]}
     return f"sites.{site}.nodes.alone.roles"
 
 
-@contradiction
-def two_ssh_keys(w: Whole) -> Told:
+@contradiction("ssh-keys-exclusive")
+def two_ssh_keys(w: Whole) -> Reported:
     w.raw["ssh"] = w.raw.get("ssh", {}) | {"private_key": key(f"{SECRET}.x"), "private_key_file": "~/.ssh/x"}
     return "ssh.private_key_file"
 
 
-@contradiction
-def external_with_role(w: Whole) -> Told:
+@contradiction("registry-role-beside-external")
+def external_with_role(w: Whole) -> Reported:
     site = w.site(external)
     node = w.node(site)
     w.sites[site]["nodes"][node]["roles"] = ["rails", "registry"]
     return f"sites.{site}.nodes.{node}.roles"
 
 
-@contradiction
-def external_and_created(w: Whole) -> Told:
+@contradiction("external-registry-of-created-site")
+def external_and_created(w: Whole) -> Reported:
     site = w.site(created)
     w.sites[site]["external_registry"] = {}
     return f"sites.{site}.external_registry"
 
 
-@contradiction
-def external_unseen(w: Whole) -> Told:
+@contradiction("external-hosts-missing")
+def external_unseen(w: Whole) -> Reported:
     w.need(w.shared)
     site = w.secondary(external)
     w.sites[site]["external_registry"] = {}
@@ -197,24 +197,42 @@ def _database(host: str = "db.example.com") -> Raw:
     return {"host": host, "password": f"{SECRET}.db"}
 
 
-@contradiction
-def database_of_one(w: Whole) -> Told:
-    w.need(len(w.sites) > 1 and not w.shared)
-    site = w.site(lambda its: "metadata_database" in its)
-    del w.sites[site]["metadata_database"]
+@contradiction("database-password-missing")
+def database_without_password(w: Whole) -> Reported:
+    site = w.site(lambda its: isinstance(its.get("metadata_database"), dict))
+    del w.sites[site]["metadata_database"]["password"]
+    return f"sites.{site}.metadata_database.password"
+
+
+@contradiction("database-managed-at-secondary")
+def managed_replica(w: Whole) -> Reported:
+    w.need(not w.shared and at_least(w.raw["gitlab_version"], 18, 3))
+    site = w.secondary(lambda its: not external(its))
+    w.sites[site]["metadata_database"] = "managed"
     return f"sites.{site}.metadata_database"
 
 
-@contradiction
-def database_where_it_cannot_be(w: Whole) -> Told:
+@contradiction("database-managed-by-several-nodes", "database-managed-not-in-version")
+def managed_where_it_cannot_be(w: Whole) -> Reported:
+    primary = w.raw["primary"]
+    its = w.sites[primary]
+    several = [name for name, node in its["nodes"].items() if "registry" in node.get("roles", ["registry"])]
+    w.need(not w.shared and not external(its) and at_least(w.raw["gitlab_version"], 17, 3))
+    w.need(len(several) > 1 or not at_least(w.raw["gitlab_version"], 18, 3))
+    its["metadata_database"] = "managed"
+    return f"sites.{primary}.metadata_database"
+
+
+@contradiction("database-not-in-version", "database-of-external-registry", "database-with-shared-storage")
+def database_where_it_cannot_be(w: Whole) -> Reported:
     site = w.site(lambda its: w.shared or external(its) or not at_least(w.raw["gitlab_version"], 17, 3))
     w.sites[site]["metadata_database"] = _database()
     return f"sites.{site}.metadata_database"
 
 
-@contradiction
-def one_database(w: Whole) -> Told:
-    found = w.two(lambda site: "metadata_database" in site)
+@contradiction("database-not-unique")
+def one_database(w: Whole) -> Reported:
+    found = w.two(lambda site: isinstance(site.get("metadata_database"), dict))
     for site, host in zip(found, w.tape.pick((("DB", "db"), ("fd00::1", "fd00:0::1"))), strict=True):
         w.sites[site]["metadata_database"] = _database(host)
     return tuple(f"sites.{site}.metadata_database.name" for site in found)

@@ -1,4 +1,4 @@
-"""What storage, credentials and rights may not say together."""
+"""What storage, credentials and permissions may not say together."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import copy
 from typing import Any
 
 from tests.corpus.values import SECRET, Raw, at_least
-from tests.corpus.whole import Told, Whole, contradiction, external, roles
+from tests.corpus.whole import Reported, Whole, contradiction, external, roles
 
 
-@contradiction
-def primary_reads(w: Whole) -> Told:
+@contradiction("primary-read-only")
+def primary_reads(w: Whole) -> Reported:
     w.sites[w.raw["primary"]]["read_only"] = True
     return f"sites.{w.raw['primary']}.read_only"
 
 
-@contradiction
-def secondary_writes(w: Whole) -> Told:
+@contradiction("secondary-writable")
+def secondary_writes(w: Whole) -> Reported:
     w.need(w.shared)
     site = w.secondary()
     w.sites[site]["read_only"] = False
     return f"sites.{site}.read_only"
 
 
-@contradiction
-def secondary_copies_and_reads(w: Whole) -> Told:
+@contradiction("read-only-with-replication")
+def secondary_copies_and_reads(w: Whole) -> Reported:
     w.need(not w.shared)
     site = w.secondary()
     w.raw["replication"] = True
@@ -32,8 +32,8 @@ def secondary_copies_and_reads(w: Whole) -> Told:
     return f"sites.{site}.read_only"
 
 
-@contradiction
-def kept_and_read(w: Whole) -> Told:
+@contradiction("read-only-with-kept-storage")
+def kept_and_read(w: Whole) -> Reported:
     w.need(not w.shared)
     site = w.secondary(lambda its: its["storage"] == "keep")
     w.raw["replication"] = False
@@ -41,16 +41,16 @@ def kept_and_read(w: Whole) -> Told:
     return f"sites.{site}.read_only"
 
 
-@contradiction
-def other_mode(w: Whole) -> Told:
+@contradiction("site-storage-with-shared", "storage-at-top-with-per-site")
+def other_mode(w: Whole) -> Reported:
     w.raw["storage"]["mode"] = "per_site" if w.shared else "shared"
     if w.shared:
         return next(key for key, *_ in w.places())
     return tuple(f"sites.{site}.storage" for site in w.sites)
 
 
-@contradiction
-def no_storage(w: Whole) -> Told:
+@contradiction("shared-storage-missing", "site-storage-missing")
+def no_storage(w: Whole) -> Reported:
     if w.shared:
         w.raw["storage"] = {"mode": "shared"}
         return "storage.s3"
@@ -59,42 +59,42 @@ def no_storage(w: Whole) -> Told:
     return f"sites.{site}.storage"
 
 
-@contradiction
-def two_drivers(w: Whole) -> Told:
-    key, given = "storage", w.raw["storage"]
+@contradiction("storage-drivers-exclusive")
+def two_drivers(w: Whole) -> Reported:
+    key, provided = "storage", w.raw["storage"]
     if not w.shared:
         site = w.site(lambda its: isinstance(its["storage"], dict) and "bucket" not in its["storage"])
-        key, given = f"sites.{site}.storage", w.sites[site]["storage"]
-    other = "gcs" if "gcs" not in given else "s3"
-    given[other] = {"bucket": "other"} | ({"region": "eu-west-1"} if other == "s3" else {})
-    return tuple(f"{key}.{name}" for name in given)
+        key, provided = f"sites.{site}.storage", w.sites[site]["storage"]
+    other = "gcs" if "gcs" not in provided else "s3"
+    provided[other] = {"bucket": "other"} | ({"region": "eu-west-1"} if other == "s3" else {})
+    return tuple(f"{key}.{name}" for name in provided)
 
 
-@contradiction
-def driver_that_is_gone(w: Whole) -> Told:
+@contradiction("setting-not-in-version")
+def driver_that_is_gone(w: Whole) -> Reported:
     key, _, sites = w.place("swift", "oss")
     w.need(not all(external(w.sites[site]) for site in sites))
     w.raw["gitlab_version"] = w.tape.pick(("17.0", "18.5", "19.2"))
     return key
 
 
-@contradiction
-def directory_for_all(w: Whole) -> Told:
+@contradiction("filesystem-shared")
+def directory_for_all(w: Whole) -> Reported:
     w.need(w.shared)
     w.raw["storage"] = {"mode": "shared", "filesystem": {"rootdirectory": "/srv"}}
     return "storage.filesystem"
 
 
-@contradiction
-def directory_of_several(w: Whole) -> Told:
+@contradiction("filesystem-of-external-registry", "filesystem-on-several-nodes")
+def directory_of_several(w: Whole) -> Reported:
     w.need(not w.shared)
     site = w.site(lambda its: external(its) or sum("registry" in roles(n) for n in its["nodes"].values()) > 1)
     w.sites[site]["storage"] = {"filesystem": {"rootdirectory": "/srv"}}
     return f"sites.{site}.storage.filesystem"
 
 
-@contradiction
-def one_place(w: Whole) -> Told:
+@contradiction("storage-not-unique")
+def one_place(w: Whole) -> Reported:
     w.need(not w.shared)
     one, two = w.two(lambda its: its["storage"] != "keep" and "filesystem" not in its["storage"])
     for key in ("storage", "credentials", "s3_keys"):
@@ -105,7 +105,7 @@ def one_place(w: Whole) -> Told:
     return tuple(f"{key}.{name}" for key in keys for name in ("bucket", "container"))
 
 
-def _s3(w: Whole, options: Raw, key: str, **place: Any) -> Told:
+def _s3(w: Whole, options: Raw, key: str, **place: Any) -> Reported:
     at, its, sites = w.place("s3")
     its |= place
     its["options"] = options
@@ -115,39 +115,39 @@ def _s3(w: Whole, options: Raw, key: str, **place: Any) -> Told:
     return f"sites.{sites[0]}.{key}" if key == "s3_keys" else f"{at}.{key}"
 
 
-@contradiction
-def s3_acl(w: Whole) -> Told:
+@contradiction("acl-on-created-bucket")
+def s3_acl(w: Whole) -> Reported:
     return _s3(w, {"objectacl": "private"}, "options.objectacl", create=True, endpoint=None)
 
 
-@contradiction
-def s3_sends_acls(w: Whole) -> Told:
+@contradiction("ownership-on-created-bucket")
+def s3_sends_acls(w: Whole) -> Reported:
     return _s3(w, {"objectownership": False}, "options.objectownership", create=True, endpoint=None)
 
 
-@contradiction
-def s3_acl_and_owner(w: Whole) -> Told:
+@contradiction("settings-exclusive")
+def s3_acl_and_owner(w: Whole) -> Reported:
     return _s3(w, {"objectacl": "private", "objectownership": True}, "options.objectacl", create=False)
 
 
-@contradiction
-def s3_key_and_none(w: Whole) -> Told:
+@contradiction("kms-key-without-encryption")
+def s3_key_and_none(w: Whole) -> Reported:
     key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd"
     return _s3(w, {"encrypt": False}, "options.encrypt", kms_key_id=key)
 
 
-@contradiction
-def s3_made_elsewhere(w: Whole) -> Told:
+@contradiction("bucket-not-on-aws")
+def s3_made_elsewhere(w: Whole) -> Reported:
     return _s3(w, {}, "create", create=True, endpoint="https://minio.example.com")
 
 
-@contradiction
-def s3_without_keys(w: Whole) -> Told:
+@contradiction("s3-keys-missing")
+def s3_without_keys(w: Whole) -> Reported:
     return _s3(w, {}, "s3_keys", create=False, endpoint="https://minio.example.com")
 
 
-@contradiction
-def s3_too_new(w: Whole) -> Told:
+@contradiction("setting-not-in-version")
+def s3_too_new(w: Whole) -> Reported:
     if at_least(w.raw["gitlab_version"], 18, 1):
         w.need(all(driver not in {"swift", "oss"} for _, driver, *_ in w.places()))
         w.raw["gitlab_version"] = "18.0"
@@ -155,8 +155,8 @@ def s3_too_new(w: Whole) -> Told:
     return _s3(w, {key: value}, f"options.{key}")
 
 
-@contradiction
-def key_of_gitlabs_own_registry(w: Whole) -> Told:
+@contradiction("setting-not-in-version")
+def key_of_gitlabs_own_registry(w: Whole) -> Reported:
     key, its, sites = w.place("s3", "oss")
     w.need(any(external(w.sites[site]) for site in sites))
     if "region" in its and its["region"].startswith("oss-"):
@@ -169,8 +169,8 @@ def key_of_gitlabs_own_registry(w: Whole) -> Told:
     return f"{key}.options.{name}"
 
 
-@contradiction
-def token_that_is_not_sent(w: Whole) -> Told:
+@contradiction("key-not-read")
+def token_that_is_not_sent(w: Whole) -> Reported:
     site = w.site(lambda its: "s3_keys" in its)
     w.sites[site]["s3_keys"]["session_token"] = f"{SECRET}.t"
     return f"sites.{site}.s3_keys.session_token"

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from omnibus.fields import Closed
-from omnibus.model import Deployment
+from config.field_types import StrictModel
+from config.model import Deployment
 from tests.corpus.valid import TAPES, configuration
 from tests.corpus.values import Raw, Tape
 
@@ -20,7 +20,7 @@ HALF = "\ud800"
 SINGLE = (None, True, False, 0, -1, 22, 1 << 70, 0.5, math.nan, math.inf, *WORDS)
 TOP = st.sampled_from([*Deployment.model_fields])
 _KEY = (
-    st.sampled_from([name for kind in Closed.__subclasses__() for name in kind.model_fields])
+    st.sampled_from([name for kind in StrictModel.__subclasses__() for name in kind.model_fields])
     | st.sampled_from([*WORDS, HALF])
     | st.text(max_size=4)
 )

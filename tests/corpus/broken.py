@@ -98,7 +98,7 @@ def unknown(raw: Raw, tape: Tape) -> Broken:
     at = tape.pick(closed)
     known = sorted(_holder(raw, (*at, "")))
     typos = [change(key) for key in known for change in (str.upper, str.title, "{}_".format, " {}".format)]
-    # An empty one at the top has no name to be told by.
+    # An empty one at the top has no name to be reported by.
     odd = [word for word in WORDS if not word.islower() and (word or at)]
     return _put(raw, (*at, tape.pick([*typos, *odd])), json_of(tape))
 

@@ -18,11 +18,12 @@ __all__ = ["against_credentials", "against_hosts", "against_sites", "against_sto
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A configuration and what must be told of it: one of these keys."""
+    """A configuration and what must be reported: one of these codes at one of these keys."""
 
     name: str
     raw: Raw
     keys: set[str]
+    codes: set[str]
 
 
 @st.composite
@@ -30,13 +31,15 @@ def contradictions(draw: st.DrawFn) -> Contradiction:
     """The first of the table, from any place on, that can be made in any configuration."""
     raw = configuration(draw(TAPES))
     start, choices = draw(st.integers(0, len(TABLE) - 1)), draw(st.binary(min_size=32, max_size=32))
-    return next(filter(None, (_made(make, raw, choices) for make in TABLE[start:] + TABLE[:start])))
+    makes = [*TABLE][start:] + [*TABLE][:start]
+    return next(filter(None, (_made(make, raw, choices) for make in makes)))
 
 
 def _made(make: Make, raw: Raw, choices: bytes) -> Contradiction | None:
     wrong = copy.deepcopy(raw)
     try:
-        told = make(Whole(wrong, Tape(choices)))
+        reported = make(Whole(wrong, Tape(choices)))
     except Impossible:
         return None
-    return Contradiction(make.__name__, wrong, {told} if isinstance(told, str) else {*told})
+    keys = {reported} if isinstance(reported, str) else {*reported}
+    return Contradiction(make.__name__, wrong, keys, TABLE[make])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from tests.corpus.meant import EVENTS, KEPT, Meant, own, plain
+from tests.corpus.expected_settings import EVENTS, KEPT, Meant, own, plain
 from tests.corpus.values import Raw
 
 # What an administrator's registry may say before.
@@ -74,14 +74,14 @@ def _geo_event(meant: Meant) -> Raw:
     }
 
 
-def _storage(theirs: Raw, ours: Raw) -> Raw:
+def _storage(theirs: Raw, own: Raw) -> Raw:
     found = {key: value for key, value in theirs.items() if key in KEPT}
-    for key, value in ours.items():
+    for key, value in own.items():
         if key == "maintenance":
             former = found.get(key, {})
             value = {part: former.get(part, {}) | its for part, its in value.items()}  # noqa: PLW2901
         found[key] = _distributions(value) if key == "s3" else value
-    if "maintenance" not in ours and "maintenance" in found:
+    if "maintenance" not in own and "maintenance" in found:
         found["maintenance"] = {key: its for key, its in found["maintenance"].items() if key != "readonly"}
     return found
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from typing import Any
+
+from tests.ruby import POOREST, Ruby
 
 EVALUATE = """
 class GitlabRb
@@ -60,29 +60,14 @@ end
 """
 
 
-class Omnibus:
+class Omnibus(Ruby):
     """One Ruby for many settings files, under the locale that is hardest on them."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            ["ruby", "--disable-gems", "-rjson", "-e", EVALUATE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin"},
-        )
+        super().__init__("--disable-gems", "-rjson", "-e", EVALUATE, env=POOREST)
 
     def settings(self, files: list[tuple[str, dict[str, Any], dict[str, Any]]]) -> list[Any]:
         """Of each file, its secrets and what gitlab.rb says before it: tables and calls, or the error."""
-        assert self._process.stdin and self._process.stdout and all(text.isascii() for text, *_ in files)
-        print(json.dumps(files), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        assert answer, f"Ruby gave up on {files}"
-        found: list[Any] = json.loads(answer)
+        assert all(text.isascii() for text, *_ in files)
+        found: list[Any] = self.ask(files)
         return found
-
-    def end(self) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait(30)

@@ -27,10 +27,10 @@ def secrets_of(raw: Raw, site: str) -> Raw:
     found: dict[str, Any] = {**MADE, "http_secret": f"{SECRET}.http.{storage}"}
     keys = its.get("s3_keys", {"access_key": f"AKIA{SECRET}", "secret_key": f"{SECRET}.{site}.made"})
     found |= {f"s3_{name}": value for name, value in keys.items()}
-    if "metadata_database" in its:
+    if isinstance(its.get("metadata_database"), dict):
         found["database_password"] = its["metadata_database"]["password"]
-    for driver, given in its.get("credentials", {}).items():
-        found |= {f"{driver}_{name}": given[name] for name in OF_DRIVERS[driver] if name in given}
+    for driver, provided in its.get("credentials", {}).items():
+        found |= {f"{driver}_{name}": provided[name] for name in OF_DRIVERS[driver] if name in provided}
     if "gcs_credentials" in found:
         found["gcs_credentials"] = json.loads(found["gcs_credentials"])
     return found

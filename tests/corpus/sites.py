@@ -1,4 +1,4 @@
-"""Sites of every kind: hosts that exist or are created, roles on any nodes, URLs of one's own or of all."""
+"""Sites of every kind: hosts that exist or are created, roles on any nodes, URLs of your own or of all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def roles(tape: Tape, *, registry: bool, created: bool, one: bool) -> list[list[
 
 
 def host(tape: Tape, number: int) -> Raw:
-    """A host that exists, and that is no other's: also by a port of its own at an address that many have."""
+    """A host that exists, and that is not an other's: also by a port of its own at an address that many have."""
     kinds = (
         f"10.1.0.{number}",
         f"fd00::{number:x}",
@@ -88,12 +88,12 @@ def urls(tape: Tape, number: int, one: tuple[bool, bool], *, created: bool) -> R
 
 def hosts_of(site: Raw, *keys: str) -> set[str]:
     """The names in a site's URLs."""
-    given = [
+    provided = [
         site[key]
         for key in keys or ("external_url", "registry_url", "internal_url", "registry_internal_url")
         if key in site
     ]
-    return {url.split("//")[1].split("/")[0].split(":")[0].lower() for url in given}
+    return {url.split("//")[1].split("/")[0].split(":")[0].lower() for url in provided}
 
 
 def aws(tape: Tape, number: int, site: Raw, *, alone: bool) -> Raw:
@@ -141,5 +141,10 @@ def database(tape: Tape, number: int) -> Raw:
         "host": tape.pick(("DB.example.com", f"db-{number}", f"fd00::{number}")),
         "name": f"registry-{number}",
     }
-    found |= tape.some(port=PORTS, user=("_r-1",), sslmode=("disable", "verify-full"))
+    found |= tape.some(
+        port=PORTS,
+        user=("_r-1",),
+        sslmode=("disable", "verify-full"),
+        sslrootcert=("/etc/gitlab/ssl/db-ca.pem",),
+    )
     return found | {"password": secret(tape, f"database{number}")}

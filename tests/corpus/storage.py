@@ -139,7 +139,7 @@ def _s3(tape: Tape, found: Raw, registries: Sequence[Registry]) -> None:
         options.pop("pathstyle", None)  # a bucket's name does not stand before an address
     _without_gitlabs_own(options, registries)
     if found.get("create", True):
-        # A bucket that is made here refuses every ACL, and is no directory bucket.
+        # A bucket that is made here refuses every ACL, and is not a directory bucket.
         options.pop("objectacl", None)
         if options.get("objectownership") is False:
             del options["objectownership"]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
 from tests.corpus.values import Raw
+from tests.ruby import Ruby
 
 PSYCH = """
 # Which the program on the node takes for what they were, and which no other file of these has.
@@ -34,7 +34,7 @@ end
 
 
 class _Go(yaml.SafeLoader):
-    """go-yaml v2 as far as single values go: y and n are truth values, dates are text, 1e5 is a number."""
+    """go-yaml v2 as far as single values go: y and n are booleans, dates are text, 1e5 is a number."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (the library's way)
     bool_values = yaml.SafeLoader.bool_values | {"y": True, "n": False}
@@ -53,36 +53,21 @@ for _tag, _pattern in (
     _Go.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^({_pattern})$"), None)
 
 
-class Readers:
+class Readers(Ruby):
     """Ruby's reader, which Rails and the node's program use; PyYAML, YAML 1.1 to the letter; and go-yaml's rules."""
 
     NAMES = ("Psych", "PyYAML", "go-yaml")
 
     def __init__(self) -> None:
-        self._ruby = subprocess.Popen(
-            ["ruby", "--disable-gems", "-ryaml", "-rjson", "-e", PSYCH],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__("--disable-gems", "-ryaml", "-rjson", "-e", PSYCH)
 
     def read(self, text: str) -> dict[str, Any]:
         """Reader → what it makes of the text, or the error."""
-        assert self._ruby.stdin and self._ruby.stdout
-        print(json.dumps(text), file=self._ruby.stdin, flush=True)
-        answer = self._ruby.stdout.readline()
-        assert answer, f"Ruby gave up on {text}"
         return {
-            "Psych": json.loads(answer)[0],
+            "Psych": self.ask(text)[0],
             "PyYAML": _load(text, yaml.SafeLoader),
             "go-yaml": _load(text, _Go),
         }
-
-    def end(self) -> None:
-        assert self._ruby.stdin and self._ruby.stdout
-        self._ruby.stdin.close()
-        self._ruby.stdout.close()
-        self._ruby.wait(30)
 
 
 def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:

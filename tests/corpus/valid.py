@@ -57,8 +57,8 @@ def configuration(tape: Tape) -> Raw:
             site["aws"] = sites.aws(tape, number, site, alone=len(kinds) == 1 or not any(one))
         if external:
             site["external_registry"] = sites.external(tape, free, first + 5, hosts=kind == "external")
-        if databases:
-            site["metadata_database"] = sites.database(tape, number)
+        if databases and tape.flag():
+            site["metadata_database"] = _database(tape, raw, name, site, registries[name])
         if tape.flag():
             site["ssh"] = ssh(tape, name)
         raw["sites"][name] = site
@@ -88,6 +88,13 @@ def _stores(tape: Tape, raw: Raw, registries: dict[str, Registry]) -> dict[str, 
     if not all(its.roles for name, its in registries.items() if name != raw["primary"]):
         common.discard("azure")  # an account's key may write
     return dict.fromkeys(registries, tape.pick(sorted(common, reverse=True)))
+
+
+def _database(tape: Tape, raw: Raw, name: str, site: Raw, registry: Registry) -> Raw | str:
+    """The Linux package's own only where one node of the primary has the registry."""
+    nodes = [node for node in site["nodes"].values() if "registry" in node.get("roles", ["registry"])]
+    may = name == raw["primary"] and len(nodes) == 1 and not registry.external and registry.newer(18, 3)
+    return "managed" if may and tape.flag() else sites.database(tape, len(raw["sites"]))
 
 
 def _places(tape: Tape, raw: Raw, registries: dict[str, Registry], stores: dict[str, str]) -> None:
@@ -121,8 +128,8 @@ def _peers(tape: Tape, raw: Raw, name: str) -> Raw:
     created = any("aws" in site for site in raw["sites"].values())
     hosts = [node["host"] for node in raw["sites"][name]["nodes"].values()]
     unknown = created and not all(host.startswith("10.1.0.") for host in hosts)
-    given = ["203.0.113.0/24", "198.0.0.0/8"]
-    return {"peer_cidrs": given} if unknown else tape.some(peer_cidrs=(given, []))
+    provided = ["203.0.113.0/24", "198.0.0.0/8"]
+    return {"peer_cidrs": provided} if unknown else tape.some(peer_cidrs=(provided, []))
 
 
 def _read_only(tape: Tape, raw: Raw, name: str) -> Raw:

@@ -108,7 +108,7 @@ def key(text: str) -> str:
     return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{text}\n-----END OPENSSH PRIVATE KEY-----\n"
 
 
-def ssh(tape: Tape, name: str, **given: Any) -> Raw:
+def ssh(tape: Tape, name: str, **provided: Any) -> Raw:
     """How a host is reached, with at most one of the two kinds of key."""
     found = tape.some(user=("root", "ubuntu", "_svc", "a.b-c_1"), port=PORTS, wait_seconds=(1, 3600))
     if tape.flag():
@@ -122,4 +122,4 @@ def ssh(tape: Tape, name: str, **given: Any) -> Raw:
             found["private_key"] = key(secret(tape, f"ssh.{name}"))
         case "private_key_file":
             found["private_key_file"] = "~/.ssh/id_ed25519"
-    return found | given
+    return found | provided

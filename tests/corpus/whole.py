@@ -8,16 +8,21 @@ from typing import Any, TypeAlias, TypeVar
 from tests.corpus.sites import ALL
 from tests.corpus.values import Raw, Tape
 
-Told = str | tuple[str, ...]
-"""The key that must be told, or those of which one must be."""
-Make: TypeAlias = "Callable[[Whole], Told]"
-TABLE: list[Make] = []
+Reported = str | tuple[str, ...]
+"""The key that must be reported, or those of which one must be."""
+Make: TypeAlias = "Callable[[Whole], Reported]"
+TABLE: dict[Make, set[str]] = {}
+"""Each contradiction, with the codes of which one must be reported."""
 
 
-def contradiction(make: Make) -> Make:
-    """Puts two things that are right for themselves into one configuration."""
-    TABLE.append(make)
-    return make
+def contradiction(*codes: str) -> Callable[[Make], Make]:
+    """Puts two things that are valid alone into one configuration; one of `codes` is reported."""
+
+    def entered(make: Make) -> Make:
+        TABLE[make] = {*codes}
+        return make
+
+    return entered
 
 
 T = TypeVar("T")
@@ -72,9 +77,11 @@ class Whole:
                 for n, s in self.sites.items()
                 if s["storage"] != "keep"
             ]
-        for key, given, sites in groups:
-            name = next((k for k in ("gcs", "azure", "swift", "oss", "filesystem", "s3") if k in given), None)
-            yield (f"{key}.{name}", name, given[name], sites) if name else (key, "s3", given, sites)
+        for key, provided, sites in groups:
+            name = next(
+                (k for k in ("gcs", "azure", "swift", "oss", "filesystem", "s3") if k in provided), None
+            )
+            yield (f"{key}.{name}", name, provided[name], sites) if name else (key, "s3", provided, sites)
 
     def place(self, *drivers: str) -> tuple[str, Raw, list[str]]:
         """The key, mapping and sites of a storage with one of these drivers."""

@@ -104,8 +104,8 @@ def _policies(lab: Lab, bucket: str) -> Iterator[str]:
         if user["UserName"] != ADMINISTRATOR
         for policy in iam.list_user_policies(UserName=user["UserName"])["PolicyNames"]
     }
-    for holder, given in documents.items():
-        document: Any = json.loads(given) if isinstance(given, str) else given
+    for holder, provided in documents.items():
+        document: Any = json.loads(provided) if isinstance(provided, str) else provided
         for statement in document["Statement"]:
             actions, places = (
                 [value] if isinstance(value, str) else value
@@ -115,8 +115,8 @@ def _policies(lab: Lab, bucket: str) -> Iterator[str]:
                 yield f"{holder} may do {actions}"
             if actions == ["kms:Decrypt"]:
                 # Under whichever key, of this bucket alone.
-                told = statement.get("Condition", {}).get("StringLike", {})
-                places = told.get("kms:EncryptionContext:aws:s3:arn", places)
+                reported = statement.get("Condition", {}).get("StringLike", {})
+                places = reported.get("kms:EncryptionContext:aws:s3:arn", places)
             if statement["Effect"] == "Allow" and not all(
                 p.startswith(f"arn:aws:s3:::{bucket}") for p in places
             ):

@@ -31,7 +31,7 @@ def lab() -> Lab:
 
 @pytest.fixture(scope="module")
 def fresh(lab: Lab) -> Iterator[Lab]:
-    """The lab as it started: both sites on their own, nothing of ours on them."""
+    """The lab as it started: both sites on their own, nothing of this program on them."""
     lab.reset()
     yield lab
     lab.heal()

@@ -52,7 +52,9 @@ class Site:
         self._gitlab = f"https://gitlab.{name}.example.com"
         self._places = {one: number // AT_A_TIME for number, one in enumerate(repositories)}
         self._actions = actions
-        self._tokens = {number: self._fetch(number) for number in set(self._places.values())}
+        # A repository that is never pushed to exists for GitLab once a token names it, and a former secondary would
+        # look at it: the others are fetched when they are needed.
+        self._tokens = {0: self._fetch(0)}
 
     def _fetch(self, number: int) -> str:
         scopes = [
@@ -69,14 +71,20 @@ class Site:
     ) -> tuple[int, dict[str, str]]:
         url = path if path.startswith("http") else f"{self.registry}/v2/{repository}/{path}"
         number = self._places[repository]
-        status, found = call(method, url, self._tokens[number], body, **headers)
-        if status == 401:
+        if number not in self._tokens and not self._renew(number):
+            return 0, {}
+        answer = call(method, url, self._tokens[number], body, **headers)
+        if answer[0] == 401 and self._renew(number):
             # Key or issuer have changed: a client asks GitLab for another.
-            try:
-                self._tokens[number] = self._fetch(number)
-            except OSError:
-                return 0, {}
-        return status, found
+            answer = call(method, url, self._tokens[number], body, **headers)
+        return answer
+
+    def _renew(self, number: int) -> bool:
+        try:
+            self._tokens[number] = self._fetch(number)
+        except OSError:
+            return False
+        return True
 
     def digest(self, repository: str) -> str | None:
         _, headers = self.call("HEAD", repository, "manifests/1", Accept=MANIFEST)

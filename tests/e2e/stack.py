@@ -37,18 +37,18 @@ class Stack:
         self.lab, self.name = lab, name
         self.file = lab.dir / "project" / f"Pulumi.{name}.yaml"
 
-    def up(self, *, check: bool = True) -> str:
-        """`pulumi up`; its output. Its time is told when all tests are over."""
+    def up(self, *options: str, check: bool = True) -> str:
+        """`pulumi up`; its output. Its time is shown when all tests are over."""
         began = time.monotonic()
-        done = self.lab.pulumi("up", "--yes", "--skip-preview", stack=self.name, check=check)
+        done = self.lab.pulumi("up", "--yes", "--skip-preview", *options, stack=self.name, check=check)
         measured(f"pulumi up ({self.name}), exit {done.returncode}", time.monotonic() - began)
         if not check:
             assert done.returncode != 0, f"this up must fail:\n{done.stdout}"
         return done.stdout + done.stderr
 
-    def fails(self) -> str:
+    def fails(self, *options: str) -> str:
         """A `pulumi up` that must fail; what it says."""
-        return self.up(check=False)
+        return self.up(*options, check=False)
 
     def destroy(self) -> str:
         return self.lab.pulumi("destroy", "--yes", "--skip-preview", stack=self.name).stdout
@@ -74,7 +74,7 @@ class Stack:
 
 
 def settle(host: Host) -> None:
-    """Wait for the services after a change made by hand."""
+    """Wait for the services after a change made manually."""
     host.wait_ready()
 
 

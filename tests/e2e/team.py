@@ -1,4 +1,4 @@
-"""Colleagues who work on one stack: each has a checkout of his own, and types what docs/state.md says."""
+"""Colleagues who work on one stack: each has a checkout of their own, and types what docs/state.md says."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Colleague:
             self.env["PULUMI_CONFIG_PASSPHRASE"] = passphrase
 
     def types(self, command: str, answer: str = "") -> str:
-        """A command of the page, which must succeed; all that it says. `answer` is what it is told on stdin."""
+        """A command of the page, which must succeed; all that it says. `answer` is its stdin."""
         code, said = self._run(self._line(command), answer)
         assert code == 0, f"{command}\n{said}"
         return said

@@ -18,7 +18,6 @@ from tests.e2e.faults import slow
 from tests.e2e.roles import BUCKET, allow, document, permitted
 from tests.e2e.stack import Running, Stack
 
-pytestmark = pytest.mark.e2e
 LONDON, TOKYO = "eu-west-2", "ap-northeast-1"
 ROLE = ("preview-role.json", "up-role.json")
 """What `up` needs: to look, and to change."""
@@ -27,11 +26,11 @@ ROLE = ("preview-role.json", "up-role.json")
 @pytest.fixture(scope="module", autouse=True)
 def role(fresh: Lab) -> Iterator[dict[str, str]]:
     """Every command of this module has these permissions and no others."""
-    given = permitted(fresh, "apply", *ROLE)
+    provided = permitted(fresh, "apply", *ROLE)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in given.items():
+        for name, value in provided.items():
             patch.setenv(name, value)
-        yield given
+        yield provided
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +123,7 @@ def test_what_is_added_by_the_console_is_found_and_taken_away(
     rule = ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[extra])
     rule_id = rule["SecurityGroupRules"][0]["SecurityGroupRuleId"]
     (servers,) = [
-        r["RoleName"] for r in iam.list_roles()["Roles"] if r["RoleName"].startswith("tokyo-servers")
+        r["RoleName"] for r in iam.list_roles()["Roles"] if r["RoleName"].startswith("registry-tokyo-servers")
     ]
     wide = json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
@@ -184,9 +183,7 @@ def test_another_processor_needs_replace_in_the_same_change(
     before, former = server(fresh, TOKYO)["InstanceId"], dev.file.read_text()
     dev.configure(lambda c: c["sites"]["tokyo"]["aws"].update(instance_type="c7g.2xlarge"))
     for said in (dev.preview(check=False), dev.fails()):
-        assert "'c7g.2xlarge' is for arm64" in said
-        assert f"the server of tokyo-1 ({before}) has another processor" in said
-        assert "nothing was touched" in said
+        assert "architecture-mismatch" in said and f"tokyo-1 ({before})" in said
         assert "Traceback" not in said
     assert server(fresh, TOKYO)["InstanceId"] == before
     dev.configure(lambda c: c["sites"]["tokyo"]["nodes"]["tokyo-1"].update(aws={"replace": 1}))
@@ -211,15 +208,17 @@ def test_a_permission_that_is_missing_is_named(created: dict[str, Host], dev: St
 
 
 def test_what_is_none_of_ours_is_refused(created: dict[str, Host], role: dict[str, str], fresh: Lab) -> None:
-    """Other roles, users, zones and buckets, and the images in our own; what is ours passes."""
+    """Other roles, users, zones and buckets, and the images in our own; what is this stack's passes."""
     session = boto3.Session(role["AWS_ACCESS_KEY_ID"], role["AWS_SECRET_ACCESS_KEY"], region_name=LONDON)
     client: Any = session.client
     ec2, iam, s3, route53 = (
         client(kind, endpoint_url=AWS_ENDPOINT) for kind in ("ec2", "iam", "s3", "route53")
     )
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    ours = next(
-        r["RoleName"] for r in fresh.iam().list_roles()["Roles"] if r["RoleName"].startswith("london-servers")
+    own = next(
+        r["RoleName"]
+        for r in fresh.iam().list_roles()["Roles"]
+        if r["RoleName"].startswith("registry-london-servers")
     )
     other = fresh.route53().create_hosted_zone(Name="example.net", CallerReference="n")["HostedZone"]["Id"]
     record = {"Name": "a.example.net", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]}
@@ -229,9 +228,7 @@ def test_what_is_none_of_ours_is_refused(created: dict[str, Host], role: dict[st
         lambda: iam.create_role(RoleName="admin", AssumeRolePolicyDocument=trust),
         lambda: iam.create_user(UserName="somebody"),
         lambda: iam.create_access_key(UserName="apply"),
-        lambda: iam.attach_role_policy(
-            RoleName=ours, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"
-        ),
+        lambda: iam.attach_role_policy(RoleName=own, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"),
         lambda: iam.create_policy(PolicyName="p", PolicyDocument=trust),
         lambda: ec2.create_key_pair(KeyName="k"),
         lambda: ec2.create_vpc_peering_connection(VpcId="vpc-1", PeerVpcId="vpc-2"),
@@ -247,7 +244,7 @@ def test_what_is_none_of_ours_is_refused(created: dict[str, Host], role: dict[st
         with pytest.raises(ClientError) as refused:
             attempt()
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403, refused.value
-    assert iam.get_role(RoleName=ours)["Role"]["RoleName"] == ours
+    assert iam.get_role(RoleName=own)["Role"]["RoleName"] == own
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
 
 

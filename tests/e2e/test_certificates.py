@@ -18,9 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from lab.api import Lab
 from lab.host import Host
 from lab.services import http_status
+from tests import installed
 from tests.e2e.stack import GITLAB_RB, OURS, Stack, files, measured, settle
-
-pytestmark = pytest.mark.e2e
 
 GITLAB, REGISTRY = "gitlab.tokyo.example.com", "registry.tokyo.example.com"
 CRT, KEY = (f"/etc/gitlab/ssl/{REGISTRY}.{ending}" for ending in ("crt", "key"))
@@ -120,7 +119,9 @@ def test_nginx_that_does_not_come_back_is_rolled_back_at_once(without_registry: 
     measured("GitLab away until it was rolled back", watched.away)
     assert "tokyo-1 (site tokyo): nginx on this node does not answer for" in said, said
     assert "refuses the connection" in said and "[emerg]" in said and CRT in said
-    assert "the former settings are back, and a reconfigure with them succeeded, and nginx answers" in said
+    assert (
+        "the former settings are restored, and a reconfigure with them succeeded, and nginx answers" in said
+    )
     assert 1 < watched.away < 30
     assert tokyo.read(GITLAB_RB) == before and not tokyo.exists(OURS)
     without_registry.up()
@@ -216,7 +217,7 @@ def test_a_certificate_that_does_not_fit_is_refused_before_anything_is_written(
             said = only_tokyo.fails()
     assert f"tokyo-1 (site tokyo): {what} {REGISTRY}" in said
     assert cause in said and "state: nothing was changed on this node" in said
-    assert "registry_nginx['ssl_certificate']" in said
+    assert f"{installed.REGISTRY_NGINX}['ssl_certificate']" in said
     assert (files(tokyo), tokyo.reconfigures()) == before
     assert watched.asked > 5 and watched.away < 1
     only_tokyo.up()
@@ -265,7 +266,7 @@ def test_settings_that_only_chef_can_read_are_said(only_tokyo: Stack, tokyo: Hos
         tokyo.write(GITLAB_RB, line.encode() + tokyo.read(GITLAB_RB))
         only_tokyo.up()
         proof = only_tokyo.outputs()["proof"]["tokyo"]["tokyo-1"]
-    assert proof["nginx' certificates fit"].startswith(
-        "not looked at beforehand: gitlab.rb cannot be evaluated"
+    assert proof["nginx certificates are usable"].startswith(
+        "not checked in advance: gitlab.rb cannot be evaluated"
     )
     assert proof[f"the registry answers for {REGISTRY} through this node's nginx"] == "401"

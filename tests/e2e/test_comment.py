@@ -17,15 +17,14 @@ from lab.services import AWS_ENDPOINT
 from tests.e2e.roles import permitted
 from tests.e2e.stack import Stack
 
-pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def role(fresh: Lab) -> dict[str, str]:
-    """Environment with a key that has the rights of ci/preview-role.json and no others, and no SSH agent."""
-    given = permitted(fresh, "preview", "preview-role.json")
-    return {name: value for name, value in {**os.environ, **given}.items() if name != "SSH_AUTH_SOCK"}
+    """Environment with a key that has the permissions of ci/preview-role.json and no others, and no SSH agent."""
+    provided = permitted(fresh, "preview", "preview-role.json")
+    return {name: value for name, value in {**os.environ, **provided}.items() if name != "SSH_AUTH_SOCK"}
 
 
 def make(lab: Lab, target: str, env: Mapping[str, str], *options: str) -> tuple[str, str]:
@@ -47,7 +46,7 @@ def make(lab: Lab, target: str, env: Mapping[str, str], *options: str) -> tuple[
 def test_the_comment_needs_no_host_and_only_the_read_only_role(
     existing: Stack, fresh: Lab, london: Host, tokyo: Host, role: dict[str, str]
 ) -> None:
-    """Both hosts are off. Every setting is there, no secret is, and the kind of change is told."""
+    """Both hosts are off. Every setting is there, no secret is, and the kind of change is reported."""
     for host in (london, tokyo):
         host.stop()
     shown, status = make(fresh, "preview-comment", role)
@@ -56,14 +55,14 @@ def test_the_comment_needs_no_host_and_only_the_read_only_role(
     assert "status 2 " in status
     assert shown.startswith("<!-- gitlab-geo-registry: preview of existing -->")
     assert "+registry['storage']['maintenance']['readonly']['enabled'] = true" in shown
-    assert "applied for the first time, **reconfigured**, proven" in shown
+    assert "applied for the first time, **reconfigured**, checked" in shown
     assert "PRIVATE KEY" not in shown
 
 
 def test_what_was_applied_is_no_change_also_when_all_of_it_is_read(
     existing: Stack, fresh: Lab, role: dict[str, str]
 ) -> None:
-    """The role may read all that `--refresh` reads. Then a site that is taken out is told loudly."""
+    """The role may read all that `--refresh` reads. Then a site that is removed is reported clearly."""
     fresh.wait_ready()
     make(fresh, "apply", os.environ)
     shown, status = make(fresh, "preview-comment", role, "REFRESH=1")
@@ -73,7 +72,7 @@ def test_what_was_applied_is_no_change_also_when_all_of_it_is_read(
     shown, status = make(fresh, "preview-comment", role)
     existing.file.write_text(former)
     assert "status 3 " in status
-    assert "**DELETED** settings of a node `tokyo-1-settings` (`tokyo`, `tokyo-1`)" in shown
+    assert "**DELETED** settings of a node `registry-tokyo-1-settings` (`tokyo`, `tokyo-1`)" in shown
 
 
 def test_a_plugin_that_is_slow_to_end_is_no_failure(
@@ -87,7 +86,7 @@ def test_a_plugin_that_is_slow_to_end_is_no_failure(
     plugin.write_text(former)
     assert "status 0 " in status
     assert "nothing would change" in shown
-    assert "plug-ins that the engine could not end in an orderly way: pulumi-resource-" in shown
+    assert "plugins that the engine could not stop cleanly: pulumi-resource-" in shown
 
 
 def test_the_role_can_change_nothing(existing: Stack, role: dict[str, str]) -> None:

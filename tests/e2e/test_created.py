@@ -19,7 +19,6 @@ from tests.e2e.audit import findings
 from tests.e2e.faults import refused
 from tests.e2e.stack import Stack, measured
 
-pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "acme-gitlab-registry"
 LONDON, TOKYO = "eu-west-2", "ap-northeast-1"
@@ -43,7 +42,7 @@ def seen(hosts: dict[str, Host]) -> dict[str, tuple[int, int]]:
 
 
 def test_both_sites_are_created_configured_and_proven(created: dict[str, Host], dev: Stack) -> None:
-    """Hosts that were not there a minute ago have the registry, with rights of their own."""
+    """Hosts that were not there a minute ago have the registry, with permissions of their own."""
     assert set(created) == {"london-1", "tokyo-1"}
     outputs = dev.outputs()
     assert outputs["sites"]["tokyo"]["nodes"]["tokyo-1"].startswith("203.0.113.")
@@ -52,8 +51,8 @@ def test_both_sites_are_created_configured_and_proven(created: dict[str, Host], 
     assert checks["own registry refuses a push (read-only)"] == "405"
     for host in created.values():
         assert "accesskey" not in host.read("/var/opt/gitlab/registry/config.yml").decode()
-    told = {call["region"] for call in outputs["sites"].values() if "region" in call}
-    assert told <= {LONDON, TOKYO}
+    reported = {call["region"] for call in outputs["sites"].values() if "region" in call}
+    assert reported <= {LONDON, TOKYO}
 
 
 def test_the_account_passes_a_review(created: dict[str, Host], fresh: Lab) -> None:
@@ -91,7 +90,7 @@ def test_the_review_finds_what_is_wide(created: dict[str, Host], fresh: Lab) -> 
         f"{server} has no tag gitlab-geo-role", f"{server} tells its metadata without a token", f"{server} has a disk that is not encrypted",
     ):  # fmt: skip
         assert said in text
-    assert text.count("user wide may reach") == 2, "also whoever may decrypt all that there is"
+    assert text.count("user wide may reach") == 2, "also anyone who may decrypt all that there is"
     assert findings(fresh, (LONDON, TOKYO), bucket=BUCKET) == []
 
 
@@ -160,7 +159,7 @@ def pulled(lab: Lab) -> bool:
 def test_drift_in_a_security_group_is_seen_and_mended(
     created: dict[str, Host], dev: Stack, fresh: Lab
 ) -> None:
-    """A rule taken away by hand and another one widened: refresh names them, `up` puts both right."""
+    """A rule taken away manually and another one widened: refresh names them, `up` puts both right."""
     ec2 = fresh.ec2(LONDON)
     before = rules(ec2)
     ssh = next(r for r in before.values() if r["FromPort"] == 22)
@@ -285,7 +284,7 @@ def test_what_aws_has_not_got_is_refused(
     dev.configure(lambda c: c["sites"]["tokyo"]["aws"].update(hosted_zone="tokyo.example.com"))
     said = dev.preview(check=False)
     dev.file.write_text(text)
-    assert "sites.tokyo.aws.hosted_zone: 'tokyo.example.com' is no public Route 53 zone" in said
+    assert "sites.tokyo.aws.hosted_zone: 'tokyo.example.com' is not a public Route 53 zone" in said
     assert "sites.london.aws.region: 'eu-west-2' has no image of GitLab EE 17.9.9 for x86_64" in said
     assert "sites.tokyo.aws.region" in said
     assert "Traceback" not in said

@@ -10,7 +10,6 @@ from lab.api import Lab
 from lab.host import Host
 from tests.e2e.stack import Stack, files
 
-pytestmark = pytest.mark.e2e
 STORED = "/srv/registry-images"
 
 
@@ -37,7 +36,7 @@ def test_images_are_copied_to_the_directory(up: str, replicated: Stack, fresh: L
     fresh.wait(lambda: fresh.tags("tokyo", "group/app").get("1") == digest, 60, "the image at tokyo")
     assert "app" in tokyo.run(f"ls {STORED}/docker/registry/v2/repositories/group").stdout
     checks = replicated.outputs()["proof"]["tokyo"]["tokyo-1"]
-    assert checks[f"directory {STORED} is on this server's own disk"] == "yes"
+    assert checks[f"directory {STORED} is on this node's local disk"] == "yes"
     sessions = tokyo.ssh_sessions()
     replicated.up()
     assert tokyo.ssh_sessions() == sessions

@@ -8,11 +8,10 @@ import pytest
 
 from lab.api import Lab
 from tests.docs import commands
+from tests.e2e.docs_reader import Reader
 from tests.e2e.faults import refused
 from tests.e2e.stack import OURS, Stack
-from tests.e2e.typed import Reader
 
-pytestmark = pytest.mark.e2e
 BEGIN = "your-own-sites.md"
 OPERATIONS = "operations.md"
 
@@ -53,7 +52,7 @@ def test_a_created_primary_makes_a_new_registry_key(stack: Stack, reader: Reader
 def test_a_server_is_replaced_on_purpose(stack: Stack, reader: Reader, fresh: Lab) -> None:
     """At the same address, configured; the other one is left alone."""
     address, sessions = fresh.host("tokyo-1").address, fresh.host("london-1").ssh_sessions()
-    assert "replaced" in reader.does(OPERATIONS, "Replace a created server")
+    assert "replaced" in reader.does(OPERATIONS, "Replace a created node")
     assert fresh.host("tokyo-1").address == address
     assert fresh.host("tokyo-1").exists(OURS)
     assert fresh.host("london-1").ssh_sessions() == sessions

@@ -8,11 +8,10 @@ from lab.api import Lab
 from lab.host import Host
 from lab.registry import PASSWORD, USER, SkopeoError
 from tests.docs import commands
+from tests.e2e.docs_reader import Reader
 from tests.e2e.refused import ask
 from tests.e2e.stack import GITLAB_RB, Stack
-from tests.e2e.typed import Reader
 
-pytestmark = pytest.mark.e2e
 PAGE = "troubleshooting.md"
 KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
 REGISTRY = "/var/log/gitlab/registry/current"
@@ -44,7 +43,7 @@ def logged(lab: Lab, host: Host, path: str, *words: str) -> None:
 
 
 def test_what_refuses_a_token_is_in_the_logs(reader: Reader, fresh: Lab, london: Host, tokyo: Host) -> None:
-    """Another key, issuer and notification secret, each by hand; the page's two commands cure all three."""
+    """Another key, issuer and notification secret, each manually; the page's two commands cure all three."""
     tokyo.run(f"openssl genrsa 2048 > {KEY} 2>/dev/null")
     assert ask("tokyo") == "refused"
     logged(fresh, tokyo, REGISTRY, "token signed by untrusted key with ID")
@@ -73,7 +72,7 @@ def test_two_registries_are_compared(reader: Reader, fresh: Lab) -> None:
 
 
 def test_sudo_that_asks_for_a_password(reader: Reader, tokyo: Host) -> None:
-    """Nobody is there to type it: it is told, and nothing hangs."""
+    """Nobody is there to type it: it is reported, and nothing hangs."""
     sudoers = "/etc/sudoers"
     before = tokyo.read(sudoers)
     tokyo.write(sudoers, before.replace(b"NOPASSWD:", b""))

@@ -6,10 +6,8 @@ import pytest
 
 from lab.api import Lab
 from lab.host import Host
+from tests.e2e.docs_reader import Reader
 from tests.e2e.stack import OURS, Stack, files
-from tests.e2e.typed import Reader
-
-pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,7 @@ def test_data_that_has_been_moved_is_found(digest: str, existing: Stack, fresh: 
 def test_a_move_that_is_refused_leaves_every_registry_its_rights(
     digest: str, existing: Stack, fresh: Lab
 ) -> None:
-    """The new bucket's rights come first and the former ones go last; then the change is simply taken back."""
+    """The new bucket's permissions come first and the former ones go last; then the change is simply taken back."""
     former = existing.file.read_text()
     existing.configure(lambda c: c["storage"]["s3"].update(bucket="acme-other-registry"))
     assert (
@@ -84,4 +82,4 @@ def test_a_move_that_is_refused_leaves_every_registry_its_rights(
     assert fresh.pull("tokyo", "newer/image:1") == fresh.pull("london", "newer/image:1")
     (user,) = [u["UserName"] for u in fresh.iam().list_users()["Users"] if "tokyo" in u["UserName"]]
     policies = fresh.iam().list_user_policies(UserName=user)["PolicyNames"]
-    assert len(policies) == 1, "the refused bucket's rights are gone again"
+    assert len(policies) == 1, "the refused bucket's permissions are gone again"

@@ -1,4 +1,4 @@
-"""What stands in the administrator's gitlab.rb already: ours is in effect, theirs is found, or it is refused by name."""
+"""What stands in the administrator's gitlab.rb already: this program's is in effect, theirs is found, or it is refused by name."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from lab.host import Host
 from lab.registry import SkopeoError
 from tests.docs import DOCS
 from tests.e2e.stack import GITLAB_RB, OURS, Stack, settle
-
-pytestmark = pytest.mark.e2e
 
 RAILS = "/var/opt/gitlab/gitlab-rails/etc/gitlab.yml"
 FORMER = b"""
@@ -75,7 +73,7 @@ def test_what_an_earlier_set_up_left_has_no_effect(
     sites: Lab, existing: Stack, london: Host, tokyo: Host
 ) -> None:
     """Registry off, another port, another realm, a dead address, and a text with __END__ in it; at both sites."""
-    given = {host.name: add(host, FORMER) for host in (london, tokyo)}
+    provided = {host.name: add(host, FORMER) for host in (london, tokyo)}
     existing.up()
     replicates(sites, "1")
     for host in (london, tokyo):
@@ -84,17 +82,17 @@ def test_what_an_earlier_set_up_left_has_no_effect(
         assert said["host"] == f"registry.{host.name.removesuffix('-1')}.example.com"
     existing.destroy()
     for host in (london, tokyo):
-        assert host.read(GITLAB_RB) == given[host.name]
+        assert host.read(GITLAB_RB) == provided[host.name]
 
 
 def test_what_only_the_administrator_can_judge_is_refused_by_name(
     sites: Lab, existing: Stack, london: Host, tokyo: Host
 ) -> None:
-    """Each with its line, before anything is touched on any site; with the line taken out it goes through."""
+    """Each with its line, before anything is touched on any site; with the line removed it goes through."""
     good = london.read(GITLAB_RB)
     done = london.reconfigures()
     for lines, says in (
-        (READ_ONLY, "refused: registry['storage']['maintenance']['readonly'] is on at london"),
+        (READ_ONLY, "refused: registry['storage']['maintenance']['readonly'] is enabled at london"),
         (PORT, "refused: registry_nginx['listen_port'] is not the port of registry_url"),
         (
             BUNDLE,
@@ -152,7 +150,7 @@ def test_an_address_that_changes_is_confirmed_first(
         "refused: its registry would be at registry.london.example.com instead of gitlab.london.example.com:5050"
         in said
     )
-    assert "omnibus turns it on there by itself, beside Let's Encrypt" in said
+    assert "the Linux package enables it there by default, together with Let's Encrypt" in said
     assert not tokyo.exists(OURS)
     key = "sites.london.registry_url_changes"
     assert f"pulumi config set --path {key} true" in said
@@ -166,7 +164,7 @@ def test_a_mounted_gitlab_rb_is_written_in_place(
     sites: Lab, existing: Stack, london: Host, tokyo: Host
 ) -> None:
     """A bind mount, as containers have: up, a failed change, the next up and destroy; byte for byte, the same file."""
-    given = {}
+    provided = {}
     for host in (london, tokyo):
         host.run(f"mkdir -p /srv/config && cp -a {GITLAB_RB} /srv/config/gitlab.rb")
         host.run(f"mount --bind /srv/config/gitlab.rb {GITLAB_RB}")
@@ -175,25 +173,25 @@ def test_a_mounted_gitlab_rb_is_written_in_place(
             in host.run(f"touch /etc/gitlab/x && mv /etc/gitlab/x {GITLAB_RB} 2>&1", check=False).stdout
         )
         host.run("rm -f /etc/gitlab/x")
-        given[host.name] = host.read("/srv/config/gitlab.rb")
+        provided[host.name] = host.read("/srv/config/gitlab.rb")
     existing.up()
     replicates(sites, "4")
     included = london.read("/srv/config/gitlab.rb")
-    assert included.startswith(given["london-1"]) and b"geo-registry" in included
+    assert included.startswith(provided["london-1"]) and b"geo-registry" in included
     # What fails is taken back, in place as well, and blocks nobody.
     london.run("mv /opt/gitlab/bin/gitlab-ctl /opt/gitlab/bin/real && touch /root/fail")
     wrapper = b'#!/bin/sh\n[ $1 != reconfigure ] || [ ! -e /root/fail ] || { rm /root/fail; exit 1; }\nexec /opt/gitlab/bin/real "$@"\n'
     london.write("/opt/gitlab/bin/gitlab-ctl", wrapper, mode=0o755)
-    london.write("/srv/config/gitlab.rb", given["london-1"])
+    london.write("/srv/config/gitlab.rb", provided["london-1"])
     existing.configure(lambda c: c.update(proof="again"))
-    assert "the former settings are back, and a reconfigure with them succeeded" in existing.fails()
-    assert london.read("/srv/config/gitlab.rb") == given["london-1"]
+    assert "the former settings are restored, and a reconfigure with them succeeded" in existing.fails()
+    assert london.read("/srv/config/gitlab.rb") == provided["london-1"]
     london.run("mv /opt/gitlab/bin/real /opt/gitlab/bin/gitlab-ctl")
     existing.up()
     replicates(sites, "5")
     existing.destroy()
     for host in (london, tokyo):
-        assert host.read("/srv/config/gitlab.rb") == given[host.name]
+        assert host.read("/srv/config/gitlab.rb") == provided[host.name]
         assert host.run("ls -A /etc/gitlab | grep geo-registry", check=False).stdout == ""
         host.run(f"umount {GITLAB_RB}")
 
@@ -209,7 +207,7 @@ def test_a_tool_that_rewrites_gitlab_rb_is_noticed_at_the_next_look(
     assert "rewritten" not in existing.up()
     existing.configure(lambda c: c.update(proof="look"))
     said = existing.up()
-    assert "was rewritten without the line that includes the settings; it is put back" in said
+    assert "was rewritten without the line that includes the settings; the line is added again" in said
     replicates(sites, "6")
     page = (DOCS / "your-own-sites.md").read_text()
     (line,) = [text for text in page.splitlines() if text.startswith("from_file ")]

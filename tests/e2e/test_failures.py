@@ -12,8 +12,6 @@ from lab.api import Lab
 from lab.host import Host
 from tests.e2e.stack import GITLAB_RB, OURS, Running, Stack, files, settle
 
-pytestmark = pytest.mark.e2e
-
 
 @pytest.fixture(scope="module")
 def up(existing: Stack) -> Stack:
@@ -110,14 +108,14 @@ def test_a_full_disk_leaves_everything_as_it_was(changing: Stack, tokyo: Host) -
 
 
 def test_a_reconfigure_that_fails_is_taken_back(changing: Stack, london: Host) -> None:
-    """The administrator's own file no longer evaluates: cause and state are told; mended, the next `up` goes through."""
+    """The administrator's own file no longer evaluates: cause and state are reported; fixed, the next `up` goes through."""
     good = london.read(GITLAB_RB)
     before = files(london)
     london.write(GITLAB_RB, b"regsitry_external_url 'https://typo.example.com'\n" + good)
     output = changing.fails()
     assert "london-1 (site london): gitlab-ctl reconfigure failed" in output
     assert "cause: Cannot set unsupported config value regsitry_external_url." in output
-    assert "the former settings are back" in output
+    assert "the former settings are restored" in output
     assert "/var/log/gitlab/reconfigure" in output
     london.write(GITLAB_RB, good)
     assert files(london) == before
@@ -127,7 +125,7 @@ def test_a_reconfigure_that_fails_is_taken_back(changing: Stack, london: Host) -
         "london-1: the last run failed, and so did the reconfigure with the former settings (Cannot set"
         in said
     )
-    assert "cut off" not in said
+    assert "interrupted" not in said
 
 
 def test_our_settings_failing_leaves_the_former_ones_at_work(changing: Stack, london: Host) -> None:
@@ -140,7 +138,7 @@ def test_our_settings_failing_leaves_the_former_ones_at_work(changing: Stack, lo
     output = changing.fails()
     london.write("/opt/gitlab/bin/gitlab-ctl", ctl, mode=0o755)
     assert "chosen by the test" in output
-    assert "the former settings are back, and a reconfigure with them succeeded" in output
+    assert "the former settings are restored, and a reconfigure with them succeeded" in output
     settle(london)
     assert files(london) == before
     changing.up()
@@ -172,12 +170,12 @@ def test_the_engine_killed_in_the_middle_leaves_whole_nodes(
 def test_the_node_killed_in_the_middle_is_healed(changing: Stack, fresh: Lab, london: Host) -> None:
     """Power lost during the reconfigure: gitlab.rb is whole, and the next `up` heals."""
     lose_power(fresh, london, "up")
-    assert "london-1: an earlier run was cut off" in changing.up()
+    assert "london-1: an earlier run was interrupted" in changing.up()
     whole(london)
 
 
 def test_two_ups_at_once(changing: Stack, fresh: Lab, london: Host) -> None:
-    """The second is told of the lock, and the first goes through."""
+    """The second learns of the lock, and the first goes through."""
     slow(london, 2)
     first = Running(fresh, "up", "--yes", "--skip-preview")
     fresh.wait(lambda: reconfiguring(london), 30, "the reconfigure")
@@ -191,7 +189,7 @@ def test_two_ups_at_once(changing: Stack, fresh: Lab, london: Host) -> None:
 
 
 def test_two_programs_on_one_node_wait_for_each_other(changing: Stack, fresh: Lab, london: Host) -> None:
-    """A reconfigure by hand is under way: ours waits for it and then does its own."""
+    """A manual reconfigure is under way: this program's waits for it and then does its own."""
     slow(london, 2)
     by_hand = threading.Thread(target=lambda: london.run("gitlab-ctl reconfigure"))
     by_hand.start()
@@ -202,14 +200,14 @@ def test_two_programs_on_one_node_wait_for_each_other(changing: Stack, fresh: La
 
 
 def test_another_stacks_node_is_left_alone(up: Stack, fresh: Lab) -> None:
-    """A second stack with the same nodes is refused, and told which stack has them."""
+    """A second stack with the same nodes is refused, with the stack that has them."""
     output = Stack(fresh, "replicated").fails()
     assert "managed by the stack" in output and "/existing" in output
     assert "nothing was changed on this node" in output
 
 
 def test_a_destroy_cut_off_in_the_middle_is_finished_by_the_next(up: Stack, fresh: Lab, london: Host) -> None:
-    """Power lost while all is taken out: the next destroy still knows the former key pair and gitlab.rb."""
+    """Power lost while all is removed: the next destroy still knows the former key pair and gitlab.rb."""
     former = json.loads(london.read(f"{OURS}/state.json"))["before"]
     text = london.read(GITLAB_RB)
     lose_power(fresh, london, "destroy")

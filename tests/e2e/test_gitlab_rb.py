@@ -8,8 +8,6 @@ from lab.api import Lab
 from lab.host import Host
 from tests.e2e.stack import GITLAB_RB, Stack, settle
 
-pytestmark = pytest.mark.e2e
-
 OWN = "/etc/gitlab/own.rb"
 
 
@@ -51,7 +49,7 @@ def test_any_gitlab_rb_works_and_comes_back(
 ) -> None:
     """Up and destroy; owner, mode and link are kept, and what the administrator set for himself stays in force."""
     fresh.reset()
-    given: dict[str, bytes] = {}
+    provided: dict[str, bytes] = {}
     for host, variant in ((london, first), (tokyo, second)):
         host.write(OWN, b"gitlab_rails['time_zone'] = 'Asia/Tokyo'\n")
         text = VARIANTS[variant](host.read(GITLAB_RB).decode())
@@ -63,7 +61,7 @@ def test_any_gitlab_rb_works_and_comes_back(
         host.run(f"chown ubuntu:git $(readlink -f {GITLAB_RB}) && chmod 640 $(readlink -f {GITLAB_RB})")
         host.run("gitlab-ctl reconfigure")
         settle(host)
-        given[host.name] = host.run(f"cat {GITLAB_RB}").stdout.encode()
+        provided[host.name] = host.run(f"cat {GITLAB_RB}").stdout.encode()
     existing.up()
     for host in (london, tokyo):
         lines = host.run(f"cat {GITLAB_RB}").stdout.splitlines()
@@ -79,6 +77,6 @@ def test_any_gitlab_rb_works_and_comes_back(
     assert fresh.pull("tokyo", "group/app:1") == digest
     existing.destroy()
     for host in (london, tokyo):
-        assert host.run(f"cat {GITLAB_RB}").stdout.encode() == given[host.name]
+        assert host.run(f"cat {GITLAB_RB}").stdout.encode() == provided[host.name]
         stat = host.run(f"stat -L -c '%U %G %a' {GITLAB_RB}; readlink {GITLAB_RB} || true").stdout.split()
         assert stat == ["ubuntu", "git", "640", *(["/srv/config/g.rb"] if linked else [])]

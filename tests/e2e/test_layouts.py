@@ -12,8 +12,6 @@ import pytest
 
 from lab.api import Lab
 
-pytestmark = pytest.mark.e2e
-
 LAYOUTS = ("three-sites", "external", "two-nodes", "private-ca", "bastion", "unified")
 AT_ONCE = 2
 """Labs side by side: most of their time is spent waiting for hosts."""

@@ -6,11 +6,7 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from lab.api import Lab
-
-pytestmark = pytest.mark.e2e
 
 
 def test_registries_that_only_read_start_on_any_day(lab: Lab) -> None:

@@ -10,7 +10,6 @@ from lab.api import Lab
 from lab.host import Host
 from tests.e2e.stack import Stack
 
-pytestmark = pytest.mark.e2e
 KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
 
 
@@ -48,7 +47,7 @@ def test_both_kinds_of_sites_are_proven_with_one_key(up: Stack, fresh: Lab, lond
     assert created["tokyo-1"].read(KEY) == created["tokyo-2"].read(KEY) == london.read(KEY)
     proof = up.outputs()["proof"]
     assert proof["tokyo"]["tokyo-1"]["own registry refuses a push (read-only)"] == "405"
-    assert "london's registry accepts a pull-only token signed here" in proof["tokyo"]["tokyo-2"]
+    assert "london's registry accepts a pull-only token signed by this node" in proof["tokyo"]["tokyo-2"]
     assert b"accesskey" in london.read("/var/opt/gitlab/registry/config.yml")
     assert b"accesskey" not in created["tokyo-1"].read("/var/opt/gitlab/registry/config.yml")
 
@@ -79,7 +78,7 @@ def test_disks_and_images_are_encrypted_with_keys_of_ones_own(up: Stack, fresh: 
 def test_nothing_is_done_twice_and_a_change_reaches_who_it_is_for(
     up: Stack, fresh: Lab, london: Host
 ) -> None:
-    """A second `up` opens no session; replication stated off touches the secondary only."""
+    """A second `up` opens no session; replication explicitly disabled touches the secondary only."""
     hosts = {"london": london, **fresh.instances()}
     before = {name: host.ssh_sessions() for name, host in hosts.items()}
     up.up()
@@ -87,7 +86,7 @@ def test_nothing_is_done_twice_and_a_change_reaches_who_it_is_for(
     up.configure(lambda c: c.update(replication=False))
     up.up()
     after = {name: host.ssh_sessions() for name, host in hosts.items()}
-    assert after == {**before, "tokyo-1": before["tokyo-1"] + 1, "tokyo-2": before["tokyo-2"] + 1}
+    assert after == {**before, "tokyo-1": before["tokyo-1"] + 2, "tokyo-2": before["tokyo-2"] + 2}
 
 
 def test_destroy_gives_the_existing_site_back_and_takes_the_created_one_away(

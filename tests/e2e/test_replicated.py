@@ -8,12 +8,11 @@ from lab.api import Lab
 from lab.host import Host
 from tests.e2e.stack import Stack, files, measured
 
-pytestmark = pytest.mark.e2e
 REPOSITORY = "group/app"
 
 
 UNKNOWN = "mx-central-1"
-"""A region that no registry of GitLab's starts with, unless it is told S3's address there."""
+"""A region that no registry of GitLab's starts with, unless its settings have S3's address there."""
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ from lab.host import Host
 from lab.registry import SkopeoError
 from tests.e2e.stack import GITLAB_RB, OURS, Stack, files, secrets, settle
 
-pytestmark = pytest.mark.e2e
 BUCKET = "acme-gitlab-registry"
 PAUSE = "/var/opt/gitlab/geo-postgresql/pause-between-listings"
 SIDEKIQ = "/var/log/gitlab/sidekiq/current"
@@ -71,15 +70,15 @@ def test_up_configures_and_proves_both_sites(seen_while_applying: dict[str, str]
     assert checks["own registry refuses a push (read-only)"] == "405"
     assert checks[f"storage s3://{BUCKET} refuses a write and a delete with it"] == "403"
     assert checks["london's registry refuses a forged token"] == "401"
-    told = outputs["proof"]["london"]["london-1"]
-    assert told["notification endpoint refuses a wrong one"] == "401"
+    reported = outputs["proof"]["london"]["london-1"]
+    assert reported["notification endpoint refuses a wrong one"] == "401"
 
 
 def test_one_session_and_one_reconfigure_a_node(
     seen_while_applying: dict[str, str], london: Host, tokyo: Host
 ) -> None:
-    """The primary is asked for its key once, and puts the lock file in; each node is changed in one session."""
-    assert (london.ssh_sessions(), tokyo.ssh_sessions()) == (3, 1)
+    """The primary is asked for its key once, and puts the lock file in; each node is changed in one, and verifies in one."""
+    assert (london.ssh_sessions(), tokyo.ssh_sessions()) == (4, 2)
 
 
 def test_an_image_pushed_to_london_is_read_at_tokyo(seen_while_applying: dict[str, str], fresh: Lab) -> None:
@@ -182,7 +181,7 @@ def test_no_secret_is_anywhere_it_must_not_be(
     seen_while_applying: dict[str, str], existing: Stack, fresh: Lab, london: Host, tokyo: Host
 ) -> None:
     """Searched for by value: preview, output, `ps`, plain state, world-readable files. The search finds what is there."""
-    # The id of an AWS access key is a name, not a secret: AWS shows it to whoever may list keys, the state as an id.
+    # The id of an AWS access key is a name, not a secret: AWS shows it to anyone who may list keys, the state as an id.
     values = {v for h in (london, tokyo) for k, v in secrets(h).items() if k != "s3_access_key"}
     lines = {line for v in values for line in v.splitlines() if len(line) >= 20 and "-----" not in line}
     assert len(lines) > 20
@@ -203,7 +202,7 @@ def test_no_secret_is_anywhere_it_must_not_be(
 
 
 def readable_by_others(host: Host, patterns: str) -> list[str]:
-    """Files with one of these lines that an ordinary user of the host can read."""
+    """Files with one of these lines that an non-root user of the host can read."""
     host.run("cat > /tmp/patterns", input=patterns)
     search = "find /etc /var /opt /tmp /srv /home -xdev -type f ! -path /tmp/patterns -size -2M -readable"
     found = host.run(
@@ -216,15 +215,15 @@ def readable_by_others(host: Host, patterns: str) -> list[str]:
 def test_a_new_notification_secret_touches_only_its_holders(
     seen_while_applying: dict[str, str], existing: Stack, london: Host, tokyo: Host
 ) -> None:
-    """london holds the token, tokyo does not: no session there."""
-    old, elsewhere = secrets(london)["notification_secret"], tokyo.ssh_sessions()
+    """london holds the token; tokyo does not, and only asks whether london's registry still accepts it."""
+    old, elsewhere = secrets(london)["notification_secret"], tokyo.reconfigures()
     assert re.fullmatch(r"[A-Za-z][A-Za-z0-9]{31}", old)
     existing.configure(lambda c: c.update(rotate={"notification_secret": 1}))
     assert "tokyo-1-settings" not in existing.preview()
     existing.up()
     assert secrets(london)["notification_secret"] != old
     assert secrets(london)["http_secret"] == secrets(tokyo)["http_secret"]
-    assert tokyo.ssh_sessions() == elsewhere
+    assert tokyo.reconfigures() == elsewhere
 
 
 def test_the_preview_shows_each_line_that_changes(
@@ -272,7 +271,7 @@ def test_destroy_gives_everything_back(
 ) -> None:
     """gitlab.rb byte for byte, each node's own key pair, its own storage; the bucket keeps its images and it says so."""
     output = existing.destroy()
-    assert f"the images in s3://{BUCKET} stay" in output
+    assert f"the images in s3://{BUCKET} remain" in output
     for host in (london, tokyo):
         settle(host)
         assert files(host) == {k: v for k, v in former[host.name].items() if not k.endswith("secrets.json")}

@@ -29,7 +29,6 @@ from tests.e2e.team import (
     pending,
 )
 
-pytestmark = pytest.mark.e2e
 REGISTRY_BUCKET = "acme-gitlab-registry"
 S3_HOST = "s3.eu-west-1.amazonaws.com"
 
@@ -59,7 +58,7 @@ def moved(anna: Colleague) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def ben(anna: Colleague, moved: dict[str, str], fresh: Lab) -> Colleague:
-    """Has a checkout of his own of what Anna has committed, and is logged in."""
+    """Has a checkout of their own of what Anna has committed, and is logged in."""
     ben = Colleague(fresh, "ben", "the first passphrase")
     ben.pulls(anna)
     ben.types(LOGIN)
@@ -69,7 +68,7 @@ def ben(anna: Colleague, moved: dict[str, str], fresh: Lab) -> Colleague:
 
 def nothing_to_do(colleague: Colleague) -> None:
     """The preview shows no change, and each node has been proven."""
-    assert "37 unchanged" in (preview := colleague.types("pulumi preview")), preview
+    assert "42 unchanged" in (preview := colleague.types("pulumi preview")), preview
     assert "to create" not in preview and "to update" not in preview and "to delete" not in preview
     proof = json.loads(colleague.types("pulumi stack output proof"))
     assert set(proof["london"]) == {"london-1"} and set(proof["tokyo"]) == {"tokyo-1"}
@@ -93,7 +92,7 @@ def test_the_bucket_keeps_versions_and_is_closed(anna: Colleague, fresh: Lab) ->
 
 def test_a_local_stack_moves_without_a_change(anna: Colleague, moved: dict[str, str], fresh: Lab) -> None:
     """Nothing would change afterwards, and the local state can go; without a login there is no stack."""
-    assert "37 unchanged" in moved["preview"]
+    assert "42 unchanged" in moved["preview"]
     anna.types("pulumi login --local")
     anna.types("pulumi stack remove prod --force --preserve-config")
     assert anna.stack_file.exists()
@@ -119,7 +118,7 @@ def test_a_bucket_that_is_not_there_is_told(fresh: Lab, moved: dict[str, str]) -
 
 
 def test_two_ups_at_once(anna: Colleague, ben: Colleague, fresh: Lab, london: Host, tokyo: Host) -> None:
-    """The second is told who holds the lock and touches nothing; afterwards it goes through, with nothing to do."""
+    """The second learns who holds the lock and touches nothing; afterwards it goes through, with nothing to do."""
     for colleague in (anna, ben):
         colleague.sets("rotate", {"http_secret": 1})
     committed = ben.stack_file.read_text()
@@ -142,7 +141,7 @@ def test_two_ups_at_once(anna: Colleague, ben: Colleague, fresh: Lab, london: Ho
     assert LOCKED in refused and ben.stack_file.read_text() != committed
     ben.stack_file.write_text(committed)
     done = london.reconfigures(), tokyo.reconfigures()
-    assert "37 unchanged" in ben.types("pulumi up")
+    assert "42 unchanged" in ben.types("pulumi up")
     assert (london.reconfigures(), tokyo.reconfigures()) == done
     assert locks(fresh) == 0
     nothing_to_do(ben)
@@ -161,7 +160,7 @@ def test_an_up_killed_while_it_changes_nodes(
         said = ben.is_refused("pulumi up")
     assert LOCKED in said and f"(pid {running.pid})" in said
     ben.types("pulumi cancel prod")
-    assert pending(fresh) == ["updating london-1-settings", "updating tokyo-1-settings"]
+    assert pending(fresh) == ["updating registry-london-1-settings", "updating registry-tokyo-1-settings"]
     said = ben.types("pulumi up")
     assert "london-1-settings, interrupted while updating" in said
     assert "london-1: settings unchanged" in said and "tokyo-1: settings unchanged" in said
@@ -202,7 +201,9 @@ def cut_off_creating(lab: Lab, colleague: Colleague) -> None:
     """A first `up` is killed while S3 does not answer for the registry's bucket, which comes to be all the same."""
     busy = refused(f"PUT /{REGISTRY_BUCKET}", "SlowDown", 503)
     with busy, colleague.starts("pulumi up") as running:
-        lab.wait(lambda: pending(lab) == ["creating acme-gitlab-registry-bucket"], 60, "the bucket's turn")
+        lab.wait(
+            lambda: pending(lab) == ["creating registry-acme-gitlab-registry-bucket"], 60, "the bucket's turn"
+        )
         running.kill()
     where = {"LocationConstraint": "eu-west-1"}
     lab.s3().create_bucket(Bucket=REGISTRY_BUCKET, CreateBucketConfiguration=where)  # type: ignore[arg-type]
@@ -235,7 +236,7 @@ def test_a_first_up_killed_while_it_creates(fresh: Lab, london: Host, tokyo: Hos
     dora.types("pulumi cancel prod")
     said = dora.types("pulumi up")
     assert "tokyo-1-settings, interrupted while creating" in said and "tokyo-1: settings unchanged" in said
-    assert pending(fresh) == ["creating london-1-settings", "creating tokyo-1-settings"]
+    assert pending(fresh) == ["creating registry-london-1-settings", "creating registry-tokyo-1-settings"]
     dora.types("pulumi refresh --clear-pending-creates")
     assert pending(fresh) == []
     assert (london.reconfigures(), tokyo.reconfigures()) == (2, 2), "once by the lab itself, once by us"

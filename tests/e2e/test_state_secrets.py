@@ -1,4 +1,4 @@
-"""docs/state.md: a new passphrase, a KMS key instead, and what people without the rights are told."""
+"""docs/state.md: a new passphrase, a KMS key instead, and what people without the permissions see."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from tests.e2e.team import (
     make_bucket,
 )
 
-pytestmark = pytest.mark.e2e
 TO_KMS = "pulumi stack change-secrets-provider 'awskms://alias/pulumi-state?region=REGION'"
 HISTORY = ".pulumi/history/"
 
@@ -54,7 +53,7 @@ def anna(fresh: Lab) -> Colleague:
 
 @pytest.fixture(scope="module")
 def ben(anna: Colleague, fresh: Lab) -> Colleague:
-    """Has a checkout of his own and the passphrase."""
+    """Has a checkout of their own and the passphrase."""
     ben = Colleague(fresh, "ben", "former")
     ben.pulls(anna)
     ben.types(LOGIN)
@@ -72,7 +71,7 @@ def by_key(anna: Colleague) -> Colleague:
 
 
 def person(lab: Lab, like: Colleague, name: str, policy: str, *without: str, **env: str) -> Colleague:
-    """A colleague whose key has the rights of a file of ours and no others, `without` some statements or actions."""
+    """A colleague whose key has the permissions of a file of this project and no others, `without` some statements or actions."""
     document = json.loads(filled((ROOT / policy).read_text(), {**like.values, "STATE-REGION": "eu-west-1"}))
     document["Statement"] = [one for one in document["Statement"] if one["Sid"] not in without]
     for statement in document["Statement"]:
@@ -93,7 +92,7 @@ def person(lab: Lab, like: Colleague, name: str, policy: str, *without: str, **e
 
 def unchanged(colleague: Colleague) -> None:
     """Nothing would change; the preview decrypts and needs no host."""
-    assert "37 unchanged" in (said := colleague.types("pulumi preview")), said
+    assert "42 unchanged" in (said := colleague.types("pulumi preview")), said
     assert not any(word in said for word in ("to create", "to update", "to delete", "to replace"))
 
 
@@ -128,9 +127,9 @@ def test_a_new_passphrase(anna: Colleague, ben: Colleague, fresh: Lab, london: H
     ben.knows("former")
     assert "incorrect passphrase" in ben.is_refused("pulumi up")
     assert locks(fresh) == 0
-    assert checkpoint(fresh) == written, "whoever was refused has changed nothing"
+    assert checkpoint(fresh) == written, "anyone who was refused has changed nothing"
     ben.knows("newer")
-    assert "37 unchanged" in ben.types("pulumi up")
+    assert "42 unchanged" in ben.types("pulumi up")
     assert (london.ssh_sessions(), tokyo.ssh_sessions()) == sessions
 
 
@@ -166,20 +165,20 @@ def test_from_a_passphrase_to_kms(anna: Colleague, ben: Colleague, fresh: Lab) -
 
 def test_the_rights_of_the_page_are_enough(by_key: Colleague, fresh: Lab) -> None:
     """With nothing else an `up` goes through, with its lock and its history; no former version can be deleted."""
-    carl = person(fresh, by_key, "carl", "docs/state-rights.json")
+    carl = person(fresh, by_key, "carl", "docs/state-permissions.json")
     carl.types(LOGIN)
     carl.types("pulumi stack select prod")
     s3 = fresh.s3()
     done = s3.list_objects_v2(Bucket=BUCKET, Prefix=HISTORY)["KeyCount"]
-    assert "37 unchanged" in carl.types("pulumi up")
+    assert "42 unchanged" in carl.types("pulumi up")
     assert s3.list_objects_v2(Bucket=BUCKET, Prefix=HISTORY)["KeyCount"] == done + 2
     assert locks(fresh) == 0
     version = s3.list_object_versions(Bucket=BUCKET, Prefix=STACK)["Versions"][-1]
-    his = boto3.Session(
+    their = boto3.Session(
         carl.env["AWS_ACCESS_KEY_ID"], carl.env["AWS_SECRET_ACCESS_KEY"], region_name="eu-west-1"
     )
     with pytest.raises(ClientError, match="AccessDenied"):
-        his.client("s3", endpoint_url=AWS_ENDPOINT).delete_object(
+        their.client("s3", endpoint_url=AWS_ENDPOINT).delete_object(
             Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"]
         )
     assert "AccessDenied" in carl.is_refused(LIST_VERSIONS)
@@ -198,14 +197,14 @@ def test_the_preview_role_can_look_and_not_apply(by_key: Colleague, fresh: Lab) 
 
 def test_who_has_no_rights_on_the_bucket_is_told(by_key: Colleague, fresh: Lab) -> None:
     """At the login already."""
-    dora = person(fresh, by_key, "dora", "docs/state-rights.json", "FindState", "ReadWriteAndLockState")
+    dora = person(fresh, by_key, "dora", "docs/state-permissions.json", "FindState", "ReadWriteAndLockState")
     said = dora.is_refused(LOGIN)
     assert 'read ".pulumi/meta.yaml"' in said and "AccessDenied" in said
 
 
 def test_who_has_no_rights_on_the_key_is_told(by_key: Colleague, fresh: Lab) -> None:
     """When the secrets are to be read, and before the lock."""
-    emil = person(fresh, by_key, "emil", "docs/state-rights.json", "UseKey")
+    emil = person(fresh, by_key, "emil", "docs/state-permissions.json", "UseKey")
     emil.types(LOGIN)
     emil.types("pulumi stack select prod")
     for command in ("pulumi preview", "pulumi up"):
@@ -216,20 +215,20 @@ def test_who_has_no_rights_on_the_key_is_told(by_key: Colleague, fresh: Lab) -> 
 
 
 def test_who_cannot_delete_leaves_a_lock_and_is_told(by_key: Colleague, fresh: Lab) -> None:
-    """Somebody who has the rights takes it away."""
-    frida = person(fresh, by_key, "frida", "docs/state-rights.json", "s3:DeleteObject")
+    """Somebody who has the permissions takes it away."""
+    frida = person(fresh, by_key, "frida", "docs/state-permissions.json", "s3:DeleteObject")
     frida.types(LOGIN)
     frida.types("pulumi stack select prod")
     said = frida.types("pulumi up")
     assert "there was a problem deleting the lock" in said and "manual clean up may be required" in said
     assert locks(fresh) == 1
     by_key.types("pulumi cancel prod")
-    assert "37 unchanged" in by_key.types("pulumi up")
+    assert "42 unchanged" in by_key.types("pulumi up")
 
 
 def test_who_restores_needs_the_versions(by_key: Colleague, fresh: Lab) -> None:
-    """With the two rights that the page names besides, a former version is found and put back."""
-    gina = person(fresh, by_key, "gina", "docs/state-rights.json")
+    """With the two permissions that the page names besides, a former version is found and put back."""
+    gina = person(fresh, by_key, "gina", "docs/state-permissions.json")
     versions = {
         "Effect": "Allow",
         "Action": ["s3:ListBucketVersions", "s3:GetObjectVersion"],
@@ -245,7 +244,7 @@ def test_who_restores_needs_the_versions(by_key: Colleague, fresh: Lab) -> None:
 
 def test_a_new_stack_with_kms(anna: Colleague, fresh: Lab) -> None:
     """It never knows a passphrase: made, and previewed by its maker."""
-    hanna = person(fresh, anna, "hanna", "docs/state-rights.json")
+    hanna = person(fresh, anna, "hanna", "docs/state-permissions.json")
     hanna.stack_file.write_text((ROOT / "Pulumi.existing.yaml").read_text())
     fresh.s3().delete_object(Bucket=BUCKET, Key=STACK)
     hanna.types(LOGIN)

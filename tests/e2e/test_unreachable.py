@@ -12,8 +12,6 @@ import pytest
 from lab.host import Host
 from tests.e2e.stack import OURS, Running, Stack
 
-pytestmark = pytest.mark.e2e
-
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -35,18 +33,18 @@ WRONG: list[tuple[str, Change, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "told"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
+@pytest.mark.parametrize(("change", "reported"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
 def test_a_host_that_cannot_be_logged_into(
-    existing: Stack, london: Host, tokyo: Host, change: Change, told: tuple[str, ...]
+    existing: Stack, london: Host, tokyo: Host, change: Change, reported: tuple[str, ...]
 ) -> None:
-    """Node, site, cause, state and the key to mend, in as long as a few attempts take; with the key mended it works."""
+    """Node, site, cause, state and the key to fix, in as long as a few attempts take; with the key fixed it works."""
     right = existing.file.read_text()
     existing.configure(change)
     said = existing.fails()
     existing.file.write_text(right)
     assert "tokyo-1 (site tokyo): no SSH connection to " in said
     assert "state: nothing was changed on this node" in said and "Traceback" not in said
-    for text in told:
+    for text in reported:
         assert text in said
     assert not tokyo.exists(OURS)
 
@@ -81,7 +79,7 @@ NOT_ALLOWED = [
 def test_sudo_that_does_not_let_the_program_run(
     existing: Stack, tokyo: Host, change: Callable[[bytes], bytes], cause: str
 ) -> None:
-    """Told like all else, and nothing hangs; with the file as it was the next `up` goes through."""
+    """Reported like all else, and nothing hangs; with the file as it was the next `up` goes through."""
     before = tokyo.read(SUDOERS)
     assert change(before) != before
     tokyo.write(SUDOERS, change(before))
@@ -122,7 +120,7 @@ def test_a_connection_that_is_lost_on_the_way(existing: Stack, tokyo: Host) -> N
         in said
     )
     assert "cause: wait: remote command exited without exit status or exit signal" in said
-    assert "state: unknown; the program there goes on by itself" in said and "`pulumi up` again" in said
+    assert "[ssh-connection-lost]" in said and "state: unknown; " in said and "`pulumi up` again" in said
     existing.up()
     assert "another-issuer" in tokyo.read(f"{OURS}/settings.rb").decode()
     assert "unchanged" in existing.up()
@@ -143,7 +141,7 @@ def test_a_node_that_was_taken_out_of_the_configuration_and_is_gone(existing: St
 
 
 def test_a_node_to_be_given_back_that_is_gone(existing: Stack, tokyo: Host) -> None:
-    """By `destroy`, which runs the program only when it is asked to; once it is back, it is given back."""
+    """By `destroy`, which runs the program only when it is asked to; once it is back, it is restored."""
     existing.up()
     tokyo.stop()
     arguments = ["destroy", "--yes", "--skip-preview"]

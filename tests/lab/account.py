@@ -1,4 +1,4 @@
-"""An AWS account as its owner uses it by hand, through boto3: what the tests of created hosts have in common."""
+"""An AWS account as its owner uses it manually, through boto3: what the tests of created hosts have in common."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.api import Lab
+from lab.cloud.account import VERSIONS
 from lab.cloud.addresses import WORKSTATION
 from lab.cloud.instance import Instance
 from lab.host import Host
@@ -48,8 +49,8 @@ class Account:
         self.ec2.import_key_pair(KeyName="operator", PublicKeyMaterial=key)
 
     def image(self) -> str:
-        """GitLab EE 18.11.1 for x86."""
-        filters = [{"Name": "name", "Values": ["GitLab EE 18.11.1"]}]
+        """GitLab EE for x86, of the version that the lab's hosts have."""
+        filters = [{"Name": "name", "Values": [f"GitLab EE {VERSIONS[1]}"]}]
         found = self.ec2.describe_images(Owners=["782774275127"], Filters=filters)
         return str(found["Images"][0]["ImageId"])
 
@@ -78,7 +79,6 @@ class Account:
         """Start an instance with an Elastic IP (`address` False: without); its id."""
         address = more.pop("address", True)
         interface = {"DeviceIndex": 0, "SubnetId": network.subnet, "Groups": list(groups)}
-        interface |= more.pop("interface", {})
         tags = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": name}]}] if name else []
         made = self.ec2.run_instances(
             ImageId=more.pop("image", None) or self.image(),
@@ -106,7 +106,7 @@ class Account:
         return host
 
     def profile(self, name: str, *statements: dict[str, Any], service: str = "ec2.amazonaws.com") -> str:
-        """A role with these rights in an instance profile of the same name."""
+        """A role with these permissions in an instance profile of the same name."""
         iam = self.lab.iam()
         trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))

@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.registry import make_image, skopeo
 from lab.services import CLEAN, listening, wait_for_service
-from omnibus import settings
+from plan.node import node_settings
 from tests.configurations import deployment
 from tests.storages import Node
 
@@ -28,12 +28,9 @@ def rendered(raw: dict[str, Any], site: str, driver: str | None = None) -> dict[
     """
     d = deployment(raw)
     keys, s3_keys = d.keys_of(site), d.sites[site].s3_keys
-    node = Node()
-    try:
-        secrets = keys.secrets() if keys else s3_keys.secrets() if s3_keys else {}
-        found: dict[str, Any] = node.storage(settings.text(d, site, f"{site}-1"), secrets)
-    finally:
-        node.end()
+    secrets = keys.secrets() if keys else s3_keys.secrets() if s3_keys else {}
+    with Node() as node:
+        found: dict[str, Any] = node.storage(node_settings(d, site, f"{site}-1").text, secrets)
     return {driver if driver and name.startswith(driver) else name: value for name, value in found.items()}
 
 
@@ -41,9 +38,9 @@ def as_distribution_3(storage: Mapping[str, Any]) -> dict[str, Any]:
     """Azure's settings in Distribution 3's words: it nests what GitLab's azure_v2 has flat, and names the kind always."""
     words = {"credentials_type": "type", "tenant_id": "tenantid", "client_id": "clientid", "secret": "secret"}
     found = {name: value for name, value in storage.items() if not name.startswith("azure")}
-    [given] = [value for name, value in storage.items() if name.startswith("azure")]
-    credentials = {theirs: given[ours] for ours, theirs in words.items() if ours in given}
-    plain = {name: value for name, value in given.items() if name not in words}
+    [provided] = [value for name, value in storage.items() if name.startswith("azure")]
+    credentials = {theirs: provided[own] for own, theirs in words.items() if own in provided}
+    plain = {name: value for name, value in provided.items() if name not in words}
     return found | {"azure": plain | {"credentials": {"type": "shared_key"} | credentials}}
 
 

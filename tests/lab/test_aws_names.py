@@ -15,8 +15,6 @@ from lab.api import Lab
 from lab.services import AWS_ENDPOINT, AWS_NAME
 from lab.sites import SERVICES_ADDRESS
 
-pytestmark = pytest.mark.lab
-
 
 def test_the_environment_leads_to_a_name_that_an_account_can_stand_before(fresh: Lab) -> None:
     """S3 Control asks ACCOUNT-ID.NAME, and a client that is left to itself asks BUCKET.NAME."""

@@ -2,7 +2,7 @@
 
 Distribution 2.8's driver is GitLab's older `azure`. `azure_v2` has no public build: its settings go to Distribution 3's
 driver, which has the same kinds of credentials under other names (`as_distribution_3`, which adds nothing). Azurite
-checks account keys and shared access signatures; directory and roles are ours (lab/azurite.py).
+checks account keys and shared access signatures; directory and roles are the lab's (lab/azurite.py).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class There:
     front: Front
 
     def registry(self, version: str, storage: dict[str, Any], directory: Path) -> Any:
-        given = as_distribution_3(storage) if version == "v3" else storage
-        return registry(given, directory, (str(program(version)),), self.front.env)
+        provided = as_distribution_3(storage) if version == "v3" else storage
+        return registry(provided, directory, (str(program(version)),), self.front.env)
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_the_primary_writes_and_a_secondary_only_reads(
 
 
 def came(there: There, kind: str) -> bool:
-    """Whether the registry signed in as it was told to, and only so."""
+    """Whether the registry signed in as it was configured to, and only so."""
     directory = f"POST https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token" in there.front.asked
     server = any(
         asked.startswith("GET https://169.254.169.254/metadata/identity/oauth2/token?")

@@ -1,6 +1,6 @@
 """gcs: Distribution 3's registry on fake-gcs-server, with the settings that are rendered for it, by Google's names.
 
-The emulator keeps objects and asks nobody who they are; sign-in, signatures and rights are ours (lab/gcs_emulator.py).
+The emulator keeps objects and asks nobody who they are; sign-in, signatures and permissions are the lab's (lab/gcs_emulator.py).
 This driver signs with a server's own identity too, which must be a Service Account Token Creator for itself; drivers
 before it hand the images out themselves then.
 """
@@ -8,16 +8,20 @@ before it hand the images out themselves then.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from lab.cloud_front import Front, certify, front
+from lab.cloud_front import Front, Request, certify, front
 from lab.distribution import missing, program
 from lab.gcs_emulator import Account, Google, emulator
+from lab.gitlab_registry import chosen
 from lab.registry import SkopeoError
 from tests.configurations import SHARED, per_site
 from tests.lab.registries import registry, rendered
@@ -25,6 +29,7 @@ from tests.lab.registries import registry, rendered
 KINDS = ("credentials", "keyfile", "application_default")
 SIGN_IN = "POST https://oauth2.googleapis.com/token"
 TAGS = "/v2/group/app/tags/list"
+REAL = chosen()
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,60 @@ def test_the_primary_writes_and_a_secondary_only_reads(
         status for asked, status in there.front.answered if "/upload/storage/v1/b/acme-london/o?" in asked
     ]
     assert set(uploads) == {403}
+
+
+def test_urls_are_taken_as_google_takes_them() -> None:
+    """GitLab's registry signs in version 4: for this method and path, with this account's key, and no other."""
+    google = Google()
+    london, other = (
+        google.account("london", acme="objectViewer"),
+        google.account("other", acme="objectViewer"),
+    )
+    scope = "20261129/auto/storage/goog4_request"
+    query = "&".join([
+        "X-Goog-Algorithm=GOOG4-RSA-SHA256", f"X-Goog-Credential={quote(f'{london.email}/{scope}', safe='')}",
+        "X-Goog-Date=20261129T210000Z", "X-Goog-Expires=1199", "X-Goog-SignedHeaders=host",
+    ])  # fmt: skip
+    canonical = f"GET\n/acme/images/a%20b\n{query}\nhost:storage.googleapis.com\n\nhost\nUNSIGNED-PAYLOAD"
+    text = f"GOOG4-RSA-SHA256\n20261129T210000Z\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+    def taken(method: str, path: str, signature: bytes) -> bool:
+        headers = Message()
+        headers["Host"] = "storage.googleapis.com"
+        target = f"{path}?{query}&X-Goog-Signature={signature.hex()}"
+        return google._signer(Request(method, "storage.googleapis.com", target, headers, b"")) == london
+
+    right = london.sign(text.encode())
+    assert taken("GET", "/acme/images/a%20b", right)
+    assert not taken("PUT", "/acme/images/a%20b", right)
+    assert not taken("GET", "/acme/images/c", right)
+    assert not taken("GET", "/acme/images/a%20b", other.sign(text.encode()))
+
+
+@pytest.mark.skipif(REAL is None, reason="GITLAB_REGISTRY names no registry")
+def test_gitlabs_own_registry_sends_who_pulls_to_the_storage(tmp_path: Path) -> None:
+    """By URLs of version 4; 3.86, the oldest that was run, signs in version 2."""
+    if reason := missing("gcs"):
+        pytest.skip(reason)
+    assert REAL
+    certify(tmp_path)
+    google = Google()
+    account = google.account("london", acme_london="objectAdmin")
+    raw = per_site()
+    raw["sites"]["london"] |= {
+        "storage": {"gcs": {"bucket": "acme-london"}},
+        "credentials": {"gcs": {"credentials": account.key_file()}},
+    }
+    serve = (str(REAL.path), "serve")
+    with (
+        emulator(tmp_path, ["acme-london"]),
+        front(tmp_path, google.answer) as running,
+        registry(rendered(raw, "london"), tmp_path, serve, running.env) as london,
+    ):
+        digest = london.push("group/app:1", b"one")
+        assert london.pull("group/app:1") == digest
+        signed = "GoogleAccessId=london" if REAL.version.startswith("3.") else "X-Goog-Signature="
+        assert any(signed in asked and "/acme-london/" in asked for asked in running.asked)
 
 
 def test_another_key_is_refused(there: There, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_policies_are_enforced(reader: Credentials, style: Style) -> None:
     ],
 )
 def test_wrong_keys_are_refused(reader: Credentials, wrong: Any, answer: str) -> None:
-    """An unknown key and a wrong secret are told apart, as S3 does."""
+    """An unknown key and a wrong secret are distinguished, as S3 does."""
     with pytest.raises(botocore.exceptions.ClientError) as error:
         client(wrong(reader)).get_object(Bucket=BUCKET, Key="docker/a b+c")
     assert code(error) == answer
@@ -90,7 +90,7 @@ def test_wrong_keys_are_refused(reader: Credentials, wrong: Any, answer: str) ->
 
 @pytest.mark.parametrize("style", ["virtual", "path"])
 def test_presigned_urls(lab: Lab, reader: Credentials, style: Style) -> None:
-    """A registry's redirect works for whoever has it, within the rights of its key and its time."""
+    """A registry's redirect works for anyone who has it, within the permissions of its key and its time."""
     what = {"Params": {"Bucket": BUCKET, "Key": "docker/a b+c"}}
     url = client(reader, style).generate_presigned_url("get_object", **what)
     assert get(url) == (200, b"blob")
@@ -108,7 +108,7 @@ def test_presigned_urls(lab: Lab, reader: Credentials, style: Style) -> None:
 
 
 def test_anonymous_requests_are_refused(reader: Credentials) -> None:
-    """Who shows no key is refused, and is not told by a crash."""
+    """Who shows no key is refused, and not by a crash."""
     status, body = get(f"https://{BUCKET}.s3.eu-west-1.amazonaws.com/docker/a%20b%2Bc")
     assert (status, b"AccessDenied" in body) == (403, True)
 

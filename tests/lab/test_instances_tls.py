@@ -1,4 +1,4 @@
-"""Certificates on created hosts: Let's Encrypt as omnibus uses it, and certificates that are given."""
+"""Certificates on created hosts: Let's Encrypt as omnibus uses it, and certificates that are provided."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import subprocess
 import pytest
 from cryptography import x509
 
-from lab.authority import Authority
-from lab.aws_server import AUTHORITY
 from lab.cloud.instance import Instance
 from lab.services import listening, wait_for
 from tests.lab.account import EVERYBODY, SSH, Account, Network, allow
@@ -93,24 +91,6 @@ def names_of(certificate: x509.Certificate) -> list[str]:
     return extension.value.get_values_for_type(x509.DNSName)
 
 
-def test_route_53_answers_first(account: Account, host: Instance, names: None) -> None:
-    """A record wins over the lab's own name while it is there, on hosts as on the workstation."""
-    asked = f"getent ahostsv4 {GITLAB} | head -1"
-    assert host.run(asked).stdout.startswith(f"{host.address} ")
-    here = subprocess.run(asked, shell=True, capture_output=True, text=True, check=True).stdout  # noqa: S602
-    assert here.startswith(f"{host.address} ")
-    record(account, "UPSERT", "new.example.com", "192.0.2.9")
-    assert host.run("getent hosts new.example.com").stdout.startswith("192.0.2.9")
-    record(account, "DELETE", "new.example.com", "192.0.2.9")
-    assert host.run("getent hosts new.example.com", check=False).returncode == 2
-    record(account, "DELETE", GITLAB, host.address)
-    former = host.run(asked, check=False).stdout
-    sites = {site.gitlab_host: site.nodes[0].address for site in account.lab.layout.sites}
-    assert former.startswith(sites.get(GITLAB, ""))
-    assert host.address not in former
-    record(account, "UPSERT", GITLAB, host.address)
-
-
 def test_no_certificate_while_port_80_is_closed(image: Instance, names: None) -> None:
     """The reconfigure fails as the real one; what stays is a self-signed certificate, and by default for good."""
     text = f"external_url 'https://{GITLAB}'\n"
@@ -152,14 +132,6 @@ def test_one_certificate_for_both_names(
     assert shown(REGISTRY).serial_number == serial
 
 
-def test_lets_encrypt_brings_a_registry(
-    account: Account, image: Instance, names: None, port_80: None
-) -> None:
-    """Beside GitLab on port 5050, if nothing is said about registries."""
-    assert reconfigure(image, f"external_url 'https://{GITLAB}'\n").returncode == 0
-    answers(account, f"https://{GITLAB}:5050/v2/", 401)
-
-
 def test_a_certificate_in_the_second_in_which_nginx_started(
     image: Instance, names: None, port_80: None
 ) -> None:
@@ -170,25 +142,3 @@ def test_a_certificate_in_the_second_in_which_nginx_started(
     done = image.run(f"{started} && rm /etc/gitlab/ssl/* && gitlab-ctl reconfigure", check=False)
     assert done.returncode == 0, done.stdout
     assert names_of(shown(GITLAB)) == [GITLAB]
-
-
-def test_given_certificates(account: Account, image: Instance, names: None, port_80: None) -> None:
-    """By the default paths or others; Let's Encrypt is not asked. The registry may be on a port of its own."""
-    authority = Authority.load(AUTHORITY)
-    for name, file in ((GITLAB, f"ssl/{GITLAB}"), (REGISTRY, "own")):
-        issued = authority.issue([name])
-        image.write(f"/etc/gitlab/{file}.crt", issued.certificate)
-        image.write(f"/etc/gitlab/{file}.key", issued.key, 0o600)
-    text = f"""
-external_url 'https://{GITLAB}'
-registry_external_url 'https://{REGISTRY}:5050'
-registry_nginx['ssl_certificate'] = '/etc/gitlab/own.crt'
-registry_nginx['ssl_certificate_key'] = '/etc/gitlab/own.key'
-"""
-    assert reconfigure(image, text).returncode == 0
-    answers(account, f"https://{REGISTRY}:5050/v2/", 401)
-    assert names_of(shown(REGISTRY, 5050)) == [REGISTRY]
-    assert names_of(shown(GITLAB)) == [GITLAB]
-    assert account.lab.http_status(f"http://{GITLAB}/") == 0
-    assert reconfigure(image, text + "nginx['redirect_http_to_https'] = true\n").returncode == 0
-    answers(account, f"http://{GITLAB}/", 301)

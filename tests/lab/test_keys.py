@@ -1,4 +1,4 @@
-"""The lab's KMS judges rights by key, and its refusals can be read by AWS' SDKs."""
+"""The lab's KMS judges permissions by key, and its refusals can be read by AWS' SDKs."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def test_a_primary_has_its_metadata_in_postgresql(fresh: Lab, london: Host) -> N
     london.wait_ready(60)
     digest = fresh.push("london", "group/database:1")
     assert fresh.tags("london", "group/database") == {"1": digest}
-    psql = "/usr/lib/postgresql/*/bin/psql -U registry -h /var/opt/gitlab/postgresql -d registry -Atc"
-    found = london.run(psql + " 'TABLE repositories'").stdout
+    psql = "/opt/gitlab/embedded/bin/psql -h /var/opt/gitlab/postgresql -d registry -Atc"
+    found = london.run(psql + " 'TABLE repositories'", user="registry").stdout
     assert "|group/database|" in found
 
 

@@ -1,5 +1,5 @@
 """Drivers beside the lab's S3, with a real registry (Distribution 2.8) and real storage: OpenStack Swift, by its own
-protocol and by S3, and a directory. Swift checks users, signatures and rights itself.
+protocol and by S3, and a directory. Swift checks users, signatures and permissions itself.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from components.node_program import SCRIPTS
+from components.host_programs import GITLAB_NODE
+from config.storage_drivers import identity
 from lab.storage_servers import Swift, swift
-from omnibus import storage
 from tests.configurations import deployment, per_site
 from tests.lab.registries import RefusedError, registry, rendered
 
@@ -101,12 +101,12 @@ end
 
 
 def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool, verb: str = "prove") -> str:
-    """What the program on the node says of a site's rights, tried at the S3 server; or of its lock file."""
+    """What the program on the node says of a site's permissions, tried at the S3 server; or of its lock file."""
     s3 = deployment(raw).storage_of(site)
     assert s3
     access = {
-        **storage.identity(s3),
-        "shown": storage.shown(s3),
+        **identity.identity(s3),
+        "shown": identity.shown(s3),
         "write": write,
         "patience": 0,
         "bucket": s3.bucket,
@@ -126,7 +126,7 @@ def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool, verb: st
         "files": {},
     }
     done = subprocess.run(
-        ["ruby", "-rjson", "-e", PROVE, str(SCRIPTS), verb],
+        ["ruby", "-rjson", "-e", PROVE, str(GITLAB_NODE), verb],
         input=json.dumps({**order, "storage": access}), capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout
@@ -136,7 +136,7 @@ def test_the_proof_tries_rights_at_another_s3_server(server: Swift) -> None:
     """A reader's write is refused there, a writer that should be none is found out, a wrong key as well."""
     raw = shared_s3(server.url)
     assert "its registry would not start again" in proven(raw, "tokyo", KEYS["tokyo"], write=False)
-    for done in ("written", "there already"):
+    for done in ("written", "already exists"):
         assert done in proven(raw, "london", KEYS["london"], write=True, verb="lock_file")
     assert 'refuses a write and a delete with it":"403' in proven(raw, "tokyo", KEYS["tokyo"], write=False)
     assert "can be read and written" in proven(raw, "london", KEYS["london"], write=True)

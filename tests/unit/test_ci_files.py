@@ -6,21 +6,23 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ci import comment, lint, setup
-from lab import debian, engine
+from tools import ci_lint as lint
+from tools import ci_setup as setup
+from tools import debian, engine
+from tools.comment import __main__ as comment
 
-pytestmark = pytest.mark.unit
 ROOT = Path(__file__).resolve().parents[2]
 GITLAB: dict[str, Any] = yaml.safe_load((ROOT / lint.GITLAB).read_text())
 # YAML 1.1 reads the key `on` as true; GitHub does not.
 GITHUB: dict[Any, Any] = yaml.safe_load((ROOT / lint.GITHUB).read_text())
-JOBS = ("check", "preview", "preview-from-fork", "apply")
+JOBS = ("check", "subjects", "preview", "preview-from-fork", "apply")
 
 
 def commands(job: str) -> dict[str, list[str]]:
@@ -55,8 +57,24 @@ def test_both_cis_run_the_same_and_a_person_can_too(job: str) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_the_checks_run_on_each_python_that_the_program_supports() -> None:
+    """From the one that pyproject.toml requires on; linter and types keep to that one."""
+    (matrix,) = GITLAB["check"]["parallel"]["matrix"]
+    job = GITHUB["jobs"]["check"]
+    ((variable, versions),) = matrix.items()
+    assert f"\n{variable} ?=" not in (ROOT / "Makefile").read_text(), "make would take it for its own"
+    assert versions == job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    image = GITLAB["check"]["image"]
+    assert job["container"] == image.replace(f"${variable}", "${{ matrix.python }}") != image
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["requires-python"] == f">={versions[0]}"
+    assert project["tool"]["mypy"]["python_version"] == versions[0]
+    assert project["tool"]["ruff"]["target-version"] == "py" + versions[0].replace(".", "")
+    assert ", ".join(versions[:-1]) + f" and {versions[-1]}" in (ROOT / "docs/ci.md").read_text()
+
+
 def test_the_steps_that_need_no_engine_run(tmp_path: Path) -> None:
-    """A fork is told why it has no preview; a job's identity is put where the SDKs look."""
+    """A fork learns why it has no preview; a job's identity is put where the SDKs look."""
     target = {
         "AWS_ROLE_ARN": "r",
         "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "identity"),
@@ -151,7 +169,7 @@ def test_the_applying_role_is_held_to_names_and_tags() -> None:
         elif actions[0].startswith("ec2:") and statement["Sid"] not in free:
             assert set(condition["StringEquals"].values()) == tag
         elif actions[0].startswith("iam:"):
-            assert re.search("-servers-|-registry-user-", where) and not re.search(r"/\*\"", where)
+            assert re.search("-servers-|-storage-user-", where) and not re.search(r"/\*\"", where)
         if "iam:PassRole" in actions:
             assert actions == ["iam:PassRole"] and "ec2.amazonaws.com" in json.dumps(condition)
     everything = json.dumps(policy("up-role.json"))
@@ -209,9 +227,9 @@ def test_only_this_project_can_become_the_role(forge: str) -> None:
     )
 
 
-def test_nothing_of_ci_needs_pulumi() -> None:
+def test_the_comment_needs_no_pulumi() -> None:
     """The comment is made from text: a machine with Python alone can make it."""
-    for file in (ROOT / "ci").glob("*.py"):
+    for file in (ROOT / "tools/comment").glob("*.py"):
         assert not re.search(
             r"^\s*(import|from) (pulumi|components|omnibus|config)\b", file.read_text(), re.MULTILINE
         )
@@ -239,7 +257,7 @@ def test_the_page_names_what_there_is() -> None:
 def test_without_the_lab_only_what_the_checks_need_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As root; an ordinary user is told the command. No namespace is tried."""
+    """As root; a non-root user gets the command. No namespace is tried."""
     ran: list[list[str]] = []
     monkeypatch.setattr(setup, "run", lambda command, **_: ran.append(command))
     monkeypatch.setattr(setup, "ensure_venv", lambda *_: tmp_path)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ci import comment, text
-from ci.changes import UNKNOWN, parse
-from ci.markdown import LIMIT, marker, render
+from tools.comment import __main__ as comment
+from tools.comment import sanitize as text
+from tools.comment.changes import UNKNOWN, parse
+from tools.comment.markdown import LIMIT, marker, render
 
-pytestmark = pytest.mark.unit
 GOLDEN = Path(__file__).parent / "golden"
 
 STATUS = {
@@ -23,10 +23,10 @@ STATUS = {
     "one-node": 2,
     "new-secondary": 2,
     "removed-site": 3,
-    "replaced-server": 3,
-    "larger-server": 2,
-    "protected-server": 1,
-    "bucket-let-go": 3,
+    "replaced-instance": 3,
+    "larger-instance": 2,
+    "protected-instance": 1,
+    "bucket-retained": 3,
     "bucket-changed": 3,
     "bucket-replaced": 3,
     "moved-node": 3,
@@ -36,7 +36,7 @@ STATUS = {
     "drift": 2,
     "external-first": 2,
     "external-issuer": 2,
-    "external-by-hand": 3,
+    "external-manual": 3,
 }
 
 
@@ -46,7 +46,7 @@ def said(name: str) -> str:
 
 
 def compare(name: str, made: str) -> None:
-    """With the golden file; GOLDEN=write makes it anew."""
+    """With the golden file; GOLDEN=write creates it again."""
     file = GOLDEN / f"{name}.md"
     if os.environ.get("GOLDEN") == "write":
         file.write_text(made, encoding="utf-8")
@@ -71,12 +71,12 @@ def test_each_kind_of_change_as_a_comment(name: str) -> None:
 
 def test_a_comment_that_would_be_too_long_keeps_what_is_dangerous() -> None:
     """The rest is left out by sections, and the comment says which."""
-    made = render(parse(copies("removed-site", 9, "delete"), "prod"), limit=9_000)
+    made = render(parse(copies("removed-site", 9, "delete"), "prod"), limit=10_000)
     compare("too-long", made)
     assert len(made) <= 9_000
     for n in range(9):
-        assert f"`tokyo{n}-registry-user`" in made
-    assert "left out here" in made
+        assert f"`registry-tokyo{n}-storage-user`" in made
+    assert "omitted here" in made
 
 
 @pytest.mark.parametrize("count", [40, 150, 1500])
@@ -85,15 +85,15 @@ def test_no_number_of_deletions_is_too_long_for_github(count: int) -> None:
     made = render(parse(copies("removed-site", count, "delete"), "prod"))
     assert len(made) <= LIMIT == 65_536
     if count <= 150:
-        assert made.count("-registry-key`") == count + 1
+        assert made.count("-storage-key`") == count + 1
     else:
-        assert f"**DELETED** {count + 1} × access key (named in the log of the job): whatever" in made
+        assert f"**DELETED** {count + 1} × access key (listed in the log of the job): requests that" in made
 
 
 def test_neither_warnings_nor_kinds_are_too_long_for_github() -> None:
     """What is deleted is there whatever else the engine says, and counted where it is of too many kinds."""
     warned = [{"severity": "warning", "message": "w " * 50_000}] * 5
-    document = json.loads(said("replaced-server")) | {"diagnostics": warned}
+    document = json.loads(said("replaced-instance")) | {"diagnostics": warned}
     made = render(parse(json.dumps(document), "prod"))
     assert len(made) <= LIMIT
     assert "**REPLACED**" in made
@@ -103,7 +103,7 @@ def test_neither_warnings_nor_kinds_are_too_long_for_github() -> None:
     ]
     made = render(parse(json.dumps({"steps": kinds}), "prod"))
     assert len(made) <= LIMIT
-    assert "**DELETED** 3000 things" in made
+    assert "**DELETED** 3000 resources" in made
 
 
 def test_a_plugin_that_does_not_end_in_time_is_no_failure() -> None:
@@ -120,7 +120,7 @@ def test_a_plugin_that_does_not_end_in_time_is_no_failure() -> None:
     assert comment.status(preview) == 0
     shown = render(preview)
     assert "nothing would change" in shown
-    assert "not end in an orderly way: pulumi-resource-aws, pulumi-resource-command\n" in shown
+    assert "not stop cleanly: pulumi-resource-aws, pulumi-resource-command\n" in shown
     token = "glpat-" + "x" * 20
     crashed = [
         {"severity": "error", "message": "error: rpc error: code = Unavailable desc = error reading"},
@@ -152,7 +152,7 @@ def planted(value: str) -> str:
                     "connection": {"privateKey": value + side},
                 }
                 step[side]["outputs"] = {"stdout": value}
-    update = next(s for s in json.loads(said("larger-server"))["steps"] if "Instance" in s["urn"])
+    update = next(s for s in json.loads(said("larger-instance"))["steps"] if "Instance" in s["urn"])
     for side in ("oldState", "newState"):
         update[side]["inputs"] |= {
             "userData": value + side,
@@ -174,14 +174,14 @@ def test_what_a_command_is_sent_is_never_shown() -> None:
 
 def test_what_the_engine_marks_as_secret_stays_so() -> None:
     """Also a value that becomes one, or is one no longer; and what is not known yet is said to be."""
-    document = json.loads(said("larger-server"))
+    document = json.loads(said("larger-instance"))
     for step in document["steps"]:
         if "Instance" in step["urn"]:
             step["oldState"]["inputs"] |= {"keyName": text.SECRET, "availabilityZone": "eu-west-2a"}
             step["newState"]["inputs"] |= {"keyName": "plain", "availabilityZone": UNKNOWN}
     made = render(parse(json.dumps(document), "prod"))
     assert "keyName `(secret)` → `plain`" in made
-    assert "`eu-west-2a` → `(known afterwards)`" in made
+    assert "`eu-west-2a` → `(known after apply)`" in made
     assert text.SECRET not in made and UNKNOWN not in made
 
 
@@ -222,7 +222,7 @@ def test_foreign_text_stays_text() -> None:
 
 
 def test_an_engine_that_says_nothing_useful_is_a_failed_preview() -> None:
-    """Its other output is the reason, for example a stack file that is no YAML."""
+    """Its other output is the reason, for example a stack file that is not a YAML."""
     preview = parse("", "prod", "error: getting stack configuration: invalid YAML file")
     assert "invalid YAML file" in render(preview)
     assert comment.status(preview) == comment.ERROR
@@ -245,7 +245,7 @@ def test_what_is_not_known_yet_is_said_so() -> None:
                 step["newState"]["inputs"]["settings"] = settings
         made = render(parse(json.dumps(document), "prod"))
         assert UNKNOWN not in made
-        assert settings == UNKNOWN or "+x = (known afterwards)" in made
+        assert settings == UNKNOWN or "+x = (known after apply)" in made
 
 
 def test_sites_that_are_one_secret_are_found_by_the_changed_nodes() -> None:
@@ -257,18 +257,20 @@ def test_sites_that_are_one_secret_are_found_by_the_changed_nodes() -> None:
 
 def test_the_commit_is_named() -> None:
     """The reader sees whether the comment is about the last push."""
-    assert "Commit 0123456789. By" in render(parse(said("one-node"), "prod"), commit="0123456789abcdef")
+    assert "Commit 0123456789. Created by" in render(
+        parse(said("one-node"), "prod"), commit="0123456789abcdef"
+    )
 
 
 def test_the_program_prints_and_its_status_is_the_kind_of_change(capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong command line is an error too, not argparse's 2, which would say that something changes."""
     assert comment.main(["--stack", "prod", "--json", str(GOLDEN / "one-node.json")]) == 2
     assert capsys.readouterr().out == (GOLDEN / "one-node.md").read_text()
-    for wrong, told in ((["--stack", ""], "STACK is empty: name the stack"), ([], "--stack")):
+    for wrong, reported in ((["--stack", ""], "STACK is empty: name the stack"), ([], "--stack")):
         with pytest.raises(SystemExit) as ended:
             comment.main(wrong)
         assert ended.value.code == comment.ERROR
-        assert told in capsys.readouterr().err
+        assert reported in capsys.readouterr().err
 
 
 def test_the_engine_is_not_given_the_tokens_of_the_job(
@@ -280,9 +282,9 @@ def test_the_engine_is_not_given_the_tokens_of_the_job(
     engine.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     for name in ("PREVIEW_COMMENT_TOKEN", "GITHUB_TOKEN", "AWS_ID_TOKEN", "AWS_ROLE_ARN"):
-        monkeypatch.setenv(name, "given")
+        monkeypatch.setenv(name, "provided")
     (seen,) = comment.run("prod", tmp_path, refresh=True).errors
-    assert [line for line in seen.splitlines() if line.endswith("=given")] == ["AWS_ROLE_ARN=given"]
+    assert [line for line in seen.splitlines() if line.endswith("=provided")] == ["AWS_ROLE_ARN=provided"]
     assert "preview --json --non-interactive --stack prod --refresh" in seen
 
 
@@ -294,6 +296,6 @@ def test_an_engine_that_is_not_there_or_dies_without_a_word_is_told(
     engine = tmp_path / "pulumi"
     engine.write_text("#!/bin/sh\n")
     engine.chmod(0o755)
-    assert comment.run("prod", tmp_path).errors == ("pulumi said nothing",)
+    assert comment.run("prod", tmp_path).errors == ("pulumi printed nothing",)
     engine.write_text("#!/bin/sh\necho '{}'; exit 7\n")
     assert comment.run("prod", tmp_path).errors == ("pulumi preview ended with status 7",)

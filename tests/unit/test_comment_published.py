@@ -12,10 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ci import comment, credentials, publish
-from ci.markdown import marker
+from tools import cloud_credentials as credentials
+from tools.comment import __main__ as comment
+from tools.comment import publish
+from tools.comment.markdown import marker
 
-pytestmark = pytest.mark.unit
 MARK = marker("prod")
 BODY = f"{MARK}\n\nnothing would change\n"
 GOLDEN = Path(__file__).parent / "golden"
@@ -153,15 +154,15 @@ def test_one_comment_is_made_and_updated_from_then_on(
     forge.asked.clear()
     publish.publish(BODY + "more", MARK, job(forge))
     assert [m for m, _ in forge.asked if m != "GET"] == [method]
-    ours = [c for c in forge.comments if c["body"].startswith(MARK)]
-    assert [c["body"] for c in ours] == [BODY + "more"]
+    own = [c for c in forge.comments if c["body"].startswith(MARK)]
+    assert [c["body"] for c in own] == [BODY + "more"]
 
 
 @BOTH
 def test_a_comment_of_another_person_that_begins_like_ours_is_left_alone(
     job: Any, path: str, method: str, header: object, forge: Forge
 ) -> None:
-    """And does not keep ours from being made; nor does another stack's."""
+    """And does not prevent this stack's; nor does another stack's."""
     theirs = {"id": 1, "body": BODY, "author": {"username": "mallory"}, "user": {"login": "mallory"}}
     forge.comments.append(dict(theirs))
     publish.publish(BODY.replace("prod", "dev"), marker("dev"), job(forge))
@@ -176,9 +177,9 @@ def test_a_refusal_is_told_without_the_token(
 ) -> None:
     """The API's own words are."""
     forge.refuse = 403
-    with pytest.raises(publish.NotPublished, match=r'403 .*"no"') as told:
+    with pytest.raises(publish.NotPublished, match=r'403 .*"no"') as reported:
         publish.publish(BODY, MARK, job(forge))
-    assert "token" not in str(told.value)
+    assert "token" not in str(reported.value)
 
 
 def test_the_token_is_not_carried_elsewhere(forge: Forge) -> None:
@@ -194,7 +195,7 @@ def test_the_token_is_not_carried_elsewhere(forge: Forge) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "without", "told"),
+    ("job", "without", "reported"),
     [
         (gitlab, "PREVIEW_COMMENT_TOKEN", "scope api"),
         (gitlab, "CI_MERGE_REQUEST_IID", "only a merge request pipeline"),
@@ -203,11 +204,11 @@ def test_the_token_is_not_carried_elsewhere(forge: Forge) -> None:
         (github, "GITHUB_ACTIONS", "without POST=1"),
     ],
 )
-def test_what_is_missing_is_named(job: Any, without: str, told: str, forge: Forge) -> None:
+def test_what_is_missing_is_named(job: Any, without: str, reported: str, forge: Forge) -> None:
     """With what to do; nothing is asked of anyone."""
     environ = job(forge)
     del environ[without]
-    with pytest.raises(publish.NotPublished, match=told):
+    with pytest.raises(publish.NotPublished, match=reported):
         publish.publish(BODY, MARK, environ)
     assert not [asked for asked in forge.asked if asked[0] != "GET"]
 
@@ -223,7 +224,7 @@ def test_the_program_posts_what_it_prints(
     assert forge.comments[0]["body"] == capsys.readouterr().out
     forge.refuse = 500
     assert comment.main(command) == comment.ERROR
-    assert "could not be made" in capsys.readouterr().err
+    assert "could not be published" in capsys.readouterr().err
 
 
 def test_the_identity_token_is_put_where_the_sdks_look(forge: Forge, tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ NO_ROLE = "AWS_ROLE_ARN or AWS_WEB_IDENTITY_TOKEN_FILE is not set: see docs/ci.m
 
 
 @pytest.mark.parametrize(
-    ("without", "given", "told"),
+    ("without", "provided", "reported"),
     [
         ("AWS_ROLE_ARN", {}, NO_ROLE),
         ("AWS_WEB_IDENTITY_TOKEN_FILE", {}, NO_ROLE),
@@ -259,7 +260,7 @@ NO_ROLE = "AWS_ROLE_ARN or AWS_WEB_IDENTITY_TOKEN_FILE is not set: see docs/ci.m
     ],
 )
 def test_a_job_without_identity_is_told_what_is_missing(
-    without: str, given: dict[str, str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    without: str, provided: dict[str, str], reported: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rather than that AWS finds no credentials, minutes later."""
     environ = {
@@ -268,5 +269,5 @@ def test_a_job_without_identity_is_told_what_is_missing(
         "AWS_ID_TOKEN": "t",
     }
     del environ[without]
-    assert credentials.main({**environ, **given}) == 1
-    assert told in capsys.readouterr().err
+    assert credentials.main({**environ, **provided}) == 1
+    assert reported in capsys.readouterr().err

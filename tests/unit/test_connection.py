@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from components import connection
-from components.connection import attempts
-from components.hosts import Reach
-from tests.configurations import HOST_KEY, SHARED, changed, deployment, put
-
-pytestmark = pytest.mark.unit
+from components.session_hooks import SessionHooks
+from components.ssh_connection import attempts, connection_args
+from components.ssh_target import SshTarget
+from plan.resolve import resolve
+from tests.configurations import CREATED, HOST_KEY, SHARED, changed, deployment, put
 
 BASTION = {"host": "192.0.2.10", "host_key": HOST_KEY}
 
@@ -37,8 +35,8 @@ def test_behind_a_bastion_the_first_attempt_has_the_cause(
     ssh: dict[str, Any], created: bool, node: int, bastion: int | None
 ) -> None:
     """So there is only one, where nothing has to boot; and never as many as at the bastion itself."""
-    reach = Reach("10.20.0.11", HOST_KEY, None, None, instance=object() if created else None)  # type: ignore[arg-type]
-    given = deployment(changed(SHARED, put("ssh", to=ssh)))
-    found: Any = connection.args(given, "tokyo", "tokyo-1", replace(reach))
+    base = CREATED if created else SHARED
+    plan = resolve(deployment(changed(base, put("ssh", to=ssh)))).hosts["tokyo-1"]
+    found: Any = connection_args(SshTarget(plan, "10.20.0.11", HOST_KEY, None, SessionHooks("registry")))
     assert found.dial_error_limit == node
     assert (found.proxy.dial_error_limit if found.proxy else None) == bastion

@@ -1,4 +1,4 @@
-"""A corpus of configurations: what is right is rendered as meant, what is wrong is told, nothing is a traceback."""
+"""A corpus of configurations: what is right is rendered as meant, what is wrong is reported, nothing is a traceback."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
+import pulumi
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import config
-from components.scripts.registry.document import read
-from components.scripts.registry.edits import applied
-from components.scripts.registry.rewrite import rewrite
-from config import parse
-from omnibus import external
-from omnibus import settings as node_settings
-from omnibus.problems import Problem, report
+from config import stack
+from config.errors import ConfigError, report
+from config.parsing import parse
+from hosts.external_registry.document import read
+from hosts.external_registry.edits import applied
+from hosts.external_registry.rewrite import rewrite
+from omnibus.ruby import filled
+from plan import external_registry as external
+from plan.node import node_settings
 from tests.configurations import deployment
 from tests.corpus import meant_external
 from tests.corpus.anything import JSON, TOP, wild
 from tests.corpus.broken import ANYHOW, SURELY, Broken, broken
 from tests.corpus.contradictions import Contradiction, contradictions
-from tests.corpus.meant import Meant, everything
+from tests.corpus.expected_settings import Meant, everything
 from tests.corpus.meant_external import CONFIGS
 from tests.corpus.node import Omnibus
 from tests.corpus.secrets import MADE, secrets_of
@@ -35,20 +37,16 @@ from tests.corpus.values import SECRET, Raw
 from tests.examples import examples
 
 # What is damaged may be read still, and be refused by a later version of cryptography.
-pytestmark = [
-    pytest.mark.unit,
-    pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 
 
 @pytest.fixture(scope="module")
 def ruby() -> Iterator[Omnibus]:
-    omnibus = Omnibus()
-    yield omnibus
-    omnibus.end()
+    with Omnibus() as omnibus:
+        yield omnibus
 
 
-# What an administrator's gitlab.rb may say of his registry before ours is read.
+# What an administrator's gitlab.rb may say of their registry before this program's settings are read.
 THEIRS: list[Raw] = [
     {},
     {"storage": {"filesystem": {"rootdirectory": "/old"}}, "database": {"enabled": True}},
@@ -73,14 +71,14 @@ class Corpus:
     def __init__(self, ruby: Omnibus, raw: Raw, theirs: Raw) -> None:
         self.raw, self.d = raw, deployment(raw)
         self.nodes = [(site, node) for site, its in self.d.sites.items() for node in its.nodes]
-        self.text = {name: node_settings.text(self.d, *name) for name in self.nodes}
+        self.text = {name: node_settings(self.d, *name).text for name in self.nodes}
         self.secrets = {name: self._secrets(*name) for name in self.nodes}
         files = [(self.text[name], self.secrets[name], theirs) for name in self.nodes]
         self.found: dict[tuple[str, str], Raw] = dict(zip(self.nodes, ruby.settings(files), strict=True))
 
     def _secrets(self, site: str, node: str) -> Raw:
         has = secrets_of(self.raw, site)
-        return {name: has[name] for name in node_settings.secret_names(self.d, site, node)}
+        return {name: has[name] for name in node_settings(self.d, site, node).secret_names}
 
 
 @examples(100)
@@ -95,9 +93,8 @@ def test_what_is_right_is_taken_and_rendered_as_meant(ruby: Omnibus, raw: Raw, t
 
 @pytest.fixture(scope="module")
 def readers() -> Iterator[Readers]:
-    found = Readers()
-    yield found
-    found.end()
+    with Readers() as found:
+        yield found
 
 
 @examples(60)
@@ -131,7 +128,8 @@ def test_sites_agree_where_they_must_and_nowhere_else(ruby: Omnibus, raw: Raw, t
         token = MADE["notification_secret"]
         assert (rails.get("registry_notification_secret") == token) is (primary and application)
         replicated = {key for key in rails if key.startswith("geo_registry_replication_")}
-        assert len(replicated) == (2 if application and not primary else 0)
+        assert len(replicated) == (0 if not application else 1 if primary else 2)
+        assert not (primary and rails.get("geo_registry_replication_enabled"))
         assert primary or token not in everything(found)
         if "registry" not in roles:
             assert registry["enable"] is False and registry.get("storage") == theirs.get("storage")
@@ -158,7 +156,7 @@ def test_no_secret_is_in_a_settings_file_or_shown(ruby: Omnibus, raw: Raw) -> No
     """And the secrets file holds those alone that the settings read."""
     corpus = Corpus(ruby, raw, {})
     shown = repr(corpus.d) + json.dumps(
-        [[corpus.text[name], node_settings.preview(corpus.d, *name)] for name in corpus.nodes]
+        [[corpus.text[name], node_settings(corpus.d, *name).preview] for name in corpus.nodes]
     )
     keys = [
         site["aws"]["tls"]["private_key"]
@@ -181,10 +179,10 @@ def test_an_external_registry_says_what_is_meant(raw: Raw, text: str) -> None:
         has, at = secrets_of(raw, site), "/etc/registry.crt"
         edits = external.edits(d, site, at)
         secrets = {name: has[name] for name in external.secret_names(edits)}
-        after = rewrite(text, applied(read(text), external.resolved(edits, secrets)))
+        after = rewrite(text, applied(read(text), filled(edits, secrets)))
         meant = meant_external.config(raw, site, has, yaml.safe_load(text), at)
         assert sorted_endpoints(yaml.safe_load(after)) == sorted_endpoints(meant)
-        assert SECRET not in json.dumps(external.preview(d, site, at))
+        assert SECRET not in json.dumps(external.preview(edits))
         said = everything(meant)
         assert all(value in said for value in everything(secrets))
         assert MADE["notification_secret"] not in said or site == raw["primary"]
@@ -196,14 +194,14 @@ def sorted_endpoints(config: Raw) -> Raw:
     return {**config, "notifications": sorted(endpoints, key=lambda its: str(its["name"]))}
 
 
-def told(raw: Raw) -> list[Problem]:
-    """What is refused of a configuration: each with a value, a consequence and an example, and with no secret."""
-    parsed, problems = parse(raw)
-    assert (parsed is None) is bool(problems)
-    for problem in problems:
-        assert problem.key and problem.value and problem.consequence and problem.example, problem
-    assert SECRET not in report("Pulumi.dev.yaml", problems)
-    return problems
+def reported(raw: Raw) -> list[ConfigError]:
+    """What is refused of a configuration: each with all its parts, and with no secret."""
+    parsed, errors = parse(raw)
+    assert (parsed is None) is bool(errors)
+    for error in errors:
+        assert error.key and error.value and error.expectation and error.consequence and error.example, error
+    assert SECRET not in report("Pulumi.dev.yaml", errors)
+    return errors
 
 
 def related(one: str, other: str) -> bool:
@@ -215,22 +213,22 @@ def related(one: str, other: str) -> bool:
 @given(wrong=broken(*SURELY))
 def test_what_is_wrong_in_one_place_is_told_of_that_place_alone(wrong: Broken) -> None:
     """An unknown key, a missing one, a number out of range, a character too many, a misplaced secret."""
-    keys = [problem.key for problem in told(wrong.raw)]
+    keys = [error.key for error in reported(wrong.raw)]
     assert keys and all(related(key, wrong.key) for key in keys)
 
 
 @examples(250)
 @given(wrong=contradictions())
-def test_what_contradicts_is_told_by_its_key(wrong: Contradiction) -> None:
-    """Each kind of contradiction, in any configuration in which it can be made."""
-    assert wrong.keys & {problem.key for problem in told(wrong.raw)}, wrong.name
+def test_what_contradicts_is_reported_by_key_and_code(wrong: Contradiction) -> None:
+    """Each kind of contradiction, in any configuration in which it is possible."""
+    assert wrong.codes & {error.code for error in reported(wrong.raw) if error.key in wrong.keys}, wrong.name
 
 
 @examples(160)
 @given(wrong=broken(*ANYHOW))
 def test_whatever_stands_anywhere_is_rendered_as_meant_or_told(ruby: Omnibus, wrong: Broken) -> None:
     """Any JSON in place of any value, what is right elsewhere, a damaged certificate: never a Python error."""
-    if not told(wrong.raw):
+    if not reported(wrong.raw):
         raw = given_only(wrong.raw)
         corpus = Corpus(ruby, raw, {})
         for (site, node), found in corpus.found.items():
@@ -259,8 +257,9 @@ def stored(raw: Raw) -> dict[str, str]:
 @examples(50)
 @given(raw=configurations(), key=TOP, text=st.text() | JSON.map(json.dumps))
 def test_what_pulumi_keeps_as_text_is_read_as_it_was_meant(raw: Raw, key: str, text: str) -> None:
-    """And any text in place of any top-level value is taken or told."""
-    with patch.object(config, "_all_config", lambda: stored(raw)):
-        assert config._raw("x") == raw
-    with patch.object(config, "_all_config", lambda: {**stored(raw), f"x:{key}": text}):
-        report("Pulumi.dev.yaml", parse(config._raw("x"))[1])
+    """And any text in place of any top-level value is taken or reported."""
+    config = pulumi.Config("x")
+    with patch.dict("os.environ", PULUMI_CONFIG=json.dumps(stored(raw))):
+        assert stack._raw(config) == raw
+    with patch.dict("os.environ", PULUMI_CONFIG=json.dumps({**stored(raw), f"x:{key}": text})):
+        report("Pulumi.dev.yaml", parse(stack._raw(config))[1])

@@ -12,8 +12,6 @@ import pytest
 
 from tests.docs import DOCS, PAGES, commands, prose, read, spans
 
-pytestmark = pytest.mark.unit
-
 ROOT = DOCS.parent
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
@@ -75,73 +73,6 @@ CLAIMS = claims([path for path in TESTS if path != Path(__file__)])
 def test_every_command_is_run_by_a_test_or_needs_an_account(page: str) -> None:
     """The former are ```sh blocks, the latter ```sh account."""
     assert unclaimed(page, CLAIMS) == []
-
-
-def test_what_no_test_runs_is_told(tmp_path: Path) -> None:
-    """A command that nobody claims; a claim of a section that is not there; a name that is not a page's."""
-    known = unclaimed("operations.md", CLAIMS)
-    assert known == []
-    assert "pulumi destroy" in unclaimed("operations.md", [])
-    file = ROOT / "tests" / "claim.py"
-    made = claims_of(
-        'def test_x():\n    commands("operations.md", "No such section")\n    commands("x.txt")\n', file
-    )
-    assert [claim.section for claim in made] == ["No such section"]
-    with pytest.raises(LookupError):
-        unclaimed("operations.md", made)
-
-
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: f"{c.where.rpartition('/')[2]} {c.page} {c.section}")
-def test_every_claim_is_of_commands_and_by_something_that_runs(claim: Claim) -> None:
-    """The page and its section are there and have commands; a test has them, or what a test uses."""
-    assert commands(claim.page, claim.section)
-    path, _, name = claim.where.partition("::")
-    if not name.startswith("test_"):
-        used = [match for file in TESTS for match in re.findall(rf"\b{name}\b", file.read_text())]
-        assert len(used) > 1, f"nothing uses {claim.where}"
-    module = (ROOT / path).stem
-    others = [file.read_text() for file in TESTS if file != ROOT / path]
-    assert module.startswith("test_") or any(re.search(rf"\b{module}\b", text) for text in others)
-
-
-INLINE = {
-    "gitlab-rake gitlab:geo:check": "",
-    "gitlab-ctl tail registry": "",
-    "gitlab-ctl tail": "",
-    "docker push": "",
-    "docker pull": "",
-    "pulumi stack output login_key --show-secrets": "tests/e2e/test_created.py: login_key",
-    "pulumi stack --show-ids": "",
-    "pulumi destroy --run-program": "tests/e2e/test_unreachable.py: --run-program",
-    "pulumi up -v=7 --logtostderr": "tests/lab/providers/test_providers_engine.py: -v=7",
-    "pulumi whoami -v": "",
-    "pulumi up --skip-preview": "tests/e2e/stack.py: --skip-preview",
-    "pulumi config set --secret --path ssh.private_key": "",
-    "git checkout Pulumi.prod.yaml": "",
-    "skopeo list-tags": "lab/registry.py: list-tags",
-    "skopeo copy": "lab/registry.py: copy",
-    ".venv/bin/python -m ci.comment --stack prod": "tests/e2e/test_comment.py: preview-comment",
-    ".venv/bin/python -m lab.distribution": "tests/lab/test_clouds.py: distribution",
-}
-"""Commands in a sentence → what runs them; "": a person, at a real GitLab or in a checkout of his own."""
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in {"configuration.md", "../README.md"}])
-def test_commands_in_sentences_are_known(page: str) -> None:
-    """Each stands in a block of some page as well, or in the table above; targets of make are looked at below."""
-    blocks = {line for one in PAGES for mark in (False, True) for line in commands(one, account=mark)}
-    programs = r"(sudo|pulumi|gitlab-ctl|gitlab-rake|aws|docker|git|skopeo|\.venv/bin/python) "
-    said = {span for span in spans(page) if re.match(programs, span) and not span.endswith(" failed")}
-    words = {span.split()[1] for span in said if span.startswith("pulumi ") and len(span.split()) == 2}
-    assert words <= {"up", "preview", "destroy", "cancel", "refresh", "login"}
-    bare = {f"pulumi {word}" for word in words}
-    assert said - blocks - bare - INLINE.keys() == set()
-
-
-def test_what_runs_a_command_of_a_sentence_names_it() -> None:
-    """The table says by which word."""
-    for where, _, word in (told.partition(": ") for told in INLINE.values() if told):
-        assert word in (ROOT / where).read_text(), where
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -12,8 +12,6 @@ import yaml
 
 from tests.docs import DOCS, PAGES, commands, read, spans
 
-pytestmark = pytest.mark.unit
-
 ROOT = DOCS.parent
 MADE = "configuration.md"
 WRITTEN = [page for page in PAGES if page != MADE]
@@ -61,8 +59,8 @@ def is_key(said: str) -> bool:
     if len(parts) > 1 and parts[-2] in NAMED:
         parts.pop()
     named = [NAMED.get(before, part) for before, part in zip(["", *parts], parts, strict=False)]
-    given = [part if part in NAMED.values() or not part.isupper() else "[a-z0-9_]+" for part in named]
-    pattern = re.compile(rf"(?:.*\.)?{re.escape('.').join(given)}")
+    provided = [part if part in NAMED.values() or not part.isupper() else "[a-z0-9_]+" for part in named]
+    pattern = re.compile(rf"(?:.*\.)?{re.escape('.').join(provided)}")
     return any(pattern.fullmatch(known) for known in KEYS)
 
 
@@ -81,27 +79,6 @@ def test_no_page_names_a_key_that_is_none(page: str) -> None:
     config = [re.sub("^pulumi config (set|rm)", "", line) for line in commands(page) if " config " in line]
     said = {key for text in [*spans(page), *config] for key in said_keys(text)}
     assert {key for key in said if not is_key(key)} == set()
-
-
-def test_keys_are_told_from_what_is_none() -> None:
-    """The search above finds both."""
-    assert [*said_keys("sites.NAME.nodes.NODE.host")] == ["sites.NAME.nodes.NODE.host"]
-    for key in (
-        "sites.tokyo.aws.hosted_zone",
-        "ssh.wait_seconds",
-        "create",
-        "sites.tokyo",
-        "storage.DRIVER.chunksize",
-    ):
-        assert is_key(key), key
-    for none in (
-        "sites.tokyo.aws.hosted_zones",
-        "ssh.wait",
-        "sites.tokyo.host",
-        "site.tokyo",
-        "storage.DRIVER.chunks",
-    ):
-        assert not is_key(none), none
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -135,7 +112,7 @@ ELSEWHERE = {
 def test_files_that_are_named_exist(page: str) -> None:
     """Those of this project, and on a node those that program, lab or tests know."""
     top = {path.name for path in ROOT.iterdir()}
-    known = texts("components", "omnibus", "lab", "ci", "tests")
+    known = texts("config", "plan", "omnibus", "hosts", "components", "lab", "ci", "tools", "tests")
     for word in (word for span in spans(page) for word in re.findall(r"(?<![\w:/~*.-])[\w./-]+", span)):
         if re.match("/(etc|opt|var|srv)/", word):
             folder, _, name = word.rstrip("/").rpartition("/")
@@ -148,8 +125,20 @@ def test_files_that_are_named_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", WRITTEN)
 def test_environment_variables_that_are_named_exist(page: str) -> None:
-    """In the program, in the lab, or in what the CIs are given."""
-    known = texts("components", "omnibus", "lab", "ci", "benchmarks", "tests", ".github")
+    """In the program, in the lab, or in the CIs' variables."""
+    known = texts(
+        "config",
+        "plan",
+        "omnibus",
+        "hosts",
+        "components",
+        "lab",
+        "ci",
+        "tools",
+        "benchmarks",
+        "tests",
+        ".github",
+    )
     known += (ROOT / "Makefile").read_text() + (ROOT / ".gitlab-ci.yml").read_text()
     plain = (span for span in spans(page) if "://" not in span)
     said = {word for span in plain for word in re.findall(r"\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b", span)}

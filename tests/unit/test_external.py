@@ -6,7 +6,6 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,22 @@ import pytest
 import yaml
 from hypothesis import given
 
-from components.external_registry import SCRIPTS, program
-from components.scripts.registry import storage as on_host
-from components.scripts.registry.document import Scalar, read, tree
-from components.scripts.registry.edits import applied
-from components.scripts.registry.render import block
-from config import parse
-from omnibus import external, storage
+from components.host_programs import EXTERNAL_REGISTRY, external_registry
+from config.parsing import parse
+from config.storage_drivers import identity
+from hosts.external_registry import storage as on_host
+from hosts.external_registry.document import Scalar, read, tree
+from hosts.external_registry.edits import applied
+from hosts.external_registry.render import block
+from omnibus.ruby import filled
+from plan import external_registry as external
 from tests.configurations import changed, deployment, drop, per_site, put
 from tests.examples import examples
+from tests.invalid_configs.topologies import EXTERNAL, IMAGES, SNIPPET
+from tests.invalid_configs.topologies import external as outside
+from tests.ruby import Program
 from tests.storages import Case, cases
-from tests.unit.test_node_program import Program
-from tests.wrong.topologies import EXTERNAL, IMAGES, SNIPPET
-from tests.wrong.topologies import external as outside
 
-pytestmark = pytest.mark.unit
 LONDON = ("sites", "london")
 AT = "/etc/docker/registry/gitlab-registry.crt"
 
@@ -41,9 +41,9 @@ def outside_per_site(**storage_of: Any) -> dict[str, Any]:
     return raw
 
 
-def test_a_primarys_registry_is_told_realm_issuer_certificate_and_notifications() -> None:
+def test_a_primary_registry_is_told_realm_issuer_certificate_and_notifications() -> None:
     """Shown path by path; secrets by their names. Of storage that is kept nothing is said."""
-    shown = external.preview(deployment(outside_per_site(london="keep")), "london", AT)
+    shown = external.preview(external.edits(deployment(outside_per_site(london="keep")), "london", AT))
     assert shown == {
         "auth": "no other scheme than token",
         "auth.token.realm": '"https://gitlab.london.example.com/jwt/auth"',
@@ -65,7 +65,7 @@ def test_a_primarys_registry_is_told_realm_issuer_certificate_and_notifications(
 def test_clients_get_their_tokens_by_the_url_that_people_have_events_go_to_the_sites_own() -> None:
     """Where one URL leads to several sites."""
     raw = changed(EXTERNAL, put(*LONDON, "internal_url", to="https://gitlab-1.london.example.com"))
-    shown = external.preview(deployment(raw), "london", AT)
+    shown = external.preview(external.edits(deployment(raw), "london", AT))
     assert shown["auth.token.realm"] == '"https://gitlab.london.example.com/jwt/auth"'
     assert shown["notifications.endpoints[geo_event].url"].startswith(
         '"https://gitlab-1.london.example.com/api'
@@ -73,9 +73,9 @@ def test_clients_get_their_tokens_by_the_url_that_people_have_events_go_to_the_s
 
 
 def test_a_secondarys_registry_only_has_its_geo_event_taken_out() -> None:
-    """And is given no notification secret."""
+    """And gets no notification secret."""
     d = deployment(changed(outside_per_site(london="keep"), put("primary", to="tokyo")))
-    shown = external.preview(d, "london", AT)
+    shown = external.preview(external.edits(d, "london", AT))
     assert {k: v for k, v in shown.items() if not k.startswith("auth")} == {
         "notifications.endpoints[geo_event]": "none"
     }
@@ -85,14 +85,17 @@ def test_a_secondarys_registry_only_has_its_geo_event_taken_out() -> None:
 def test_a_secondary_of_shared_storage_reads_only() -> None:
     """Said in its file; the primary's says that it does not."""
     d = deployment(changed(EXTERNAL, put("primary", to="tokyo")))
-    shown = external.preview(d, "london", AT)
+    shown = external.preview(external.edits(d, "london", AT))
     assert shown["storage.maintenance.readonly.enabled"] == "true"
     assert shown["storage.maintenance.uploadpurging.enabled"] == "false"
-    assert external.preview(deployment(EXTERNAL), "london", AT)["storage.maintenance.readonly"] == "none"
+    assert (
+        external.preview(external.edits(deployment(EXTERNAL), "london", AT))["storage.maintenance.readonly"]
+        == "none"
+    )
     config = tree(
         {"storage": {"filesystem": {}, "cache": {}, "maintenance": {"uploadpurging": {"age": "168h"}}}}
     )
-    resolved = external.resolved(
+    resolved = filled(
         external.edits(d, "london", AT), {n: n for n in ("s3_access_key", "s3_secret_key", "http_secret")}
     )
     made: Any = applied(config, resolved)
@@ -112,10 +115,10 @@ def test_distribution_has_names_of_its_own_for_some_keys_of_s3() -> None:
     }
     raw = outside_per_site(london=place)
     raw["sites"]["london"]["s3_keys"] = {"access_key": "a", "secret_key": "b"}
-    shown = external.preview(deployment(raw), "london", AT)
+    shown = external.preview(external.edits(deployment(raw), "london", AT))
     assert shown["storage.s3.forcepathstyle"] == "true"
     assert not {"storage.s3.pathstyle", "storage.s3.objectacl", "storage.s3.objectownership"} & shown.keys()
-    made = external.preview(deployment(EXTERNAL), "london", AT)
+    made = external.preview(external.edits(deployment(EXTERNAL), "london", AT))
     assert made["storage.s3.objectacl"] == '"bucket-owner-full-control"'
     assert "storage.s3.objectownership" not in made
 
@@ -125,15 +128,15 @@ def test_distribution_still_has_the_drivers_that_gitlabs_registry_dropped() -> N
     swift = {"swift": {"authurl": "https://keystone.example.com/v3", "container": "acme", "tenant": "x"}}
     raw = outside_per_site(london=swift)
     raw["sites"]["london"]["credentials"] = {"swift": {"username": "registry", "password": "hidden"}}
-    shown = external.preview(deployment(raw), "london", AT)
+    shown = external.preview(external.edits(deployment(raw), "london", AT))
     assert shown["storage"] == "no other driver than swift"
     assert shown["storage.swift.password"] == "secrets['swift_password']"
     own = changed(raw, drop(*LONDON, "external_registry"))
     own["sites"]["london"]["nodes"]["london-1"].pop("roles")
-    parsed, problems = parse(own)
+    parsed, errors = parse(own)
     assert parsed is None
-    assert [p.key for p in problems] == ["sites.london.storage.swift"]
-    assert "not known to GitLab 18.5" in str(problems[0])
+    assert [p.key for p in errors] == ["sites.london.storage.swift"]
+    assert "not known to GitLab 18.5" in str(errors[0])
 
 
 def test_the_lines_for_a_person_say_what_the_edits_do() -> None:
@@ -141,19 +144,20 @@ def test_the_lines_for_a_person_say_what_the_edits_do() -> None:
     d = deployment(SNIPPET)
     edits = external.edits(d, "london", external.CERTIFICATE)
     secrets = {name: f"value of {name}" for name in external.secret_names(edits)}
-    text = external.snippet(d, "london", secrets)
-    meant = applied({}, external.resolved(edits, secrets))
+    text = external.snippet("london", edits, secrets)
+    meant = applied({}, filled(edits, secrets))
     assert tree(yaml.safe_load(text)) == meant
     assert text.startswith("# For the config.yml of london's registry")
     assert "# No other driver than s3. No storage.maintenance.readonly.\nstorage:\n" in text
     assert "# No other scheme than token.\nauth:\n" in text
     secondary = deployment(changed(changed(per_site(), outside), put("primary", to="tokyo")))
     secrets = dict.fromkeys(["http_secret", "s3_access_key", "s3_secret_key"], "x")
-    assert "# No notifications.endpoints[geo_event].\n" in external.snippet(secondary, "london", secrets)
+    edits = external.edits(secondary, "london", external.CERTIFICATE)
+    assert "# No notifications.endpoints[geo_event].\n" in external.snippet("london", edits, secrets)
 
 
 def run(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The program as it is run on a host: from stdin, by a Python that has nothing of ours."""
+    """The program as it is run on a host: from stdin, by a Python that has nothing of this project."""
     command = [
         "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable,
         "-I",
@@ -176,38 +180,41 @@ def test_the_program_runs_as_it_is_sent(tmp_path: Path) -> None:
         "secrets": {},
         "reconfigure_seconds": 60,
     }
-    done = run(f"{program()}run(PACKED, {json.dumps(order)!r})\n", "inspect_storage")
+    done = run(f"{external_registry()}run(MODULES, {json.dumps(order)!r})\n", "inspect_storage")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {"storage": {"driver": "s3", "place": [None, "ümläut", ""]}}
-    assert program().isascii()
+    assert external_registry().isascii()
     config.write_text("storage: {s3: {secretkey: a-secret-key, bucket: [}}\n")
-    done = run(f"{program()}run(PACKED, {json.dumps(order)!r})\n", "inspect_storage")
+    done = run(f"{external_registry()}run(MODULES, {json.dumps(order)!r})\n", "inspect_storage")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("london-images (site london): ") and "a-secret-key" not in done.stderr
 
 
+def test_the_modules_without_comments_are_the_same_to_python() -> None:
+    """Every node of the syntax tree, at the same line, so that an error names the line of the source."""
+    modules = ast.literal_eval(external_registry().partition("\nMODULES = ")[2])
+    for path in EXTERNAL_REGISTRY.glob("*.py"):
+        sent, source = modules.get(f"registry.{path.stem}"), path.read_text()
+        if sent is not None:
+            assert ast.dump(ast.parse(sent), include_attributes=True) == ast.dump(
+                ast.parse(source), include_attributes=True
+            )
+            assert "# noqa" not in sent and sent.count("\n") == source.count("\n")
+    assert {"registry.main", "registry.verification", "yaml.scanner"} <= {*modules}
+
+
 def test_an_old_python_is_told_apart_before_anything_else() -> None:
     """Its first lines are read by any Python 3; everything that follows by 3.8."""
-    start = (SCRIPTS / "start.py").read_text()
+    start = (EXTERNAL_REGISTRY / "bootstrap.py").read_text()
     old = start.replace("sys.version_info < (3, 8)", "True")
-    done = run(f"{old}run(PACKED)\n")
+    done = run(f"{old}run(MODULES)\n")
     assert done.returncode == 1
     assert (
         "Python 3.8 or later is needed on this host" in done.stderr and "nothing was changed" in done.stderr
     )
     ast.parse(start, feature_version=(3, 4))
-    for path in SCRIPTS.glob("*.py"):
+    for path in EXTERNAL_REGISTRY.glob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 8))
-
-
-@pytest.fixture(scope="module")
-def ruby() -> Iterator[Program]:
-    loaded = Program()
-    yield loaded
-    assert loaded.process.stdin and loaded.process.stdout
-    loaded.process.stdin.close()
-    loaded.process.stdout.close()
-    loaded.process.wait(30)
 
 
 IDENTITY = "->(config) { Storage.identity(config) }"
@@ -229,7 +236,7 @@ def test_both_programs_tell_a_place_alike(ruby: Program, case: Case) -> None:
         found = on_host.identity(read(text))
         assert found == ruby.call(IDENTITY, config)
         if driver.driver != "filesystem":
-            assert found == storage.identity(driver)
+            assert found == identity.identity(driver)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +266,7 @@ def test_places_that_are_written_in_several_ways(ruby: Program, config: dict[str
 
 
 def test_a_network_file_system_is_one_wherever_it_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told from df; another disk is its own host's."""
+    """Reported from df; another disk is its own host's."""
 
     def mounted(source: str, kind: str, at: str) -> None:
         said = (
@@ -277,12 +284,7 @@ def test_a_network_file_system_is_one_wherever_it_is_mounted(monkeypatch: pytest
 def test_a_storage_that_is_merged_from_elsewhere_is_not_guessed_at() -> None:
     """Nobody could tell what it is without knowing how the registry reads it."""
     text = "base: &b {filesystem: {rootdirectory: /x}}\nstorage:\n  <<: *b\n"
-    with pytest.raises(Exception, match="where the registry has its images cannot be seen"):
+    with pytest.raises(Exception, match="the storage of the registry cannot be determined"):
         on_host.identity(read(text))
     assert on_host.identity({"storage": "inmemory"}) == {"driver": "inmemory", "place": [None, ""]}
     assert on_host.identity({"storage": {"s3": {"bucket": Scalar("int", "7")}}})["place"][1] == "7"
-
-
-def test_the_keys_beside_drivers_are_the_same_on_both_sides() -> None:
-    """The program on the host and the configuration's side agree on what is no driver."""
-    assert on_host.BESIDE_DRIVERS == external.BESIDE_DRIVERS

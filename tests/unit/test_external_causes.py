@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 
-from components.scripts.registry import asking, causes
+from hosts.external_registry import causes, probes
 from tests.unit.test_node_causes import closes, greets, plain, server, sleeps
 from tests.unit.test_node_certificates import Made
 
-pytestmark = pytest.mark.unit
 
-
-def ask(url: str, *, verify: bool = True) -> asking.Answer:
-    return asking.ask("GET", url, verify=verify)
+def ask(url: str, *, verify: bool = True) -> probes.Answer:
+    return probes.ask("GET", url, verify=verify)
 
 
 @pytest.mark.parametrize(
@@ -37,27 +35,28 @@ def test_what_answers_otherwise_is_said(
     monkeypatch: pytest.MonkeyPatch, scheme: str, answer: Callable[[socket.socket], None], words: str
 ) -> None:
     """None of these is final: a service that restarts may do any of them."""
-    monkeypatch.setattr(asking, "SECONDS", 1)
+    monkeypatch.setattr(probes, "SECONDS", 1)
     with server(answer) as port:
-        told = ask(f"{scheme}://127.0.0.1:{port}/")
-    assert told.status == 0 and not told.final
-    assert told.text.startswith(f"127.0.0.1:{port} {words}")
+        reported = ask(f"{scheme}://127.0.0.1:{port}/")
+    assert reported.status == 0 and not reported.final
+    assert reported.text.startswith(f"127.0.0.1:{port} {words}")
 
 
 def test_a_name_that_does_not_resolve_is_final() -> None:
     """With what to do on this host."""
-    told = ask("http://registry.invalid/v2/")
-    assert told.text == "the name registry.invalid does not resolve" and told.final
+    reported = ask("http://registry.invalid/v2/")
+    assert reported.text == "the name registry.invalid does not resolve" and reported.final
     assert (
-        told.cause and told.cause.remedy == "let registry.invalid resolve on this host (DNS, or /etc/hosts)"
+        reported.cause
+        and reported.cause.remedy == "make registry.invalid resolve on this host (DNS, or /etc/hosts)"
     )
 
 
 @pytest.mark.parametrize(
     ("made", "trusted", "words", "do"),
     [
-        (Made("localhost"), False, "is signed by an authority that this host does not trust", "trust its authority"),
-        (Made("localhost", days=(-9, -2)), True, "has expired", "put a new certificate there"),
+        (Made("localhost"), False, "is signed by a CA that this host does not trust", "trust its CA"),
+        (Made("localhost", days=(-9, -2)), True, "has expired", "install a new certificate there"),
         (Made("localhost", days=(2, 9)), True, "is not valid yet", "check the clocks"),
         (Made("other.example.com"), True, "is for other names", "subjectAltName has this name"),
     ],
@@ -69,10 +68,12 @@ def test_a_certificate_says_why_it_is_refused_and_ends_the_wait(
     context = ssl.create_default_context(cadata=made.pem if trusted else None)
     monkeypatch.setattr(ssl, "create_default_context", lambda: context)
     with server(closes, (made, tmp_path)) as port:
-        told = ask(f"https://localhost:{port}/")
-    assert told.final and told.cause
-    assert told.text.startswith(f"the certificate of localhost:{port} {words} (certificate verify failed: ")
-    assert do in told.cause.remedy
+        reported = ask(f"https://localhost:{port}/")
+    assert reported.final and reported.cause
+    assert reported.text.startswith(
+        f"the certificate of localhost:{port} {words} (certificate verify failed: "
+    )
+    assert do in reported.cause.remedy
 
 
 @pytest.mark.parametrize(
@@ -107,5 +108,5 @@ def test_nobody_waits_for_what_cannot_come(monkeypatch: pytest.MonkeyPatch) -> N
     for error, waits in ((socket.gaierror(socket.EAI_NONAME, "x"), False), (ConnectionRefusedError(), True)):
         slept.clear()
         cause = causes.of(error, "a.example", 443, 15)
-        asking.until(30, lambda found=cause: asking.Answer(0, found.text, {}, found), lambda _: False)  # type: ignore[misc]
+        probes.until(30, lambda found=cause: probes.Answer(0, found.text, {}, found), lambda _: False)  # type: ignore[misc]
         assert bool(slept) is waits

@@ -12,13 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.scripts.registry.document import Scalar, Unreadable, read, tree
-from components.scripts.registry.edits import applied, reverted
-from components.scripts.registry.rewrite import Refused, rewrite
+from hosts.external_registry.document import Scalar, Unreadable, read, tree
+from hosts.external_registry.edits import applied, reverted
+from hosts.external_registry.rewrite import Refused, rewrite
 from tests.examples import examples
-from tests.yamls import DOCUMENTS, ENDPOINTS, NAMES, VALUES, texts
+from tests.yaml_cases import DOCUMENTS, ENDPOINTS, NAMES, VALUES, texts
 
-pytestmark = pytest.mark.unit
 MANY = examples(100)
 TEMPLATE = (Path(__file__).parents[2] / "lab/templates/docker-registry.yml").read_text()
 
@@ -181,15 +180,15 @@ def test_edits_are_taken_back_from_a_file_that_was_edited_since(
 def test_others_endpoints_stay_where_they_are(old: list[dict[str, str]], now: list[dict[str, str]]) -> None:
     """Only geo_event comes, changes and goes; what the administrator has done to the others since stays."""
     path: list[Any] = ["notifications", "endpoints", {"name": "geo_event"}]
-    ours: dict[str, Any] = {"path": path, "value": {"name": "geo_event", "url": "https://gitlab/events"}}
+    own: dict[str, Any] = {"path": path, "value": {"name": "geo_event", "url": "https://gitlab/events"}}
     there: Any = {"notifications": {"endpoints": tree(now)}}
-    made: Any = applied(there, [ours])
+    made: Any = applied(there, [own])
     found = made["notifications"]["endpoints"]
     assert [e for e in found if e["name"] != "geo_event"] == [e for e in now if e["name"] != "geo_event"]
-    assert [e for e in found if e["name"] == "geo_event"] == [ours["value"]]
+    assert [e for e in found if e["name"] == "geo_event"] == [own["value"]]
     gone = applied(made, [{"path": path, "absent": True}])
     assert gone == {"notifications": {"endpoints": [e for e in now if e["name"] != "geo_event"]}}
-    back: Any = reverted(made, {"notifications": {"endpoints": tree(old)}}, [ours])
+    back: Any = reverted(made, {"notifications": {"endpoints": tree(old)}}, [own])
     mine = [e for e in old if e["name"] == "geo_event"]
     assert [e for e in back["notifications"]["endpoints"] if e["name"] == "geo_event"] == mine
 
@@ -230,18 +229,18 @@ REALM = [{"path": ["auth", "token", "realm"], "value": "new"}]
     ("text", "why"),
     [
         ("auth: {token: {realm: a}\nhttp: {}\n", "expected ',' or '}', but got '<scalar>' in line 2"),
-        ("auth:\n  token: {realm: a}\nauth: {}\n", "auth stands twice, the second time in line 3"),
-        ("a: &t {realm: a}\nauth: {token: *t, x: &t 5}\nb: *t\nauth: {}\n", "auth stands twice"),
-        ("a: &t {realm: a}\nauth:\n  token:\n    <<: *t\n", "merged from elsewhere"),
-        ("auth: &a\n  token: {realm: a}\nother: *a\n", "referred to from elsewhere in it (&a)"),
-        ("auth:\n  token: {realm: &r a}\nother: *r\n", "referred to from elsewhere in it (&r)"),
+        ("auth:\n  token: {realm: a}\nauth: {}\n", "auth is a duplicate key, the second time in line 3"),
+        ("a: &t {realm: a}\nauth: {token: *t, x: &t 5}\nb: *t\nauth: {}\n", "auth is a duplicate key"),
+        ("a: &t {realm: a}\nauth:\n  token:\n    <<: *t\n", "merged from another place"),
+        ("auth: &a\n  token: {realm: a}\nother: *a\n", "referenced elsewhere in it (&a)"),
+        ("auth:\n  token: {realm: &r a}\nother: *r\n", "referenced elsewhere in it (&r)"),
         ("auth: {token: {realm: a}}\n---\nauth: {}\n", "several documents"),
-        ("auth: {token: *none}\n", "line 1 refers to what is not there"),
-        ("a: &t 1\nauth: &t {token: *t}\n", "line 2 refers to what is not there"),
-        ("? [a]\n: b\nauth: {token: {realm: a}}\n", "line 1 has a mapping or a list as a key"),
+        ("auth: {token: *none}\n", "line 1 refers to an unknown anchor"),
+        ("a: &t 1\nauth: &t {token: *t}\n", "line 2 refers to an unknown anchor"),
+        ("? [a]\n: b\nauth: {token: {realm: a}}\n", "line 1 has a map or a list as a key"),
         ("", "it is empty"),
-        ("- a\n", "no mapping"),
-        ("auth: {token: {realm: \x01}}\n", "characters that YAML does not have"),
+        ("- a\n", "not a map"),
+        ("auth: {token: {realm: \x01}}\n", "characters that YAML does not allow"),
         ("a: " + "[" * 5000, "nested too deeply"),
     ],
 )  # fmt: skip
@@ -255,7 +254,7 @@ def test_what_cannot_be_edited_safely_is_refused(text: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("text", "made"),
     [
-        # Anchors that are no concern of ours.
+        # Anchors that are not this program's concern.
         ("x: &x {a: 1}\nauth: {token: {realm: a}}\ny: *x\n", 'x: &x {a: 1}\nauth: {token: {realm: "new"}}\ny: *x\n'),
         # A value that refers to another is replaced, and the other stays.
         ("r: &r a\nauth:\n  token:\n    realm: *r\n    x: *r\n", 'r: &r a\nauth:\n  token:\n    realm: "new"\n    x: *r\n'),

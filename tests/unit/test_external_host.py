@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,12 +17,11 @@ from typing import Any
 
 import pytest
 
-from components.scripts.registry import asking, main, report, service
-from components.scripts.registry import files as registry_files
-from components.scripts.registry.report import Failure
+from hosts.external_registry import causes, main, probes, report, service, verification
+from hosts.external_registry import files as registry_files
+from hosts.external_registry.report import Failure
 from tests.external_host import REALM, SECRET, Host, running
-
-pytestmark = pytest.mark.unit
+from tests.failures import of_registries
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +46,14 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that goes on only by waiting, and then at once; what was waited for."""
     waited: list[float] = []
     clock = SimpleNamespace(sleep=waited.append, monotonic=lambda: sum(waited))
-    monkeypatch.setattr(asking, "time", clock)
+    monkeypatch.setattr(probes, "time", clock)
     return waited
 
 
-def told(capsys: pytest.CaptureFixture[str], host: Host, **changes: Any) -> str:
+def reported(capsys: pytest.CaptureFixture[str], host: Host, command: str = "apply", **changes: Any) -> str:
     """What the person sees of a run that fails."""
     with pytest.raises((Failure, OSError)) as failed:
-        host.program(**changes).run("apply")
+        host.program(**changes).run(command)
     report.failure(host.order, Failure.of(failed.value))
     return capsys.readouterr().err
 
@@ -63,18 +63,16 @@ def test_a_registry_is_given_its_values_and_proven(host: Host) -> None:
     done = host.apply()
     assert done["restarted"] is True
     assert done["proof"] == {
-        f"every user of this host can read {host.config}": "yes: see to its mode, there are secrets in it",
+        f"every user of this host can read {host.config}": "yes: check its mode, it contains secrets",
         "registry asks for GitLab's tokens": "401",
-        "notification endpoint accepts the secret": "yes",
-        "notification endpoint refuses a wrong one": "401",
     }
     assert list(host.says["auth"]) == ["token"]
     assert [e["name"] for e in host.says["notifications"]["endpoints"]] == ["audit", "geo_event"]
-    assert b"  - name: audit  # do not take out\n" in host.config.read_bytes()
+    assert b"  - name: audit  # do not remove\n" in host.config.read_bytes()
     assert host.certificate.read_text() == "CERTIFICATE\n"
-    modes = {p: (host.dir / p).stat().st_mode & 0o777 for p in ("gitlab.crt", "ours", "ours/state.json")}
-    assert modes == {"gitlab.crt": 0o644, "ours": 0o700, "ours/state.json": 0o600}
-    assert [path.name for path in (host.dir / "ours").iterdir()] == ["state.json"]
+    modes = {p: (host.dir / p).stat().st_mode & 0o777 for p in ("gitlab.crt", "own", "own/state.json")}
+    assert modes == {"gitlab.crt": 0o644, "own": 0o700, "own/state.json": 0o600}
+    assert [path.name for path in (host.dir / "own").iterdir()] == ["state.json"]
     assert (host.restarts, host.untidy()) == (1, [])
 
 
@@ -92,7 +90,7 @@ def test_what_is_there_already_is_not_restarted_but_proven(host: Host) -> None:
 
 
 def test_everything_is_given_back_byte_for_byte(host: Host) -> None:
-    """The file with its mode behind its link, the certificate that was there, and nothing of ours."""
+    """The file with its mode behind its link, the certificate that was there, and nothing of this program."""
     there = host.dir / "images/real.yml"
     host.config.rename(there)
     host.config.symlink_to(there)
@@ -106,7 +104,7 @@ def test_everything_is_given_back_byte_for_byte(host: Host) -> None:
     assert host.config.is_symlink() and there.read_bytes() == host.original
     assert host.certificate.read_bytes() == b"the administrator's \xff\n"
     assert host.certificate.stat().st_mode & 0o777 == 0o600
-    assert not (host.dir / "ours").exists()
+    assert not (host.dir / "own").exists()
     assert (host.restarts, host.untidy()) == (2, [])
     assert host.undo()["undone"] is False
 
@@ -127,12 +125,12 @@ def test_what_was_edited_since_stays_when_ours_goes_or_changes(host: Host) -> No
     host.apply(edits=[*edits, absent])
     assert [e["name"] for e in host.says["notifications"]["endpoints"]] == ["mirror", "audit"]
     host.config.write_text(host.config.read_text() + "# and this\n")
-    host.certificate.write_text("put there by hand\n")
+    host.certificate.write_text("put there manually\n")
     host.undo()
     assert host.says["auth"] == {"htpasswd": {"realm": "basic", "path": "/etc/htpasswd"}}
     assert [e["name"] for e in host.says["notifications"]["endpoints"]] == ["mirror", "audit"]
     assert host.config.read_text().endswith("log: {level: debug}  # for a while\n# and this\n")
-    assert host.certificate.read_text() == "put there by hand\n"
+    assert host.certificate.read_text() == "put there manually\n"
 
 
 def test_values_of_a_former_part_go_with_it(host: Host) -> None:
@@ -166,28 +164,28 @@ def test_a_host_with_other_paths_gives_the_former_files_back(host: Host) -> None
 def test_a_restart_that_fails_leaves_the_former_files_at_work(
     host: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Cause, state and remedy are told, no secret is; the next run, with the cause mended, goes through."""
+    """Cause, state and remedy are reported, no secret is; the next run, with the cause fixed, goes through."""
     host.config.write_text(host.config.read_text() + "redis: {password: password-of-the-database}\n")
     before = host.config.read_bytes()
     host.fails("geo_event")
-    said = told(capsys, host)
-    assert "london-images (site london): the restart failed" in said
+    said = reported(capsys, host)
+    assert re.search(r"^london-images \(site london\): .+ \[registry-restart-failed\]$", said, re.MULTILINE)
     assert f"cause: {host.order['restart']} ended with status 3\n         setting up; [secret]\n" in said
     assert "Authorization: [" in said and "[secret]" in said and SECRET not in said
     assert "         the registry panicked\n" in said
-    assert "state: the former files are back, and the registry answers with them" in said
+    assert "state: the former files are restored, and the registry answers with them" in said
     assert f"do:    run `{host.order['restart']}` on this host" in said
     assert (host.config.read_bytes(), host.restarts, host.untidy()) == (before, 2, [])
-    assert not (host.dir / "ours").exists() and not host.certificate.exists()
+    assert not (host.dir / "own").exists() and not host.certificate.exists()
     (host.dir / "fails").unlink()
     assert host.apply()["restarted"] is True
 
 
 def test_a_command_that_never_works_is_told_as_well(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     """The former files are back, which is said; the journal stays, so that the next run restarts."""
-    said = told(capsys, host, restart="/no/such/command --now")
+    said = reported(capsys, host, restart="/no/such/command --now")
     assert "cause: /no/such/command --now: No such file or directory" in said
-    assert "state: the former files are back, but a restart with them failed as well" in said
+    assert "state: the former files are restored, but a restart with them failed as well" in said
     assert host.config.read_bytes() == host.original
     assert host.apply()["restarted"] is True
     assert host.untidy() == []
@@ -199,8 +197,8 @@ def test_a_restart_without_end_is_ended(
     """With all that it has started; a service that holds on to its output is not waited for."""
     monkeypatch.setattr(service, "SECONDS", 1)
     (host.dir / "restart").write_text("#!/bin/sh\nsleep 7654 & echo $! > ${0%/*}/images/pid\nwait\n")
-    said = told(capsys, host)
-    assert f"{host.order['restart']}: no end after 1 s" in said
+    said = reported(capsys, host)
+    assert f"{host.order['restart']}: did not end within 1 s" in said
     assert host.config.read_bytes() == host.original
     child = Path("/proc", (host.dir / "images/pid").read_text().strip(), "stat")
     for _ in range(100):
@@ -219,10 +217,10 @@ def test_a_registry_that_is_not_the_one_restarted_is_found_out(
 ) -> None:
     """It goes on asking for another realm: the former files come back."""
     (host.dir / "restart").write_text("#!/bin/sh\n")
-    said = told(capsys, host)
-    assert "the proof failed: the registry does not ask for GitLab's tokens" in said
+    said = reported(capsys, host)
+    assert "[registry-auth-not-in-effect]" in said
     assert f"was answered 401 with realm x, not 401 with realm {REALM}" in said
-    assert "the former files are back" in said
+    assert "the former files are restored" in said
     assert 30 <= sum(hurried) < 40
     assert host.config.read_bytes() == host.original
 
@@ -234,8 +232,8 @@ def test_a_registry_that_does_not_answer_is_found_out(
     text = host.config.read_text()
     nowhere = text.replace(text.split("addr: ")[1].split("\n")[0], "127.0.0.1:1")
     host.config.write_text(nowhere)
-    said = told(capsys, host, registry_url="http://127.0.0.1:1")
-    assert "the proof failed: the registry does not answer" in said
+    said = reported(capsys, host, registry_url="http://127.0.0.1:1")
+    assert "[registry-not-answering]" in said
     assert (
         "GET http://127.0.0.1:1/v2/ was not answered (127.0.0.1:1 refuses the connection: nothing listens there"
         in said
@@ -243,38 +241,52 @@ def test_a_registry_that_does_not_answer_is_found_out(
     assert "the registry does not answer with them" in said
     # In a container it has an address of its own, but the site's URL leads to it.
     assert host.apply()["proof"]["registry asks for GitLab's tokens"] == "401"
-    said = told(capsys, host, alone=False)
-    assert "the registry does not answer" in said
+    said = reported(capsys, host, alone=False)
+    assert "[registry-not-answering]" in said
 
 
-def test_gitlab_is_waited_for_while_it_may_still_be_given_the_secret(
+def test_verification_asks_gitlab_and_changes_nothing(
     served: tuple[Host, Any], hurried: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first time a refusal may be for a moment; once both have agreed it is final, and told at once."""
+    """A refusal is final, since GitLab's nodes have the secret by then; one that starts is waited for."""
     host, gitlab = served
-    gitlab.accepted = "former"
-    said = told(capsys, host, reconfigure_seconds=900)
-    assert "waiting for http://127.0.0.1" in said and "(answered 401), at most 300 s" in said
-    assert "the proof failed: GitLab does not accept the registry's notifications" in said
-    assert SECRET not in said
-    assert 300 <= sum(hurried) < 310
-    gitlab.accepted = SECRET
     host.apply()
+    before = (host.config.read_bytes(), host.restarts)
+    assert host.verify()["proof"] == {
+        "notification endpoint accepts the secret": "yes",
+        "notification endpoint refuses a wrong one": "401",
+    }
     gitlab.accepted = "former"
-    hurried.clear()
-    assert "does not accept" in told(capsys, host, certificate_text="NEW\n")
-    assert sum(hurried) < 5
+    said = reported(capsys, host, "verify")
+    assert "[notifications-not-accepted]" in said
+    assert "was answered 401" in said and SECRET not in said
+    assert "state: the settings are in effect on this host, and nothing is rolled back" in said
+    assert sum(hurried) == 0
     gitlab.accepted = "any"
-    assert "GitLab accepts notifications with any secret" in told(capsys, host, certificate_text="NEW\n")
-    gitlab.accepted = SECRET
-    assert host.apply(certificate_text="NEW\n")["restarted"] is True
+    assert "[notification-secret-not-checked]" in reported(capsys, host, "verify")
+    gitlab.accepted = "starting"
+    said = reported(capsys, host, "verify")
+    assert "(answered 502), at most 300 s" in said and "was answered 502" in said
+    assert 300 <= sum(hurried) < 310
+    assert (host.config.read_bytes(), host.restarts) == before
 
 
-def test_a_secondarys_registry_is_not_to_notify_and_gitlab_is_not_asked(served: tuple[Host, Any]) -> None:
-    """Whatever GitLab would answer."""
-    host, gitlab = served
-    gitlab.accepted = "none"
-    assert list(host.apply(events=None, secrets={})["proof"]) == ["registry asks for GitLab's tokens"]
+def test_verification_gives_gitlabs_nginx_a_moment_to_read_its_certificates(
+    host: Host, hurried: list[float], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No longer: a certificate does not become right by waiting."""
+    wrong = probes.Answer(0, "self-signed", {}, causes.Cause("self-signed", "add its CA", final=True))
+    answers = [wrong] * 3
+    event = verification._event
+
+    def answered(url: str, secret: str) -> probes.Answer:
+        return answers.pop() if answers else event(url, secret)
+
+    monkeypatch.setattr(verification, "_event", answered)
+    assert host.verify()["proof"]["notification endpoint accepts the secret"] == "yes"
+    answers = [wrong] * 100
+    assert "was not answered (self-signed)" in reported(capsys, host, "verify")
+    assert 10 <= sum(hurried) < 13
 
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, host: Host, command: str, **changes: Any) -> None:
@@ -288,13 +300,13 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, host: Host, command: str, **changes
 def test_a_run_that_was_cut_off_is_taken_back_by_the_next(
     host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Then it is done anew, with the restart that was owed; an undo finds the file as it was before."""
+    """Then it is done again, with the restart that was owed; an undo finds the file as it was before."""
     cut_off(monkeypatch, host, "apply")
     assert host.config.read_bytes() != host.original
     assert host.undo()["undone"] is True
-    assert "an earlier run was cut off" in capsys.readouterr().err
+    assert "an earlier run was interrupted" in capsys.readouterr().err
     assert (host.config.read_bytes(), host.restarts, host.untidy()) == (host.original, 1, [])
-    assert not (host.dir / "ours").exists() and not host.certificate.exists()
+    assert not (host.dir / "own").exists() and not host.certificate.exists()
     cut_off(monkeypatch, host, "apply")
     assert host.apply()["restarted"] is True
     cut_off(monkeypatch, host, "undo")
@@ -318,7 +330,7 @@ def test_a_restart_that_is_owed_is_not_forgotten(host: Host, monkeypatch: pytest
 def test_what_an_administrator_writes_after_a_cut_off_run_is_theirs(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What we put in is still known, so that it can be taken out."""
+    """What we put in is still known, so that it can be removed."""
     cut_off(monkeypatch, host, "apply")
     host.config.write_text(host.config.read_text() + "# mine\n")
     assert host.apply()["restarted"] is True
@@ -345,19 +357,19 @@ def test_a_full_disk_leaves_everything_as_it_was(
         with monkeypatch.context() as disk:
             disk.setattr(os, "fsync", full)
             disk.setattr(registry_files, "_sync", lambda _: None)
-            said = told(capsys, host)
-        assert "a file could not be written\n  cause: No space left on device (/etc)" in said
+            said = reported(capsys, host)
+        assert "[file-not-written]\n  cause: No space left on device (/etc)" in said
         assert "state: nothing was changed on this host" in said
         assert (host.config.read_bytes(), host.untidy()) == (host.original, [])
-        assert not (host.dir / "ours").exists() and not host.certificate.exists()
+        assert not (host.dir / "own").exists() and not host.certificate.exists()
     assert host.apply()["restarted"] is True
 
 
 def test_another_stacks_host_is_left_alone(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is told which stack has it, and how to take it over."""
+    """It learns which stack has it, and how to take it over."""
     host.apply()
-    said = told(capsys, host, owner="acme/gitlab-geo-registry/dev")
-    assert "this host is managed by the stack acme/gitlab-geo-registry/prod" in said
+    said = reported(capsys, host, owner="acme/gitlab-geo-registry/dev")
+    assert "the stack acme/gitlab-geo-registry/prod [managed-by-another-stack]" in said
     assert "nothing was changed on this host" in said
     assert host.undo(owner="acme/gitlab-geo-registry/dev")["undone"] is False
 
@@ -366,8 +378,8 @@ def test_another_stacks_host_is_left_alone(host: Host, capsys: pytest.CaptureFix
     ("text", "why"),
     [
         (b"auth: {htpasswd: \xff}\n", "it is not UTF-8"),
-        (b"auth: {}\nauth: {}\n", "auth stands twice, the second time in line 2"),
-        (b"auth: &a {token: {}}\nhttp: {headers: *a}\n", "referred to from elsewhere"),
+        (b"auth: {}\nauth: {}\n", "auth is a duplicate key, the second time in line 2"),
+        (b"auth: &a {token: {}}\nhttp: {headers: *a}\n", "referenced elsewhere"),
         (b"a: b: c\n", "mapping values are not allowed here in line 1"),
     ],
 )
@@ -376,18 +388,18 @@ def test_a_file_that_cannot_be_edited_is_refused_and_the_way_out_told(
 ) -> None:
     """Nothing is changed, and the lines can be had without us."""
     host.config.write_bytes(text)
-    said = told(capsys, host)
-    assert f"{host.config} cannot be edited without changing more of it" in said and why in said
-    assert "they come as the output registry_config" in said
+    said = reported(capsys, host)
+    assert str(host.config) in said and "[registry-config-not-editable]" in said and why in said
+    assert "they are the output registry_config" in said
     assert (host.config.read_bytes(), host.restarts, host.untidy()) == (text, 0, [])
 
 
 def test_a_file_that_is_not_there_is_named(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     """And one whose directory for the certificate is not."""
-    missing = told(capsys, host, config=str(host.dir / "none.yml"))
-    assert f"there is no {host.dir}/none.yml" in missing
-    nowhere = told(capsys, host, certificate=str(host.dir / "none/gitlab.crt"))
-    assert "a file could not be written" in nowhere and "No such file or directory" in nowhere
+    missing = reported(capsys, host, config=str(host.dir / "none.yml"))
+    assert f"{host.dir}/none.yml [registry-config-missing]" in missing
+    nowhere = reported(capsys, host, certificate=str(host.dir / "none/gitlab.crt"))
+    assert "[file-not-written]" in nowhere and "No such file or directory" in nowhere
     assert host.config.read_bytes() == host.original
 
 
@@ -402,9 +414,9 @@ def test_a_registry_with_images_is_not_moved_to_another_storage(
     order: dict[str, Any] = {"edits": [*host.order["edits"], *MOVE], "storage": S3}
     repositories = host.dir / "images/docker/registry/v2/repositories/group"
     repositories.mkdir(parents=True)
-    said = told(capsys, host, **order)
-    assert f"refused: its registry would move from filesystem {str(host.dir)[1:]}/images to s3://acme" in said
-    assert "the registry holds images, and after the change it would not find them" in said
+    said = reported(capsys, host, **order)
+    assert f"from filesystem {str(host.dir)[1:]}/images to s3://acme [storage-would-move]" in said
+    assert "the registry holds images; after the change it would not find them" in said
     assert "storage.data_moved true" in said and "nothing was changed" in said
     repositories.rmdir()
     assert host.apply(**order)["restarted"] is True
@@ -412,14 +424,42 @@ def test_a_registry_with_images_is_not_moved_to_another_storage(
     host.undo()
     elsewhere = host.original.replace(b"/images}", b"/no-such-place}")
     host.config.write_bytes(elsewhere)
-    assert "whether the registry holds images cannot be seen here" in told(capsys, host, **order)
+    assert "it is unknown whether the registry holds images" in reported(capsys, host, **order)
     host.config.write_bytes(host.original)
     host.apply(**order)
     # And back: what is in a bucket cannot be seen without its key.
-    said = told(capsys, host)
-    assert "from s3 acme to what its configuration said before" in said
-    assert "whether the registry holds images cannot be seen here" in said
+    said = reported(capsys, host)
+    assert "from s3 acme to what its configuration said before [storage-would-move]" in said
+    assert "it is unknown whether the registry holds images" in said
     assert host.apply(data_moved=True)["restarted"] is True
+
+
+def test_a_storage_that_is_merged_from_elsewhere_is_not_guessed(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """YAML's << would have to be resolved to know where the images are."""
+    host.config.write_bytes(host.config.read_bytes() + b"<<: {log: {level: info}}\n")
+    said = reported(capsys, host, "inspect_storage")
+    assert "[storage-undetermined]" in said and "write the storage out" in said
+
+
+def test_an_error_that_nobody_has_foreseen_is_a_failure_too(
+    host: Host, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the line of the program, to be reported."""
+    monkeypatch.setattr(main, "verify", lambda order: order["none"])
+    with pytest.raises(KeyError) as error:
+        host.program().run("verify")
+    report.failure(host.order, Failure.of(error.value))
+    assert "[program-stopped]\n  cause: KeyError: 'none' (" in capsys.readouterr().err
+
+
+def test_every_failure_of_the_source_is_asserted_above() -> None:
+    """By its code."""
+    tests = Path(__file__).read_text(encoding="utf-8")
+    assert [
+        failure for failure in of_registries() if f"[{failure.code}]" not in tests.replace("\\", "")
+    ] == []
 
 
 def test_a_destroy_says_where_images_stay(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
@@ -427,7 +467,7 @@ def test_a_destroy_says_where_images_stay(host: Host, capsys: pytest.CaptureFixt
     host.apply(edits=[*host.order["edits"], *MOVE], storage=S3)
     host.undo()
     assert (
-        "on its former storage again (filesystem); the images in s3://acme stay there"
+        "uses its former storage again (filesystem); the images in s3://acme remain there"
         in capsys.readouterr().err
     )
     assert host.config.read_bytes() == host.original
@@ -441,9 +481,9 @@ def test_two_programs_on_one_host_wait_for_each_other(
     monkeypatch.setattr(main, "time", SimpleNamespace(sleep=waited.append, monotonic=lambda: sum(waited)))
     with (host.dir / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        said = told(capsys, host)
+        said = reported(capsys, host)
     assert said.count("waiting for another run") == 1
-    assert "another run of this program is still at work" in said
+    assert "[another-run-in-progress]" in said
     assert 60 <= sum(waited) < 62
     assert host.config.read_bytes() == host.original
 
@@ -451,7 +491,7 @@ def test_two_programs_on_one_host_wait_for_each_other(
 def test_the_state_can_be_read_by_nobody_else_and_holds_the_original(host: Host) -> None:
     """From it an undo knows everything, also when the order of then is lost."""
     host.apply()
-    state = json.loads((host.dir / "ours/state.json").read_text())
+    state = json.loads((host.dir / "own/state.json").read_text())
     assert state["original"].encode() == host.original
     assert state["owner"] == "acme/gitlab-geo-registry/prod"
 
@@ -460,7 +500,7 @@ def test_whatever_is_shown_is_utf_8() -> None:
     """In any locale: the provider can pass on nothing else, and fails the run after it has ended well."""
     source = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from components.scripts.registry import report\n"
+        "from hosts.external_registry import report\n"
         r"report.say('f\u00fcr \udcfc'); report.result({'f\u00fcr': '\udcfc'})"
     )
     root = str(Path(__file__).resolve().parents[2])

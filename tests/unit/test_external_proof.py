@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.unit.test_node_program import RSA, Program
+from tests.ruby import Program
+from tests.unit.test_node_program import RSA
 
-pytestmark = pytest.mark.unit
 OWN = "own registry accepts a token signed with the key"
-PRIMARYS = "london's registry accepts a pull-only token signed here"
+PRIMARYS = "london's registry accepts a pull-only token signed by this node"
 YES = [404, '{"errors":[{"code":"NAME_UNKNOWN"}]}']
 
 # All that the proof asks is answered here: to a token `right`, to a forged one `wrong`; time goes by sleeping.
@@ -24,8 +23,7 @@ PROVE = """->(order, right, wrong) {
   registry.define_singleton_method(:tags) { |token| token.is_a?(ForgedToken) ? wrong : right }
   registry.define_singleton_method(:push) { |_, _| [403, ''] }
   Registry.define_singleton_method(:new) { |_| registry }
-  proof = Proof.new(order, agreed: true)
-  proof.define_singleton_method(:check_rendered) { nil }
+  proof = Verification.new(order)
   proof.define_singleton_method(:events) { |_, secret| [secret == 'the-right-secret' ? 200 : 401] }
   begin
     proof.run
@@ -37,16 +35,6 @@ PROVE = """->(order, right, wrong) {
     Omnibus.define_singleton_method(:now) { Process.clock_gettime(Process::CLOCK_MONOTONIC) }
   end
 }"""
-
-
-@pytest.fixture(scope="module")
-def ruby() -> Iterator[Program]:
-    loaded = Program()
-    yield loaded
-    assert loaded.process.stdin and loaded.process.stdout
-    loaded.process.stdin.close()
-    loaded.process.stdout.close()
-    loaded.process.wait(30)
 
 
 def order(kind: str, *, primary: bool = True, **more: Any) -> dict[str, Any]:
@@ -63,6 +51,7 @@ def order(kind: str, *, primary: bool = True, **more: Any) -> dict[str, Any]:
         "primary": {
             "site": "london",
             "external_url": "https://gitlab.london.example.com",
+            "events_url": "https://gitlab.london.example.com/api/v4/container_registry_event/events",
             "registry_url": "https://registry.london.example.com",
             "registry_kind": kind,
         },
@@ -88,22 +77,22 @@ def order(kind: str, *, primary: bool = True, **more: Any) -> dict[str, Any]:
 def test_before_the_lines_are_in_that_is_recorded_and_no_failure(
     ruby: Program, right: list[Any], wrong: list[Any], says: str
 ) -> None:
-    """The node's own settings are proven all the same; what is to be done is told."""
-    found = ruby.call(PROVE, order("by hand", read_only=True), right, wrong)
+    """The node's own settings are proven anyway; what is to be done is reported."""
+    found = ruby.call(PROVE, order("manual", read_only=True), right, wrong)
     assert list(found) == [
         OWN,
         "notification endpoint accepts the secret",
         "notification endpoint refuses a wrong one",
     ]
     assert found[OWN].startswith(
-        f"not yet: https://registry.london.example.com {says} put in what the output registry_config says"
+        f"not yet: https://registry.london.example.com {says} add the lines from the output registry_config"
     )
     assert "pulumi config set proof" in found[OWN]
 
 
 def test_once_the_lines_are_in_it_is_proven_as_any_other(ruby: Program) -> None:
     """And then a forged token that is taken is a failure."""
-    found = ruby.call(PROVE, order("by hand"), YES, [401, ""])
+    found = ruby.call(PROVE, order("manual"), YES, [401, ""])
     assert (found[OWN], found["london's registry refuses a forged token"]) == ("yes", "401")
 
 
@@ -119,8 +108,8 @@ def test_a_registry_that_is_given_its_lines_here_must_have_them(ruby: Program, k
 
 def test_a_secondary_waits_for_no_lines_at_the_primary(ruby: Program) -> None:
     """What it can see of its own is proven; the primary's registry, once it has them, too."""
-    told = order("by hand", primary=False)
-    told["registry_kind"] = "by hand"
-    assert ruby.call(PROVE, told, [401, ""], [401, ""])[PRIMARYS].startswith("not yet: ")
-    found = ruby.call(PROVE, told, YES, [401, ""])
+    reported = order("manual", primary=False)
+    reported["registry_kind"] = "manual"
+    assert ruby.call(PROVE, reported, [401, ""], [401, ""])[PRIMARYS].startswith("not yet: ")
+    found = ruby.call(PROVE, reported, YES, [401, ""])
     assert (found[PRIMARYS], found["london's registry refuses a push with it"]) == ("yes", "403")

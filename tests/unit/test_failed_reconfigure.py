@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.node_program import SCRIPTS
-
-pytestmark = pytest.mark.unit
+from components.host_programs import GITLAB_NODE
 
 REASON = """
 %w[1_report 2_files 3_omnibus 3_reason].each { |name| require File.join(ARGV[0], name) }
@@ -62,7 +60,7 @@ def reason(tmp_path: Path, output: str, gitlab_rb: str = GITLAB_RB) -> str:
     file = tmp_path / "gitlab.rb"
     file.write_text(gitlab_rb)
     done = subprocess.run(
-        ["ruby", "-e", REASON, str(SCRIPTS), str(file)],
+        ["ruby", "-e", REASON, str(GITLAB_NODE), str(file)],
         input=output,
         capture_output=True,
         text=True,
@@ -127,7 +125,7 @@ def test_removed_settings_are_named(tmp_path: Path) -> None:
             "/etc/gitlab/gitlab.rb:2: syntax error, unexpected end-of-input",
         ),
         ("the password hunter2-of-the-mail is too short", "the password [secret] is too short"),
-        ("n0t-shown is no password", "[secret] is no password"),
+        ("n0t-shown is not a password", "[secret] is not a password"),
         (
             'bad URI(is not URI?): "redis://:an other@10.0.0.1"',
             'bad URI(is not URI?): "redis://[secret]@10.0.0.1"',
@@ -148,7 +146,7 @@ def test_without_a_headline_the_lines_that_say_why_are_found(tmp_path: Path) -> 
     assert "hunter2" not in reason(tmp_path, "smtp_password = 'hunter2\n ^\n")
     output = "Recipe: gitlab::config\n\x1b[31mMixlib::Config::UnknownConfigOptionError: Unknown option\x1b[0m\n  at x.rb\n"
     assert reason(tmp_path, output) == "Mixlib::Config::UnknownConfigOptionError: Unknown option"
-    assert reason(tmp_path, "all is well\n") == "it does not say why"
+    assert reason(tmp_path, "all is well\n") == "it reports no reason"
     error = (
         "+ gitlab_rails['smtp_password'] = 'hunter2-of-the-mail' # fatal\nfatal: no space left on device\n"
     )

@@ -9,7 +9,7 @@ import pytest
 
 from lab import gitlab_registry, launch, setup
 from lab.gitlab_registry import VARIABLE, GitLabRegistry, chosen, in_stack
-from lab.progress import SetupError
+from tools.progress import SetupError
 
 ROOT = Path(__file__).resolve().parents[2]
 GITLABS = "/opt/gitlab/embedded/bin/registry github.com/docker/distribution v4.39.0-gitlab"
@@ -91,20 +91,20 @@ def test_another_program_is_refused(tmp_path: Path, said: str, why: str) -> None
 def test_what_is_not_a_program_is_refused(tmp_path: Path, named: Path) -> None:
     """Missing, a folder, not executable, of another architecture; the same file, executable, is taken."""
     assert "there is no such file" in refused(tmp_path / "nothing")
-    assert "not a program that you may run" in refused(tmp_path)
+    assert "you cannot execute this file" in refused(tmp_path)
     named.chmod(0o644)
-    assert "not a program that you may run" in refused(named)
+    assert "you cannot execute this file" in refused(named)
     named.chmod(0o755)
     assert chosen({VARIABLE: str(named)})
     named.write_bytes(b"\x7fELF\2\1\1\0" + bytes(60))
-    assert "it does not run here: Exec format error" in refused(named)
+    assert "it does not run on this machine: Exec format error" in refused(named)
 
 
 def test_set_up_and_the_lab_refuse_it_before_anything_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/registry")
-    monkeypatch.setattr("lab.debian.ensure_packages", lambda *_, **__: pytest.fail("went on"))
+    monkeypatch.setattr("tools.debian.ensure_packages", lambda *_, **__: pytest.fail("went on"))
     assert setup.main() == 1
     assert "GITLAB_REGISTRY=/nowhere/registry: there is no such file." in capsys.readouterr().err
     with pytest.raises(launch.CannotStart, match="GITLAB_REGISTRY=/nowhere/registry: there is no such file"):

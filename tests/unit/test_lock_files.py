@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Iterator
 from email.message import Message
 from typing import Any
@@ -14,11 +13,10 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from components.node_program import SCRIPTS
+from components.host_programs import GITLAB_NODE
 from lab.azurite import _signature
 from lab.cloud_front import Request
-
-pytestmark = pytest.mark.unit
+from tests.ruby import Ruby
 
 FILESYSTEM = "docker/registry/lockfiles/filesystem-in-use"
 DATABASE = "docker/registry/lockfiles/database-in-use"
@@ -51,37 +49,21 @@ end
 """
 
 
-class Node:
-    """The program's part about lock files, in one Ruby process."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            ["ruby", "-rjson", "-rstringio", "-e", DRIVER, str(SCRIPTS)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+class Node(Ruby):
+    """The program's part about lock files."""
 
     def run(
         self, verb: str, order: dict[str, Any], *names: str, **status: int
     ) -> tuple[dict[str, str], list[dict[str, Any]]]:
         """What is found where these names are in the storage, and what was asked for it."""
-        assert self.process.stdin and self.process.stdout
-        print(json.dumps([verb, order, names, status]), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        assert answer, "Ruby gave up"
-        found, asked = json.loads(answer)
+        found, asked = self.ask([verb, order, names, status])
         return found, asked
 
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
-    loaded = Node()
-    yield loaded
-    assert loaded.process.stdin and loaded.process.stdout
-    loaded.process.stdin.close()
-    loaded.process.stdout.close()
-    loaded.process.wait(30)
+    with Node("-rjson", "-rstringio", "-e", DRIVER, str(GITLAB_NODE)) as loaded:
+        yield loaded
 
 
 def rsa_key() -> rsa.RSAPrivateKey:
@@ -144,7 +126,7 @@ def test_it_is_put_in_where_it_is_missing_and_left_alone_where_it_is_there(
     assert f"images/{FILESYSTEM}" in unquote(written["url"])
     assert written["body"] == '{"version":1}'
     found, asked = node.run("write", order(storage, write=True), f"images/{FILESYSTEM}")
-    assert found == {"lock_file": "there already"}
+    assert found == {"lock_file": "already exists"}
     assert [a for a in asked if a["method"] in {"PUT", "POST"} and a["url"] != TOKEN_URI] == []
 
 
@@ -158,7 +140,7 @@ def test_it_is_never_put_beside_a_databases(node: Node, storage: dict[str, Any])
 
 @DRIVERS
 def test_a_registry_that_may_not_write_needs_it_there(node: Node, storage: dict[str, Any]) -> None:
-    """Missing: refused, with object, body and how to put it in. There: recorded. The answer is no answer: said."""
+    """Missing: refused, with object, body and how to put it in. There: recorded. The answer is not an answer: said."""
     found, _ = node.run("prove", order(storage, write=False))
     assert found["failed"] == "refused: its registry would not start again"
     assert f"images/{FILESYSTEM} is missing" in found["cause"]
@@ -169,7 +151,7 @@ def test_a_registry_that_may_not_write_needs_it_there(node: Node, storage: dict[
     assert not [a for a in asked if a["body"] == '{"version":1}']
     method = "GET" if storage is GCS else "HEAD"
     found, _ = node.run("prove", order(storage, write=False), **{method: 503})
-    assert found[check].startswith("not looked at (503")
+    assert found[check].startswith("not checked (503")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +183,7 @@ def test_with_the_metadata_database_the_files_change_places(node: Node) -> None:
     database = {"host": "db", "name": "registry"}
     for write in (True, False):
         found, _ = node.run("prove", order(S3, write=write, database=database), f"images/{FILESYSTEM}")
-        assert found["failed"] == "refused: the metadata of the images are not in the metadata database"
+        assert found["failed"] == "refused: the metadata of the images is not in the metadata database"
     found, _ = node.run("prove", order(S3, write=False, database=database))
     assert f"{DATABASE} is missing" in found["cause"]
     found, _ = node.run("prove", order(S3, write=False, database=database), f"images/{DATABASE}")
@@ -240,13 +222,13 @@ def test_a_directory_of_its_own_is_looked_at_and_may_be_written(node: Node, tmp_
     file.parent.mkdir(parents=True)
     file.write_text('{"version":1}')
     found, _ = node.run("prove", order(disk, write=True))
-    assert found["cause"].startswith(f"{file} is there")
+    assert found["cause"].startswith(f"{file} exists")
 
 
 def test_s3_must_answer_the_primary_and_others_need_not(node: Node) -> None:
     """A primary that may not write is a failure; where the program cannot come in, the secondary finds out itself."""
     found, _ = node.run("write", order(S3, write=True), PUT=403)
-    assert found["failed"] == "the proof failed: the storage does not answer to this site's key"
+    assert found["failed"] == "the proof failed: the storage refuses this site's key"
     assert f"put images/{FILESYSTEM} in s3://acme" in found["cause"]
     found, _ = node.run("write", order(S3, write=True, registry_kind="external"), HEAD=403)
     assert found["lock_file"].startswith("not written: an attempt to look for")
@@ -333,7 +315,7 @@ def test_azure_is_asked_with_the_signature_of_the_accounts_key(node: Node, verb:
     ("client_secret", "https://login.microsoftonline.com/t-1/oauth2/v2.0/token"),
     ("default_credentials", "http://169.254.169.254/metadata/identity/oauth2/token"),
 ])  # fmt: skip
-def test_azure_is_asked_with_the_token_of_an_application_or_of_the_server(
+def test_azure_is_asked_with_the_token_of_an_application_or_instance_credentials(
     node: Node, kind: str, url: str
 ) -> None:
     """Signed in once for all requests."""

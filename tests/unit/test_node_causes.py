@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.ruby import Program
 from tests.unit.test_node_certificates import Made
-from tests.unit.test_node_program import RSA, Program
-
-pytestmark = pytest.mark.unit
+from tests.unit.test_node_program import RSA
 
 ASK = """
 ->(url, seconds, trusted) {
@@ -25,17 +24,6 @@ ASK = """
   [found[0], found[1], found[2].kind, found[2].final?, Http.remedy(found[2]) { 'no' }]
 }
 """
-
-
-@pytest.fixture(scope="module")
-def ruby() -> Iterator[Program]:
-    loaded = Program()
-    yield loaded
-    assert loaded.process.stdin
-    assert loaded.process.stdout
-    loaded.process.stdin.close()
-    loaded.process.stdout.close()
-    loaded.process.wait(30)
 
 
 @contextmanager
@@ -83,11 +71,11 @@ def sleeps(connection: socket.socket) -> None:
 
 
 def test_a_name_that_does_not_resolve_is_said_and_final(ruby: Program) -> None:
-    """Nobody mends that while it is waited for."""
+    """Nobody fixes that while it is waited for."""
     status, text, kind, final, remedy = ruby.call(ASK, "https://registry.invalid/v2/", 5, [])
     assert (status, kind, final) == (0, "unknown", True)
     assert text == "the name registry.invalid does not resolve"
-    assert remedy == "let registry.invalid resolve on this node (DNS, or /etc/hosts); then `pulumi up` again"
+    assert remedy == "make registry.invalid resolve on this node (DNS, or /etc/hosts); then `pulumi up` again"
 
 
 def test_a_dns_server_that_is_away_may_come_back(ruby: Program) -> None:
@@ -103,7 +91,7 @@ def test_a_port_where_nothing_listens_may_be_a_restart(ruby: Program) -> None:
     _, text, kind, final, remedy = ruby.call(ASK, f"http://127.0.0.1:{port}/", 5, [])
     assert (kind, final) == ("refused", False)
     assert text == f"127.0.0.1:{port} refuses the connection: nothing listens there"
-    assert f"start what is to listen at 127.0.0.1:{port}" in remedy
+    assert f"start the service that should listen at 127.0.0.1:{port}" in remedy
 
 
 @pytest.mark.parametrize(
@@ -142,8 +130,8 @@ def test_what_no_loopback_can_show_is_said(ruby: Program, error: str, kind: str,
 
 
 CERTIFICATES = [
-    (Made("localhost"), False, "authority", "is signed by an authority that this node does not trust", "trusted_certificates"),
-    (Made("localhost", days=(-9, -2)), True, "expired", "has expired", "put a new certificate there"),
+    (Made("localhost"), False, "authority", "is signed by a CA that this node does not trust", "trusted_certificates"),
+    (Made("localhost", days=(-9, -2)), True, "expired", "has expired", "install a new certificate there"),
     (Made("localhost", days=(2, 9)), True, "expired", "is not valid yet", "check the clocks"),
     (Made("other.example.com"), True, "name", "is for other names", "subjectAltName has this name"),
 ]  # fmt: skip
@@ -157,29 +145,29 @@ def test_a_certificate_says_why_it_is_refused_and_ends_the_wait(
 ) -> None:
     """OpenSSL's own reason stays in brackets."""
     with server(closes, (made, tmp_path)) as port:
-        given = [made.pem] if trusted else []
-        _, text, said, final, remedy = ruby.call(ASK, f"https://localhost:{port}/", 5, given)
+        provided = [made.pem] if trusted else []
+        _, text, said, final, remedy = ruby.call(ASK, f"https://localhost:{port}/", 5, provided)
     assert (said, final) == (kind, True), text
     assert text.startswith(f"the certificate of localhost:{port} {words}")
     assert do in remedy
 
 
 WAIT = """
-->(order, error, agreed) {
+->(order, error) {
   now = 0.0
   Omnibus.define_singleton_method(:now) { now }
   Http.define_singleton_method(:sleep) { |seconds| now += seconds }
   why = Unreached.of(eval(error), URI('https://registry.example.com'), 15)
   own = Http.method(:call)
   Http.define_singleton_method(:call) { |*_, **_| [0, why.text, why] }
-  proof = Proof.new(order, agreed: agreed)
+  verification = Verification.new(order)
   begin
     $stderr = StringIO.new
     asks = [
-      -> { proof.send(:accepted, Registry.new('https://registry.example.com'), 30, others: true) },
-      -> { proof.send(:answered) { Registry.new('https://registry.example.com').tags(Token.new(order['secrets']['registry_key'], 'x')) } },
-      -> { proof.send(:notifications) },
-      -> { Storage.rights(order) }
+      -> { verification.send(:refusal, Registry.new('https://registry.example.com')) },
+      -> { verification.send(:forged, Registry.new('https://registry.example.com'), 'london') },
+      -> { verification.send(:notifications) },
+      -> { Storage.permissions(order) }
     ]
     asks.map { |ask| began = now; begin; ask.call; rescue Failure; nil; end; now - began }
   ensure
@@ -196,10 +184,12 @@ FINAL = [
 ]
 
 
-@pytest.mark.parametrize("agreed", [True, False])
-@pytest.mark.parametrize("error", [*FINAL, "Errno::ECONNREFUSED.new"])
-def test_nobody_waits_for_what_cannot_come(ruby: Program, error: str, agreed: bool) -> None:
-    """Neither for the registry, GitLab nor storage; a service that restarts is waited for."""
+RELOADING = "OpenSSL::SSL::SSLError.new('SSL_connect returned=1 errno=0 state=error: certificate verify failed (self-signed certificate)')"
+
+
+@pytest.mark.parametrize("error", [*FINAL, RELOADING, "Errno::ECONNREFUSED.new"])
+def test_nobody_waits_for_what_cannot_come(ruby: Program, error: str) -> None:
+    """Neither for the registry, GitLab nor storage; a service that restarts is waited for, and nginx' reload a moment."""
     order = {
         "node": "london-1",
         "site": "london",
@@ -208,12 +198,15 @@ def test_nobody_waits_for_what_cannot_come(ruby: Program, error: str, agreed: bo
         "registry_kind": "omnibus",
         "reconfigure_seconds": 1800,
         "issuer": "x",
-        "primary": {"external_url": "https://gitlab.example.com"},
+        "primary": {"external_url": "https://gitlab.example.com",  "events_url": "https://gitlab.example.com/api/v4/container_registry_event/events"},
         "secrets": {"registry_key": RSA, "notification_secret": "x"},
         "storage": {"driver": "s3", "bucket": "b", "region": "eu-west-1", "patience": 60, "access_key": "a", "secret_key": "s", "write": False},
     }  # fmt: skip
-    waited = ruby.call(WAIT, order, error, agreed)
+    waited = ruby.call(WAIT, order, error)
     if error in FINAL:
         assert waited == [0, 0, 0, 0]
+    elif error == RELOADING:
+        *verified, storage = waited
+        assert all(10 < seconds < 12 for seconds in verified) and storage == 0
     else:
         assert all(seconds > 29 for seconds in waited)

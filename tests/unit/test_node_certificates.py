@@ -1,8 +1,7 @@
-"""The certificates that nginx will be given, looked at before anything is written on a node."""
+"""The certificates that nginx will use, looked at before anything is written on a node."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
@@ -12,9 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.unit.test_node_program import Program
-
-pytestmark = pytest.mark.unit
+from tests.ruby import Program
 
 GITLAB, REGISTRY = "gitlab.london.example.com", "registry.london.example.com"
 SITE = f"external_url 'https://{GITLAB}'\nletsencrypt['enable'] = false\n"
@@ -80,21 +77,10 @@ def at(host: str, made: Made = BOTH, key: str | None = None) -> dict[str, str]:
     return {f"{SSL}/{host}.crt": made.pem, f"{SSL}/{host}.key": key or made.key}
 
 
-@pytest.fixture(scope="module")
-def ruby() -> Iterator[Program]:
-    loaded = Program()
-    yield loaded
-    assert loaded.process.stdin
-    assert loaded.process.stdout
-    loaded.process.stdin.close()
-    loaded.process.stdout.close()
-    loaded.process.wait(30)
-
-
 def check(
-    ruby: Program, gitlab_rb: str, files: dict[str, Any], ours: dict[str, str] | None = None, **order: Any
+    ruby: Program, gitlab_rb: str, files: dict[str, Any], own: dict[str, str] | None = None, **order: Any
 ) -> Any:
-    return ruby.call(CHECK, gitlab_rb, files, {**ORDER, "files": ours or {}, **order})
+    return ruby.call(CHECK, gitlab_rb, files, {**ORDER, "files": own or {}, **order})
 
 
 GOOD = [
@@ -107,7 +93,7 @@ GOOD = [
     ("the site's files for both", (f"{URLS}registry_nginx['ssl_certificate'] = nginx['ssl_certificate'] = '/srv/a.pem'\n"
      "registry_nginx['ssl_certificate_key'] = nginx['ssl_certificate_key'] = '/srv/b.pem'"),
      {"/srv/a.pem": BOTH.pem, "/srv/b.pem": BOTH.key}),
-    ("a key with a passphrase that nginx is given", f"{URLS}registry_nginx['ssl_password_file'] = '/srv/pass'",
+    ("a key with a passphrase that nginx uses", f"{URLS}registry_nginx['ssl_password_file'] = '/srv/pass'",
      at(GITLAB) | at(REGISTRY, key=BOTH.with_passphrase(b"hunter22")) | {"/srv/pass": "other\nhunter22\n"}),
     ("TLS ends in front", f"{URLS}registry_nginx['listen_https'] = false; nginx['listen_https'] = false", {}),
     ("nginx off", f"{URLS}nginx['enable'] = false", {}),
@@ -128,7 +114,7 @@ GOOD = [
 
 @pytest.mark.parametrize(("gitlab_rb", "files"), [row[1:] for row in GOOD], ids=[row[0] for row in GOOD])
 def test_what_nginx_and_clients_take_passes(ruby: Program, gitlab_rb: str, files: dict[str, str]) -> None:
-    """Nothing is asked for that nginx is not given, and nothing is said."""
+    """Nothing is asked for that nginx does not use, and nothing is said."""
     absent = {f"{SSL}/{host}.{end}": None for host in (GITLAB, REGISTRY) for end in ("crt", "key")}
     assert check(ruby, gitlab_rb, absent | files) == {"said": {}}
 
@@ -139,14 +125,14 @@ UNUSABLE = [
     ("none", {CRT: None, KEY: None}, f"{CRT} does not exist; {KEY} does not exist"),
     ("no key", {KEY: None}, f"{KEY} does not exist"),
     ("no certificate", {CRT: None}, f"{CRT} does not exist"),
-    ("an empty file", {CRT: ""}, f"{CRT} holds no certificate in PEM form"),
-    ("the key twice", {CRT: BOTH.key}, f"{CRT} holds no certificate in PEM form"),
-    ("the certificate twice", {KEY: BOTH.pem}, f"{KEY} holds a key that cannot be read"),
-    ("a cut certificate", {CRT: BOTH.pem[:300] + BOTH.pem[-40:]}, f"{CRT} holds a certificate that cannot be read"),
-    ("a cut intermediate", {CRT: BOTH.pem + BOTH.pem[:300] + BOTH.pem[-40:]}, f"{CRT} holds a certificate that cannot be read"),
-    ("a passphrase", {KEY: BOTH.with_passphrase(b"hunter22")}, f"{KEY} holds a key that has a passphrase, which nginx is not given"),
+    ("an empty file", {CRT: ""}, f"{CRT} contains no certificate in PEM format"),
+    ("the key twice", {CRT: BOTH.key}, f"{CRT} contains no certificate in PEM format"),
+    ("the certificate twice", {KEY: BOTH.pem}, f"{KEY} contains a key that cannot be read"),
+    ("a cut certificate", {CRT: BOTH.pem[:300] + BOTH.pem[-40:]}, f"{CRT} contains a certificate that cannot be read"),
+    ("a cut intermediate", {CRT: BOTH.pem + BOTH.pem[:300] + BOTH.pem[-40:]}, f"{CRT} contains a certificate that cannot be read"),
+    ("a passphrase", {KEY: BOTH.with_passphrase(b"hunter22")}, f"{KEY} contains a key that has a passphrase that nginx does not have"),
     ("another's key", {KEY: OTHER.key}, f"the key in {KEY} does not belong to the certificate in {CRT}"),
-    ("the wrong order", {CRT: OTHER.pem + BOTH.pem}, f"the key in {KEY} belongs to a later certificate of {CRT}: the node's own comes first"),
+    ("the wrong order", {CRT: OTHER.pem + BOTH.pem}, f"the key in {KEY} belongs to a later certificate of {CRT}: the node's certificate must come first"),
 ]  # fmt: skip
 REFUSED = [
     ("expired", Made(REGISTRY, days=(-9, -2)), f"{CRT} expired on "),
@@ -155,7 +141,7 @@ REFUSED = [
      f"{CRT} is for registry.tokyo.example.com, gitlab.tokyo.example.com, not for {REGISTRY}"),
     ("a wildcard of one label too few", Made("*.example.com"), f"{CRT} is for *.example.com, not for {REGISTRY}"),
     ("an address", Made("10.10.0.11"), f"{CRT} is for 10.10.0.11, not for {REGISTRY}"),
-    ("a common name alone", Made(common=REGISTRY), f"{CRT} has no subjectAltName, and Docker does not look at its common name"),
+    ("a common name alone", Made(common=REGISTRY), f"{CRT} has no subjectAltName, and Docker ignores its common name"),
 ]  # fmt: skip
 
 
@@ -164,41 +150,41 @@ def test_what_keeps_nginx_from_starting_is_refused(
     ruby: Program, files: dict[str, str | None], cause: str
 ) -> None:
     """With the file, what is wrong with it, and where its path is set."""
-    told = check(ruby, URLS, at(GITLAB) | at(REGISTRY) | files)
-    assert told["what"] == f"refused: nginx would not start with the certificate of {REGISTRY}"
-    assert told["cause"] == cause
-    assert f"into {CRT} and its key into {KEY}" in told["remedy"]
-    assert "registry_nginx['ssl_certificate']" in told["remedy"]
-    assert "registry_nginx['listen_https'] = false" in told["remedy"]
+    reported = check(ruby, URLS, at(GITLAB) | at(REGISTRY) | files)
+    assert reported["what"] == f"refused: nginx would not start with the certificate of {REGISTRY}"
+    assert reported["cause"] == cause
+    assert f"as {CRT} and its key as {KEY}" in reported["remedy"]
+    assert "registry_nginx['ssl_certificate']" in reported["remedy"]
+    assert "registry_nginx['listen_https'] = false" in reported["remedy"]
 
 
 @pytest.mark.parametrize(("made", "cause"), [r[1:] for r in REFUSED], ids=[r[0] for r in REFUSED])
 def test_what_clients_would_refuse_is_refused(ruby: Program, made: Made, cause: str) -> None:
     """Docker and the other site's GitLab would only say it later."""
-    told = check(ruby, URLS, at(GITLAB) | at(REGISTRY, made))
-    assert told["what"] == f"refused: clients would not accept the certificate of {REGISTRY}"
-    assert told["cause"].startswith(cause)
+    reported = check(ruby, URLS, at(GITLAB) | at(REGISTRY, made))
+    assert reported["what"] == f"refused: clients would not accept the certificate of {REGISTRY}"
+    assert reported["cause"].startswith(cause)
 
 
 def test_gitlabs_own_files_are_looked_at_too(ruby: Program) -> None:
-    """nginx may have read them when they were still there; a restart would show it. The rest is only told."""
-    told = check(ruby, URLS, at(REGISTRY) | {f"{SSL}/{GITLAB}.crt": None, f"{SSL}/{GITLAB}.key": None})
-    assert told["what"] == f"refused: nginx would not start with the certificate of {GITLAB}"
+    """nginx may have read them when they were still there; a restart would show it. The rest is only reported."""
+    reported = check(ruby, URLS, at(REGISTRY) | {f"{SSL}/{GITLAB}.crt": None, f"{SSL}/{GITLAB}.key": None})
+    assert reported["what"] == f"refused: nginx would not start with the certificate of {GITLAB}"
     expired = at(GITLAB, Made(GITLAB, days=(-9, -2))) | at(REGISTRY)
     said = check(ruby, URLS, expired)["said"]
-    assert said[f"certificate of {GITLAB} is good"].startswith(f"no: {SSL}/{GITLAB}.crt expired on ")
+    assert said[f"certificate of {GITLAB} is valid"].startswith(f"no: {SSL}/{GITLAB}.crt expired on ")
     assert "clients would not accept" in check(ruby, URLS, expired, created=True)["what"]
 
 
 def test_a_created_sites_certificate_is_named_by_its_key(ruby: Program) -> None:
     """Its files come with this change."""
-    own = "/etc/gitlab/geo-registry/site"
-    ours = f"{URLS}nginx['ssl_certificate'] = registry_nginx['ssl_certificate'] = '{own}.crt'\n"
-    ours += f"nginx['ssl_certificate_key'] = registry_nginx['ssl_certificate_key'] = '{own}.key'\n"
-    files = {f"{own}.crt": Made(REGISTRY).pem, f"{own}.key": OTHER.key}
-    told = check(ruby, ours, files, created=True, ours=files)
-    assert "sites.london.aws.tls" in told["remedy"]
-    assert "does not belong" in told["cause"]
+    path = "/etc/gitlab/geo-registry/site"
+    own = f"{URLS}nginx['ssl_certificate'] = registry_nginx['ssl_certificate'] = '{path}.crt'\n"
+    own += f"nginx['ssl_certificate_key'] = registry_nginx['ssl_certificate_key'] = '{path}.key'\n"
+    files = {f"{path}.crt": Made(REGISTRY).pem, f"{path}.key": OTHER.key}
+    reported = check(ruby, own, files, created=True, own=files)
+    assert "sites.london.aws.tls" in reported["remedy"]
+    assert "does not belong" in reported["cause"]
 
 
 @pytest.mark.parametrize(
@@ -212,15 +198,15 @@ def test_the_names_of_newer_releases_count_from_there_on(
         ("registry['nginx']['listen_https'] = false", newer),
         ("registry_nginx['listen_https'] = false", older),
     ):
-        told = check(ruby, URLS + line, at(GITLAB) | {CRT: None, KEY: None}, version=version)
-        assert ("said" in told) is read, (line, told)
+        reported = check(ruby, URLS + line, at(GITLAB) | {CRT: None, KEY: None}, version=version)
+        assert ("said" in reported) is read, (line, reported)
     if newer:
-        told = check(ruby, URLS, at(GITLAB) | {CRT: None, KEY: None}, version=version)
-        assert "registry['nginx']['ssl_certificate']" in told["remedy"]
+        reported = check(ruby, URLS, at(GITLAB) | {CRT: None, KEY: None}, version=version)
+        assert "registry['nginx']['ssl_certificate']" in reported["remedy"]
 
 
 def test_a_name_that_lets_encrypt_cannot_find_is_refused(ruby: Program) -> None:
-    """Else a reconfigure of minutes fails on it. One that leads elsewhere may be right, and is told."""
+    """Else a reconfigure of minutes fails on it. One that leads elsewhere may be right, and is reported."""
     site = "external_url 'https://localhost'\nletsencrypt['enable'] = true\n"
     unknown = check(ruby, f"{site}registry_external_url 'https://registry.invalid'\n", {})
     assert unknown["what"] == "refused: Let's Encrypt could not find registry.invalid"
@@ -230,24 +216,24 @@ def test_a_name_that_lets_encrypt_cannot_find_is_refused(ruby: Program) -> None:
     )
     assert check(ruby, alone, {})["what"] == "refused: Let's Encrypt could not find gitlab.invalid"
     covered = check(ruby, alone, at("gitlab.invalid", Made("gitlab.invalid")))["said"]
-    assert any(text.startswith("not known: ") for text in covered.values()), covered
+    assert any(text.startswith("unknown: ") for text in covered.values()), covered
     far = check(ruby, f"{site}registry_external_url 'https://192.0.2.1'\n", {})
-    (told,) = far["said"].values()
-    assert told == "not known: it leads to 192.0.2.1, which is no address of this node itself"
+    (reported,) = far["said"].values()
+    assert reported == "unknown: it resolves to 192.0.2.1, which is not an address of this node"
 
 
 def test_with_lets_encrypt_an_own_file_of_the_registry_counts(ruby: Program) -> None:
     """omnibus asks for no certificate for a name that has a file."""
     site = "external_url 'https://localhost'\nletsencrypt['enable'] = true\n"
-    told = check(ruby, f"{site}registry_external_url 'https://{REGISTRY}'\n", at(REGISTRY, key=OTHER.key))
-    assert "does not belong" in told["cause"]
+    reported = check(ruby, f"{site}registry_external_url 'https://{REGISTRY}'\n", at(REGISTRY, key=OTHER.key))
+    assert "does not belong" in reported["cause"]
 
 
 def test_what_cannot_be_known_is_said_and_not_guessed(ruby: Program) -> None:
     """The reconfigure goes on; what it does to nginx is looked at afterwards."""
-    told = check(ruby, f"{URLS}x = node['fqdn']", {CRT: None})
-    (said,) = told["said"].values()
-    assert said.startswith("not looked at beforehand: gitlab.rb cannot be evaluated here: it reads node[...]")
+    reported = check(ruby, f"{URLS}x = node['fqdn']", {CRT: None})
+    (said,) = reported["said"].values()
+    assert said.startswith("not checked in advance: gitlab.rb cannot be evaluated here: it reads node[...]")
     engine = f"{URLS}registry_nginx['ssl_certificate_key'] = 'engine:pkcs11:registry'"
     (said,) = check(ruby, engine, at(GITLAB) | at(REGISTRY))["said"].values()
-    assert said == "not looked at: engine:pkcs11:registry"
+    assert said == "not checked: engine:pkcs11:registry"

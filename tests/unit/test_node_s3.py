@@ -18,12 +18,11 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from components.node_program import SCRIPTS
-from components.storage_order import access as access_of
-from config import parse
+from components.host_programs import GITLAB_NODE
+from config.parsing import parse
+from omnibus.ruby import filled
+from plan import storage
 from tests.configurations import certificate, deployment, per_site
-
-pytestmark = pytest.mark.unit
 
 ASK = """
 Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/7_main/).sort.each { |file| require file }
@@ -43,9 +42,13 @@ KEYS = {
 
 def asked(**access: Any) -> tuple[str, str, dict[str, str]]:
     """Method, URL and headers of the request by which the program finds out whether it may read."""
-    given = json.dumps(KEYS | access)
+    provided = json.dumps(KEYS | access)
     done = subprocess.run(
-        ["ruby", "-e", ASK, str(SCRIPTS), given], capture_output=True, text=True, check=True, timeout=60
+        ["ruby", "-e", ASK, str(GITLAB_NODE), provided],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     method, url, headers = json.loads(done.stdout)
     return method, url, headers
@@ -92,7 +95,7 @@ Net::HTTP.class_eval { def conn_address = '127.0.0.1' }
 Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/7_main/).sort.each { |file| require file }
 access = JSON.parse(ARGV[1])
 begin
-  puts JSON.generate(Storage.rights('site' => 'tokyo', 'storage' => access))
+  puts JSON.generate(Storage.permissions('site' => 'tokyo', 'storage' => access))
 rescue Failure => e
   puts "#{e.message}: #{e.cause_text}"
 end
@@ -135,9 +138,10 @@ def proven(endpoint: str, options: dict[str, Any]) -> str:
     place = {"bucket": "acme", "region": "x", "create": False, "endpoint": endpoint, "options": options}
     raw["sites"]["tokyo"] |= {"storage": place, "s3_keys": {"access_key": "AKIAX", "secret_key": "secret"}}
     assert parse(raw)[1] == []
-    access = access_of(deployment(raw), "tokyo", {"s3_access_key": "AKIAX", "s3_secret_key": "secret"})
+    keys = {"s3_access_key": "AKIAX", "s3_secret_key": "secret"}
+    access = filled(storage.access(deployment(raw), "tokyo"), keys)
     done = subprocess.run(
-        ["ruby", "-e", PROVE, str(SCRIPTS), json.dumps((access or {}) | {"patience": 0})],
+        ["ruby", "-e", PROVE, str(GITLAB_NODE), json.dumps(access | {"patience": 0})],
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     return done.stdout

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from omnibus import settings
+from plan.node import node_settings
 from tests.configurations import SHARED, deployment
-from tests.unit.test_node_program import Program
-
-pytestmark = pytest.mark.unit
+from tests.ruby import Program
 
 GITLAB_RB = "/etc/gitlab/gitlab.rb"
 INCLUDE = (
@@ -23,27 +21,16 @@ READ = """
 ->(files, asked) {
   settings = Settings.read(files.transform_values { |text| text&.b })
   { known: settings.known?, why: settings.why, all: settings.known? && settings.get(*asked),
-    theirs: settings.known? && settings.theirs(*asked), everything: settings.instance_variable_get(:@found) }
+    theirs: settings.known? && settings.administrators(*asked), everything: settings.instance_variable_get(:@result) }
 }
 """
 
 
-@pytest.fixture(scope="module")
-def ruby() -> Iterator[Program]:
-    loaded = Program()
-    yield loaded
-    assert loaded.process.stdin
-    assert loaded.process.stdout
-    loaded.process.stdin.close()
-    loaded.process.stdout.close()
-    loaded.process.wait(30)
-
-
-def read(ruby: Program, gitlab_rb: str, *asked: str, ours: str | None = None, **files: str) -> Any:
-    """What is read of one setting, with `ours` included last."""
-    texts = {GITLAB_RB: gitlab_rb + (f"\n{INCLUDE}\n" if ours is not None else ""), **files}
-    if ours is not None:
-        texts["/etc/gitlab/geo-registry/settings.rb"] = ours
+def read(ruby: Program, gitlab_rb: str, *asked: str, own: str | None = None, **files: str) -> Any:
+    """What is read of one setting, with `own` included last."""
+    texts = {GITLAB_RB: gitlab_rb + (f"\n{INCLUDE}\n" if own is not None else ""), **files}
+    if own is not None:
+        texts["/etc/gitlab/geo-registry/settings.rb"] = own
     return ruby.call(READ, texts, asked)
 
 
@@ -96,13 +83,13 @@ def test_a_setting_is_read_as_omnibus_evaluates_it(
 
 def test_the_settings_to_be_written_win_and_the_administrators_are_still_known(ruby: Program) -> None:
     """Files that are not on disk yet are read as they are to be."""
-    ours = """
+    own = """
 secrets = JSON.parse(File.read('/etc/gitlab/geo-registry/secrets.json'))
 registry['internal_key'] = secrets['registry_key']
 registry['enable'] = secrets['registry_key'] == 'the key'
 """
     secrets = {"/etc/gitlab/geo-registry/secrets.json": '{"registry_key": "the key"}'}
-    found = read(ruby, "registry['enable'] = false", "registry", "enable", ours=ours, **secrets)
+    found = read(ruby, "registry['enable'] = false", "registry", "enable", own=own, **secrets)
     assert (found["all"], found["theirs"]) == (True, False)
     assert "the key" not in str(found)
     absent = ruby.call(
@@ -118,11 +105,13 @@ def test_every_settings_file_of_this_program_can_be_read(ruby: Program) -> None:
     d = deployment(SHARED)
     for site_name, site in d.sites.items():
         for name in site.nodes:
-            text = settings.text(d, site_name, name)
-            secrets = ", ".join(f'"{s}": "secret-{s}"' for s in settings.secret_names(d, site_name, name))
+            text = node_settings(d, site_name, name).text
+            secrets = ", ".join(
+                f'"{s}": "secret-{s}"' for s in node_settings(d, site_name, name).secret_names
+            )
             files = {settings.SECRETS_FILE: f"{{{secrets}}}"}
             found = read(
-                ruby, "registry['storage'] = { 'swift' => {} }", "registry_external_url", ours=text, **files
+                ruby, "registry['storage'] = { 'swift' => {} }", "registry_external_url", own=text, **files
             )
             assert found["why"] is None
             assert found["all"] == site.registry_url
@@ -173,7 +162,7 @@ def test_a_file_without_end_is_given_up(ruby: Program) -> None:
     """With all that it has started; the reader itself goes on."""
     ruby.call("-> { Settings.send(:remove_const, :SECONDS); Settings::SECONDS = 0.5; nil }")
     began = time.monotonic()
-    assert read(ruby, "system('sleep 30')", "registry", "dir")["why"] == "no end after 0.5 s"
+    assert read(ruby, "system('sleep 30')", "registry", "dir")["why"] == "did not end within 0.5 s"
     assert time.monotonic() - began < 3
     held = read(ruby, "spawn('sleep 20', :out => :out); registry['dir'] = '/a'", "registry", "dir")
     assert held["all"] == "/a"
@@ -181,7 +170,7 @@ def test_a_file_without_end_is_given_up(ruby: Program) -> None:
 
 
 def test_a_name_that_is_not_read_is_a_mistake_of_this_program(ruby: Program) -> None:
-    """It would be nil for ever."""
+    """It would be nil forever."""
     asked = "Settings.read('/etc/gitlab/gitlab.rb' => '').get('registry', 'internal_key')"
     said = ruby.call(f"-> {{ begin; {asked}; rescue KeyError => e; e.message; end }}")
     assert said == "registry.internal_key is not in Settings::READ"

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from omnibus import external, settings
+from plan import external_registry as external
+from plan.node import node_settings
 from tests import retries
 from tests.configurations import SHARED, changed, deployment, put
-from tests.wrong.topologies import EXTERNAL
-
-pytestmark = pytest.mark.unit
+from tests.invalid_configs.topologies import EXTERNAL
 
 WANTED = 600
 """Seconds: GitLab restarting Rails, an upgrade of a node, a database failover."""
@@ -24,7 +23,7 @@ VERSIONS += [(18, minor) for minor in range(12)] + [(19, minor) for minor in ran
 def geo_event(version: retries.Version) -> dict[str, Any]:
     """What the settings file of the primary states of retries."""
     raw = changed(SHARED, put("gitlab_version", to=f"{version[0]}.{version[1]}"))
-    shown = settings.preview(deployment(raw), "london", "london-1")
+    shown = node_settings(deployment(raw), "london", "london-1").preview
     at = "registry['notifications']['geo_event']"
     keys = ("timeout", "threshold", "maxretries", "backoff")
     return {k: ast.literal_eval(shown[f"{at}['{k}']"]) for k in keys if f"{at}['{k}']" in shown}
@@ -56,7 +55,7 @@ def test_the_model_finds_settings_that_lose_an_event(
 
 
 def test_the_model_agrees_with_what_was_run() -> None:
-    """threshold 5 with registry 4.30 or later: about 10 tries, 114 s; with 3.86 for ever."""
+    """threshold 5 with registry 4.30 or later: about 10 tries, 114 s; with 3.86 forever."""
     assert retries.translated(5, 1.0) == 10
     assert sum(retries.pauses(1.0, 10, 1.0)) == pytest.approx(113, abs=1)
     assert retries.lasts({"threshold": 5, "backoff": "1s"}, (16, 6)) == retries.FOR_EVER
@@ -71,7 +70,7 @@ def test_more_retries_would_not_last_longer() -> None:
 
 def test_what_gitlab_makes_nothing_of_does_not_wait_with_the_others() -> None:
     """Both: before registry 4.32 `actions` alone is not looked at."""
-    shown = settings.preview(deployment(SHARED), "london", "london-1")
+    shown = node_settings(deployment(SHARED), "london", "london-1").preview
     at = "registry['notifications']['geo_event']['ignore']"
     assert shown[f"{at}['actions']"] == "['pull']"
     assert shown[f"{at}['mediatypes']"] == "['application/octet-stream']"
@@ -80,7 +79,8 @@ def test_what_gitlab_makes_nothing_of_does_not_wait_with_the_others() -> None:
 def test_a_registry_that_is_not_omnibus_repeats_as_long() -> None:
     """Distribution reads threshold, GitLab's own without the package maxretries, if it knows it."""
     secrets = dict.fromkeys(("notification_secret", "http_secret", "s3_access_key", "s3_secret_key"), "x")
-    lines = yaml.safe_load(external.snippet(deployment(EXTERNAL), "london", secrets))
+    edits = external.edits(deployment(EXTERNAL), "london", external.CERTIFICATE)
+    lines = yaml.safe_load(external.snippet("london", edits, secrets))
     endpoint = lines["notifications"]["endpoints"][0]
     for version in (retries.EXTERNAL, *VERSIONS):
         assert retries.lasts(endpoint, version) >= WANTED

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnibus.plain_text import is_text
+from config.plain_text import is_text
 from tests.corpus.templates import Readers
 from tests.examples import examples
-
-pytestmark = pytest.mark.unit
 
 STRANGE = (
     "-", "--", "---", "...", ".", "..", "2024", "1.5", "1.", ".5", "1e5", "1E+5", "0x1F", "0o7", "0b1", "1_000", "_1", "1_",
@@ -25,9 +23,8 @@ STRANGE = (
 
 @pytest.fixture(scope="module")
 def readers() -> Iterator[Readers]:
-    found = Readers()
-    yield found
-    found.end()
+    with Readers() as found:
+        yield found
 
 
 @pytest.mark.parametrize("value", STRANGE)
@@ -40,7 +37,7 @@ def test_what_is_taken_for_text_is_text_to_every_reader(readers: Readers, value:
 @examples(300)
 @given(value=st.text("0123456789._-eExXoObBnyNYtrufalsinTF", min_size=1, max_size=8))
 def test_no_value_of_such_letters_is_taken_wrongly(readers: Readers, value: str) -> None:
-    """One that a reader takes for a number, a date or a truth value is never taken for text here."""
+    """One that a reader takes for a number, a date or a boolean is never taken for text here."""
     read = readers.read(f"key: {value}\n")
     if is_text(value):
         assert all(its == {"key": value} for its in read.values()), (value, json.dumps(read, default=repr))

@@ -7,25 +7,23 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.unit
+from tools.virtualenv import PROGRAM, direct
 
 ROOT = Path(__file__).resolve().parents[2]
-DEVELOPMENT = {"benchmarks", "ci", "lab", "reference", "tests", "tools"}
+DEVELOPMENT = {"benchmarks", "lab", "tests", "tools"}
 """Folders that `pulumi up` does not need."""
 
 
 def test_the_program_requires_what_it_imports_and_nothing_else() -> None:
-    """A package that only the lab or a benchmark imports stands in requirements-dev.txt."""
+    """A package that only the lab or a benchmark imports is in a group in pyproject.toml."""
     folders = [path for path in ROOT.iterdir() if path.name[0] != "." and path.name not in DEVELOPMENT]
     files = [file for path in folders for file in [path, *path.rglob("*.py")] if file.suffix == ".py"]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     packages = packages_distributions()
     modules = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE)) & packages.keys()
     imported = {packages[module][0].lower().replace("_", "-") for module in modules}
-    required = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    assert set(required) == imported - {"pydantic-core"}
+    required = {re.split(r"[=<>]", package)[0] for package in direct(ROOT, PROGRAM)}
+    assert required == imported - {"pydantic-core"}
 
 
 def test_the_version_is_in_one_place() -> None:

@@ -9,38 +9,38 @@ from dataclasses import replace
 import pulumi
 import pytest
 
-from components.explanations import Explanations
 from components.session_errors import Hop, Session
+from components.session_hooks import SessionHooks
+from plan.resolve import resolve
 from tests.configurations import CREATED, HOST_KEY, SHARED, changed, deployment, put
-
-pytestmark = pytest.mark.unit
+from tests.failures import of_sessions
 
 URN = "urn:pulumi:prod::x::gitlabgeo:index:Node$command:remote:Command::tokyo-1-settings"
 NODE, GATE = Hop("10.20.0.11", 22, "ubuntu", 7), Hop("192.0.2.10", 2222, "jump", 7)
-DIRECT = Session(deployment(SHARED), "tokyo", "tokyo-1", URN, "update", NODE, None)
-# As connection.args has it: one attempt at a node that exists, one more than at the bastion where one waits.
+HOST = resolve(deployment(SHARED)).hosts["tokyo-1"]
+DIRECT = Session(HOST, "tokyo-1", URN, "update", NODE, None)
+# As connection_args has it: one attempt at a node that exists, one more than at the bastion where one waits.
 ONCE = replace(DIRECT, node=replace(NODE, attempts=0), bastion=GATE)
 WAITING = replace(DIRECT, node=replace(NODE, attempts=8), bastion=GATE)
 ALIKE = replace(DIRECT, bastion=GATE)
-BOOTS = replace(DIRECT, deployment=deployment(CREATED))
+BOOTS = replace(DIRECT, host=resolve(deployment(CREATED)).hosts["tokyo-1"])
 GIVEN_BACK = replace(DIRECT, operation="delete")
-REMOVED = replace(GIVEN_BACK, site=None)
+REMOVED = replace(GIVEN_BACK, host=None)
 
 HANDSHAKE = "ssh: handshake failed: "
 MISMATCH = f"{HANDSHAKE}ssh: host key mismatch"
 LOGIN = (
     f"{HANDSHAKE}ssh: unable to authenticate, attempted methods [none publickey], no supported methods remain"
 )
-TO_NODE, TO_BASTION = (
-    "no SSH connection to ubuntu@10.20.0.11, port 22",
-    "no SSH connection to the bastion jump@192.0.2.10, port 2222",
-)
-BEHIND = f"{TO_NODE} through the bastion 192.0.2.10"
+TO_NODE = "ubuntu@10.20.0.11, port 22 [ssh-connection-failed]"
+TO_BASTION = "jump@192.0.2.10, port 2222 [ssh-bastion-connection-failed]"
+BEHIND = "ubuntu@10.20.0.11, port 22 through the bastion 192.0.2.10 [ssh-connection-failed]"
+NO_AGENT, NO_KEY = "[ssh-agent-not-answering]", "[ssh-private-key-invalid]"
 UNREACHED: list[tuple[Session, str, str, str, tuple[str, ...]]] = [
     (DIRECT, "after 7 failed attempts: ", "dial tcp 10.20.0.11:22: connect: connection refused", TO_NODE, ("sites.tokyo.nodes.tokyo-1.host`", "ssh.port", "wait_seconds")),
     (DIRECT, "after 7 failed attempts: ", "dial tcp 10.20.0.11:22: i/o timeout", TO_NODE, ("firewall", "sites.tokyo.nodes.tokyo-1.host`")),
     (DIRECT, "after 7 failed attempts: ", "dial tcp: lookup gitlab-1 on 10.0.0.2:53: no such host", TO_NODE, ("correct the name in `sites.tokyo.nodes.tokyo-1.host`", "on this machine")),
-    (DIRECT, "after 7 failed attempts: ", MISMATCH, TO_NODE, ("another server answers", "`sites.tokyo.nodes.tokyo-1.host_key`")),
+    (DIRECT, "after 7 failed attempts: ", MISMATCH, TO_NODE, ("`sites.tokyo.nodes.tokyo-1.host_key`",)),
     (DIRECT, "after 7 failed attempts: ", "ssh: no common algorithm for host key; we offered: [ssh-ed25519]", TO_NODE, ("sites.tokyo.nodes.tokyo-1.host_key",)),
     (DIRECT, "after 7 failed attempts: ", LOGIN, TO_NODE, ("let `ssh.user` (ubuntu) log in", "ssh.private_key")),
     (DIRECT, "after 7 failed attempts: ", f"{HANDSHAKE}EOF", TO_NODE, ("see that it is up",)),
@@ -63,20 +63,20 @@ UNREACHED: list[tuple[Session, str, str, str, tuple[str, ...]]] = [
     (WAITING, "proxy: after 8 failed attempts: ", f"{HANDSHAKE}EOF", BEHIND, ("`ssh -J jump@192.0.2.10:2222 -p 22 ubuntu@10.20.0.11`", "with `sites.tokyo.nodes.tokyo-1.host_key`", "let `ssh.user` (ubuntu) log in")),
     (ALIKE, "proxy: after 7 failed attempts: ", MISMATCH, TO_BASTION, ("there with `ssh.bastion.host_key`",)),
     (ALIKE, "proxy: after 7 failed attempts: ", f"{HANDSHAKE}EOF", BEHIND, ("`ssh -J jump@192.0.2.10:2222",)),
-    (DIRECT, "", "dial unix /tmp/agent: connect: no such file or directory", "no SSH connection was tried", ("`unset SSH_AUTH_SOCK`", "also with `ssh.private_key`")),
-    (ONCE, "proxy: ", "dial unix /tmp/agent: connect: connection refused", "no SSH connection was tried", ("`unset SSH_AUTH_SOCK`",)),
-    (DIRECT, "", "ssh: no key found", "no SSH connection was tried", ("`ssh-keygen -y -f FILE`",)),
-    (DIRECT, "", "asn1: structure error: length too large", "no SSH connection was tried", ("`ssh-keygen -y -f FILE`",)),
+    (DIRECT, "", "dial unix /tmp/agent: connect: no such file or directory", NO_AGENT, ("`unset SSH_AUTH_SOCK`", "also with `ssh.private_key`")),
+    (ONCE, "proxy: ", "dial unix /tmp/agent: connect: connection refused", NO_AGENT, ("`unset SSH_AUTH_SOCK`",)),
+    (DIRECT, "", "ssh: no key found", NO_KEY, ("`ssh-keygen -y -f FILE`",)),
+    (DIRECT, "", "asn1: structure error: length too large", NO_KEY, ("`ssh-keygen -y -f FILE`",)),
 ]  # fmt: skip
 
 
 def lines(session: Session, error: str) -> list[str]:
-    """The message, which has its four lines and names the node."""
+    """The message, which has its four lines, names the node and has a code."""
     text = session.message(error)
     assert text is not None
     said = text.splitlines()
-    site = " (site tokyo)" if session.site else ""
-    assert said[0].startswith(f"tokyo-1{site}: ") and len(said) == 4
+    site = " (site tokyo)" if session.host else ""
+    assert said[0].startswith(f"tokyo-1{site}: ") and said[0].endswith("]") and len(said) == 4
     assert [line[:9] for line in said[1:]] == ["  cause: ", "  state: ", "  do:    "]
     return said
 
@@ -87,7 +87,7 @@ def test_who_cannot_be_reached_why_and_what_to_do(
 ) -> None:
     """Which of two servers it was, the provider's cause, and the keys to look at."""
     said = lines(session, before + cause)
-    assert said[0].endswith(f": {what}")
+    assert said[0].endswith(f" {what}")
     assert said[1:3] == [f"  cause: {cause}", "  state: nothing was changed on this node"]
     for text in remedy:
         assert text in said[3]
@@ -96,28 +96,28 @@ def test_who_cannot_be_reached_why_and_what_to_do(
 RUBY = r'running "exec sudo -n /opt/gitlab/embedded/bin/ruby --disable-gems - apply":'
 ENDED = "Process exited with status"
 NOT_BEGUN = [
-    ("sudo: a password is required", "NOPASSWD: ALL"),
-    ("sudo: unable to resolve host tokyo-1: Name or service not known\nsudo: a password is required", "NOPASSWD: ALL"),
-    ("ubuntu is not in the sudoers file.", "NOPASSWD: ALL"),
-    ("Sorry, user ubuntu is not allowed to execute '/opt/gitlab/embedded/bin/ruby --disable-gems - apply' as root on tokyo-1.", "for any command"),
-    ("sudo: sorry, you must have a tty to run sudo", "`Defaults:ubuntu !requiretty`"),
-    ("bash: line 1: exec: sudo: not found", "install sudo there"),
-    ("sudo: /opt/gitlab/embedded/bin/ruby: command not found", "install GitLab's Linux package there, or name the GitLab node in `sites.tokyo.nodes.tokyo-1.host`"),
-    ("bash: line 1: /opt/gitlab/embedded/bin/ruby: No such file or directory", "Linux package"),
-    ("sudo: python3: command not found", "Python 3.8 or later"),
-    ("Python 3.8 or later is needed on this host, here is 3.6.8; nothing was changed", "a later python3"),
-    ('Please login as the user "ubuntu" rather than the user "root".', "`ssh.user`"),
-    ("This account is currently not available.", "a shell there"),
-    ("sudo: no valid sudoers sources found, quitting", "`sudo -n true`"),
-    ("Your quota is exceeded", "`ssh ubuntu@10.20.0.11 true`"),
+    ("sudo: a password is required", "sudo-not-permitted", "NOPASSWD: ALL"),
+    ("sudo: unable to resolve host tokyo-1: Name or service not known\nsudo: a password is required", "sudo-not-permitted", "NOPASSWD: ALL"),
+    ("ubuntu is not in the sudoers file.", "sudo-not-permitted", "NOPASSWD: ALL"),
+    ("Sorry, user ubuntu is not allowed to execute '/opt/gitlab/embedded/bin/ruby --disable-gems - apply' as root on tokyo-1.", "sudo-not-permitted", "for any command"),
+    ("sudo: sorry, you must have a tty to run sudo", "sudo-requires-tty", "`Defaults:ubuntu !requiretty`"),
+    ("bash: line 1: exec: sudo: not found", "sudo-not-installed", "install sudo there"),
+    ("sudo: /opt/gitlab/embedded/bin/ruby: command not found", "gitlab-package-missing", "install GitLab's Linux package there, or name the GitLab node in `sites.tokyo.nodes.tokyo-1.host`"),
+    ("bash: line 1: /opt/gitlab/embedded/bin/ruby: No such file or directory", "gitlab-package-missing", "Linux package"),
+    ("sudo: python3: command not found", "python-not-installed", "Python 3.8 or later"),
+    ("Python 3.8 or later is needed on this host, here is 3.6.8; nothing was changed", "python-too-old", "a later python3"),
+    ('Please login as the user "ubuntu" rather than the user "root".', "ssh-user-refused", "`ssh.user`"),
+    ("This account is currently not available.", "ssh-user-refused", "`ssh.user`"),
+    ("sudo: no valid sudoers sources found, quitting", "sudo-failed", "`sudo -n true`"),
+    ("Your quota is exceeded", "program-not-started", "`ssh ubuntu@10.20.0.11 true`"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("printed", "remedy"), NOT_BEGUN)
-def test_why_the_program_could_not_begin(printed: str, remedy: str) -> None:
+@pytest.mark.parametrize(("printed", "code", "remedy"), NOT_BEGUN)
+def test_why_the_program_could_not_begin(printed: str, code: str, remedy: str) -> None:
     """The telling line is the cause, and nothing was changed."""
     said = lines(DIRECT, f"{ENDED} 1: {RUBY}\n{printed}\n")
-    assert said[0].endswith(": the program could not begin at ubuntu@10.20.0.11, port 22")
+    assert said[0].endswith(f" ubuntu@10.20.0.11, port 22 [{code}]")
     assert said[1:3] == [f"  cause: {printed.splitlines()[-1]}", "  state: nothing was changed on this node"]
     assert remedy in said[3]
 
@@ -128,20 +128,40 @@ def test_the_quoted_command_may_hold_quotes() -> None:
     assert lines(DIRECT, error)[1] == "  cause: sudo: a password is required"
 
 
-@pytest.mark.parametrize(
-    ("error", "state", "remedy"),
-    [
-        (f"wait: remote command exited without exit status or exit signal: {RUBY}\ntokyo-1: reconfigure\n", "unknown; the program there goes on by itself", "waits for that one to end"),
-        (f"{ENDED} 137 from signal KILL: {RUBY}\n", "unknown; what it had begun is taken back", "out of memory"),
-        (f"{ENDED} 1: {RUBY}\ntokyo-1: reconfigure\n", "unknown; what it had begun is taken back", "what ended it"),
-        ("grpc: error while marshaling: string field contains invalid UTF-8", "came to its end, but the stack does not know", "another encoding than UTF-8"),
-    ],
-)  # fmt: skip
-def test_what_came_of_a_program_that_ran(error: str, state: str, remedy: str) -> None:
-    """Nobody knows then in which state the node is, and it is not called unchanged."""
+RAN = [
+    (f"wait: remote command exited without exit status or exit signal: {RUBY}\ntokyo-1: reconfigure\n", "ssh-connection-lost", "unknown; "),
+    (f"{ENDED} 137 from signal KILL: {RUBY}\n", "program-ended", "unknown; "),
+    (f"{ENDED} 1: {RUBY}\ntokyo-1: reconfigure\n", "program-ended", "unknown; "),
+    ("grpc: error while marshaling: string field contains invalid UTF-8", "output-not-utf-8", "the program there finished"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "code", "state"), RAN)
+def test_what_came_of_a_program_that_ran(error: str, code: str, state: str) -> None:
+    """The state of the node is unknown then, and is not reported as unchanged."""
     said = lines(DIRECT, error)
-    assert state in said[2] and remedy in said[3]
-    assert "was ended" in said[0] or not error.startswith(ENDED)
+    assert said[2].startswith(f"  state: {state}")
+    assert said[0].endswith(f" [{code}]")
+
+
+def test_every_failure_of_the_source_has_a_case() -> None:
+    """By its code."""
+    begun = [code for _, code, _ in NOT_BEGUN]
+    ends = [what.rpartition("[")[2].rstrip("]") for _, _, _, what, _ in UNREACHED]
+    ran = [code for _, code, _ in RAN]
+    assert {*begun, *ends, *ran} == {failure.code for failure in of_sessions()}
+
+
+def test_a_session_that_only_asks_leaves_the_settings_as_they_are() -> None:
+    """Verification, the look at a storage, the lock file: nobody need look at the node."""
+    verifying = replace(DIRECT, urn=URN.replace("-settings", "-verification"))
+    for error in (
+        f"wait: remote command exited without exit status or exit signal: {RUBY}\n",
+        f"{ENDED} 137 from signal KILL: {RUBY}\n",
+    ):
+        assert lines(verifying, error)[2] == (
+            "  state: this session changes no settings; those of the last apply are in force"
+        )
 
 
 @pytest.mark.parametrize(
@@ -172,7 +192,7 @@ def test_a_host_of_an_external_registry_has_other_keys() -> None:
     }
     raw = changed(SHARED, put("sites", "tokyo", "external_registry", to=host))
     raw["sites"]["tokyo"]["nodes"]["tokyo-1"]["roles"] = ["rails", "sidekiq"]
-    session = replace(DIRECT, deployment=deployment(raw), name="registry-1")
+    session = replace(DIRECT, host=resolve(deployment(raw)).hosts["registry-1"], name="registry-1")
     said = session.message("after 7 failed attempts: dial tcp 10.20.0.9:22: i/o timeout")
     assert said and "`sites.tokyo.external_registry.hosts.registry-1.host`" in said
 
@@ -209,9 +229,8 @@ def test_the_engine_calls_one_hook_for_every_session(
     monkeypatch.setattr(pulumi, "ErrorHook", lambda _, call: call)
 
     async def fail() -> bool:
-        explanations = Explanations("hosts-sessions", deployment(SHARED))
-        (hook,) = explanations.of("tokyo-1-settings", "tokyo", "tokyo-1").on_error or []
-        return bool(await hook(failed(resource, errors, operation)))  # type: ignore[misc]
+        (hook,) = SessionHooks("registry").of("registry-tokyo-1-settings", HOST).on_error or []
+        return bool(await hook(failed(f"registry-{resource}", errors, operation)))  # type: ignore[misc]
 
     # asyncio.run() would leave the recorded programs of other tests without a loop.
     with contextlib.closing(asyncio.new_event_loop()) as loop:

@@ -1,4 +1,4 @@
-"""What each node is told, by role."""
+"""Each node's settings, by role."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from omnibus import driver as drivers
-from omnibus import parts, settings, storage, versions
+from omnibus import statements, storage_place, versions
+from plan import existing_storage, iam
+from plan.node import node_settings
 from tests.configurations import (
     CREATED,
     HOST_KEY,
@@ -23,18 +24,17 @@ from tests.configurations import (
     put,
 )
 
-pytestmark = pytest.mark.unit
-
 
 def test_a_primary_notifies_with_the_secret_of_the_secrets_file() -> None:
     """geo_event is the name that omnibus derives Rails' secret from; the token is a raw value in an Array."""
-    shown = settings.preview(deployment(SHARED), "london", "london-1")
+    shown = node_settings(deployment(SHARED), "london", "london-1").preview
     at = "registry['notifications']['geo_event']"
     assert shown[f"{at}['name']"] == "'geo_event'"
     assert shown[f"{at}['headers']['Authorization']"] == "[secrets['notification_secret']]"
     assert shown["gitlab_rails['registry_notification_secret']"] == "secrets['notification_secret']"
     assert shown[f"{at}['timeout']"] == "'5s'"
-    assert not any("geo_registry_replication" in name for name in shown)
+    assert shown["gitlab_rails['geo_registry_replication_enabled']"] == "false"
+    assert not any("primary_api_url" in name for name in shown)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_nginx_settings_have_the_names_of_the_version(version: str, rails: str, 
     """Those of the other version would be warned of at each reconfigure, or read by nothing."""
     names = ("gitlab.tokyo.example.com", "registry.tokyo.example.com")
     raw = changed(CREATED, put("sites", "tokyo", "aws", "tls", to=certificate(*names)))
-    shown = settings.preview(deployment(raw | {"gitlab_version": version}), "tokyo", "tokyo-1")
+    shown = node_settings(deployment(raw | {"gitlab_version": version}), "tokyo", "tokyo-1").preview
     files = {"ssl_certificate": "'/etc/gitlab/geo-registry/site.crt'"}
     files["ssl_certificate_key"] = "'/etc/gitlab/geo-registry/site.key'"
     meant = {f"{name}['{key}']": path for name in (rails, registry) for key, path in files.items()}
@@ -58,7 +58,7 @@ def test_nginx_settings_have_the_names_of_the_version(version: str, rails: str, 
 
 def test_a_secondary_replicates_and_does_not_notify() -> None:
     """Replication on, from the primary's registry; no geo_event of its own."""
-    shown = settings.preview(deployment(SHARED), "tokyo", "tokyo-1")
+    shown = node_settings(deployment(SHARED), "tokyo", "tokyo-1").preview
     assert shown["gitlab_rails['geo_registry_replication_enabled']"] == "true"
     url = "gitlab_rails['geo_registry_replication_primary_api_url']"
     assert shown[url] == "'https://registry.london.example.com'"
@@ -77,7 +77,7 @@ def test_a_secondary_replicates_and_does_not_notify() -> None:
 def test_what_an_earlier_set_up_may_have_left_is_stated(registry_url: str, port: str) -> None:
     """That the registry is on, its realm, its port and its address: in gitlab.rb they would win over our URL."""
     raw = changed(SHARED, put("sites", "london", "registry_url", to=registry_url))
-    shown = settings.preview(deployment(raw), "london", "london-1")
+    shown = node_settings(deployment(raw), "london", "london-1").preview
     assert shown["registry['enable']"] == "true"
     assert shown["registry['token_realm']"] == "'https://gitlab.london.example.com'"
     assert shown["gitlab_rails['registry_port']"] == port
@@ -97,7 +97,7 @@ def test_what_an_earlier_set_up_may_have_left_is_stated(registry_url: str, port:
 )
 def test_gitlab_asks_the_registry_beside_it_where_it_listens(said: str, api_url: str) -> None:
     """Evaluated by real Ruby; the address that the administrator chose stays."""
-    code = f"gitlab_rails = {{ 'registry_api_url' => 'http://gitlab:5050' }}; registry = {said}; {parts.ApiUrl()}"
+    code = f"gitlab_rails = {{ 'registry_api_url' => 'http://gitlab:5050' }}; registry = {said}; {statements.ApiUrl()}"
     code += "; puts gitlab_rails['registry_api_url']"
     out = subprocess.run(["ruby", "-e", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == api_url
@@ -106,7 +106,7 @@ def test_gitlab_asks_the_registry_beside_it_where_it_listens(said: str, api_url:
 def test_replication_can_be_stated_off() -> None:
     """Off is said, not left out: a former `true` would stay."""
     parsed = deployment(changed(SHARED, lambda raw: raw.update(replication=False)))
-    shown = settings.preview(parsed, "tokyo", "tokyo-1")
+    shown = node_settings(parsed, "tokyo", "tokyo-1").preview
     assert shown["gitlab_rails['geo_registry_replication_enabled']"] == "false"
 
 
@@ -114,17 +114,17 @@ def test_only_the_secondary_of_shared_storage_is_read_only() -> None:
     """And it does not purge uploads, which are the primary's."""
     parsed = deployment(SHARED)
     mode = "registry['storage']['maintenance']"
-    assert settings.preview(parsed, "tokyo", "tokyo-1")[f"{mode}['readonly']['enabled']"] == "true"
-    assert settings.preview(parsed, "tokyo", "tokyo-1")[f"{mode}['uploadpurging']['enabled']"] == "false"
-    assert not any(name.startswith(mode) for name in settings.preview(parsed, "london", "london-1"))
+    assert node_settings(parsed, "tokyo", "tokyo-1").preview[f"{mode}['readonly']['enabled']"] == "true"
+    assert node_settings(parsed, "tokyo", "tokyo-1").preview[f"{mode}['uploadpurging']['enabled']"] == "false"
+    assert not any(name.startswith(mode) for name in node_settings(parsed, "london", "london-1").preview)
     apart = deployment(per_site())
-    assert not any(name.startswith(mode) for name in settings.preview(apart, "tokyo", "tokyo-1"))
+    assert not any(name.startswith(mode) for name in node_settings(apart, "tokyo", "tokyo-1").preview)
 
 
 def test_every_node_states_both_halves_of_the_pair_and_the_issuer() -> None:
     """One half alone makes a mismatched pair, silently."""
     for site in ("london", "tokyo"):
-        shown = settings.preview(deployment(SHARED), site, f"{site}-1")
+        shown = node_settings(deployment(SHARED), site, f"{site}-1").preview
         assert shown["registry['internal_key']"] == "secrets['registry_key']"
         assert shown["registry['internal_certificate']"] == "secrets['registry_certificate']"
         assert shown["gitlab_rails['registry_issuer']"] == "'omnibus-gitlab-issuer'"
@@ -142,21 +142,21 @@ def test_every_node_states_both_halves_of_the_pair_and_the_issuer() -> None:
 def test_how_the_administrators_registry_redirects_caches_and_deletes_stays(
     own: str, kept: dict[str, Any]
 ) -> None:
-    """Evaluated by real Ruby: of their storage all but the driver is kept, and the driver is ours alone."""
-    shown = str(parts.Storage({"s3": {"bucket": "ours"}}))
+    """Evaluated by real Ruby: of their storage all but the driver is kept, and the driver is the program's alone."""
+    shown = str(statements.Storage({"s3": {"bucket": "own"}}))
     code = f"require 'json'; registry = {{ 'storage' => {own} }}; {shown}; puts registry['storage'].to_json"
     out = subprocess.run(["ruby", "-e", code], capture_output=True, text=True, check=True).stdout
-    assert json.loads(out) == {**kept, "s3": {"bucket": "ours"}}
+    assert json.loads(out) == {**kept, "s3": {"bucket": "own"}}
 
 
 def test_kept_storage_is_not_mentioned() -> None:
     """`keep` leaves storage and http_secret to the administrator."""
     raw = per_site()
     raw["sites"]["tokyo"]["storage"] = "keep"
-    text = settings.text(deployment(raw), "tokyo", "tokyo-1")
+    text = node_settings(deployment(raw), "tokyo", "tokyo-1").text
     assert "registry['storage']" not in text
     assert "http_secret" not in text
-    assert "registry['storage']" in settings.text(deployment(raw), "london", "london-1")
+    assert "registry['storage']" in node_settings(deployment(raw), "london", "london-1").text
 
 
 def test_a_node_without_the_registry_is_told_where_it_is() -> None:
@@ -168,7 +168,7 @@ def test_a_node_without_the_registry_is_told_where_it_is() -> None:
         "host_key": HOST_KEY,
         "roles": ["sidekiq"],
     }
-    shown = settings.preview(deployment(raw), "tokyo", "tokyo-2")
+    shown = node_settings(deployment(raw), "tokyo", "tokyo-2").preview
     assert shown["registry['enable']"] == "false"
     assert shown["gitlab_rails['registry_enabled']"] == "true"
     assert shown["gitlab_rails['registry_host']"] == "'registry.tokyo.example.com'"
@@ -189,7 +189,7 @@ def test_a_registrys_host_is_told_as_it_is_written() -> None:
         "host_key": HOST_KEY,
         "roles": ["rails"],
     }
-    shown = settings.preview(deployment(raw), "tokyo", "tokyo-2")
+    shown = node_settings(deployment(raw), "tokyo", "tokyo-2").preview
     assert shown["gitlab_rails['registry_host']"] == "'Registry.Tokyo.example.com'"
     assert shown["gitlab_rails['registry_port']"] == "5050"
 
@@ -199,10 +199,10 @@ def test_a_registrys_host_is_told_as_it_is_written() -> None:
     [("16.11", "threshold", "s3"), ("17.0", "threshold", "s3"), ("17.1", "maxretries", "s3"), ("19.0", "maxretries", "s3_v2")],
 )  # fmt: skip
 def test_names_follow_the_gitlab_version(version: str, retries: str, driver: str) -> None:
-    """Each release is told the names it knows."""
-    shown = settings.preview(
+    """Each release gets the names it knows."""
+    shown = node_settings(
         deployment(changed(SHARED, lambda raw: raw.update(gitlab_version=version))), "london", "london-1"
-    )
+    ).preview
     assert f"registry['notifications']['geo_event'][{retries!r}]" in shown
     assert f"registry['storage'][{driver!r}]['bucket']" in shown
 
@@ -218,33 +218,33 @@ def test_the_secrets_file_holds_what_the_settings_read_and_no_more() -> None:
     """A secondary has no notification secret; each name the settings read is in the file."""
     parsed = deployment(SHARED)
     for site in ("london", "tokyo"):
-        read = set(re.findall(r"secrets\['(\w+)'\]", settings.text(parsed, site, f"{site}-1")))
-        assert read == set(settings.secret_names(parsed, site, f"{site}-1"))
-    assert "notification_secret" not in settings.secret_names(parsed, "tokyo", "tokyo-1")
-    assert "notification_secret" in settings.secret_names(parsed, "london", "london-1")
+        read = set(re.findall(r"secrets\['(\w+)'\]", node_settings(parsed, site, f"{site}-1").text))
+        assert read == set(node_settings(parsed, site, f"{site}-1").secret_names)
+    assert "notification_secret" not in node_settings(parsed, "tokyo", "tokyo-1").secret_names
+    assert "notification_secret" in node_settings(parsed, "london", "london-1").secret_names
 
 
 def test_no_acl_is_sent_to_a_bucket_that_refuses_them() -> None:
-    """Ours do (BucketOwnerEnforced), and so does every one of AWS since April 2023: all uploads would fail."""
+    """This stack's do (BucketOwnerEnforced), and so does every one of AWS since April 2023: all uploads would fail."""
     at = "registry['storage']['s3']['objectownership']"
     for create in (True, False):
-        given = changed(SHARED, put("storage", "s3", "create", to=create))
-        assert settings.preview(deployment(given), "london", "london-1")[at] == "true"
-    given = changed(given, put("storage", "s3", "options", to={"objectacl": "private"}))
-    assert at not in settings.preview(deployment(given), "london", "london-1")
+        provided = changed(SHARED, put("storage", "s3", "create", to=create))
+        assert node_settings(deployment(provided), "london", "london-1").preview[at] == "true"
+    provided = changed(provided, put("storage", "s3", "options", to={"objectacl": "private"}))
+    assert at not in node_settings(deployment(provided), "london", "london-1").preview
 
 
 def test_a_reader_can_change_nothing_in_its_bucket() -> None:
-    """Least rights: a writer's policy has the writes, a reader's has none, both name one bucket only."""
+    """Least permissions: a writer's policy has the writes, a reader's has none, both name one bucket only."""
     s3 = deployment(SHARED).storage.s3
     assert s3
     actions = {
-        write: {a for s in storage.rights(s3, write=write)["Statement"] for a in s["Action"]}
+        write: {a for s in iam.permissions(s3, write=write)["Statement"] for a in s["Action"]}
         for write in (True, False)
     }
     assert {"s3:PutObject", "s3:DeleteObject"} <= actions[True]
     assert all(re.match(r"s3:(Get|List)|kms:Decrypt", action) for action in actions[False])
-    found = [s for s in storage.rights(s3, write=True)["Statement"] if "Condition" not in s]
+    found = [s for s in iam.permissions(s3, write=True)["Statement"] if "Condition" not in s]
     assert {s["Resource"] for s in found} == {"arn:aws:s3:::acme-registry", "arn:aws:s3:::acme-registry/*"}
 
 
@@ -255,7 +255,7 @@ def test_a_writer_encrypts_with_its_key_and_all_decrypt_what_is_in_the_bucket() 
     for key, write in ((arn, True), (arn, False), (None, True)):
         s3 = deployment(changed(SHARED, put("storage", "s3", "kms_key_id", to=key))).storage.s3
         assert s3
-        found = [s for s in storage.rights(s3, write=write)["Statement"] if "kms:" in str(s["Action"])]
+        found = [s for s in iam.permissions(s3, write=write)["Statement"] if "kms:" in str(s["Action"])]
         decrypts, *encrypts = found
         assert (decrypts["Action"], decrypts["Resource"]) == (["kms:Decrypt"], "*")
         context = {"kms:EncryptionContext:aws:s3:arn": [bucket, f"{bucket}/*"]}
@@ -273,7 +273,7 @@ def test_names_are_those_of_the_regions_part_of_aws(region: str, arn: str) -> No
     """AWS refuses a policy that names another."""
     s3 = deployment(changed(SHARED, put("storage", "s3", "region", to=region))).storage.s3
     assert s3
-    text = str([storage.rights(s3, write=True), storage.tls_only(s3)])
+    text = str([iam.permissions(s3, write=True), iam.tls_only(s3)])
     assert set(re.findall(r"arn:[a-z-]+:", text)) == {arn}
 
 
@@ -282,33 +282,45 @@ def test_rights_to_another_place_have_another_name() -> None:
     s3 = deployment(SHARED).storage.s3
     assert s3
     others = [{"bucket": "acme-other"}, {"root_directory": "a/b"}, {"root_directory": "a-b"}]
-    names = [storage.rights_name(s3.model_copy(update=other)) for other in ({}, *others)]
+    names = [iam.permissions_name(s3.model_copy(update=other)) for other in ({}, *others)]
     assert names[0] == "acme-registry" and len(set(names)) == 4
-    assert storage.rights_name(s3.model_copy(update={"root_directory": "/a/b/"})) == names[2]
+    assert iam.permissions_name(s3.model_copy(update={"root_directory": "/a/b/"})) == names[2]
+
+
+def service(endpoint: str | None) -> str | None:
+    """The first part of an S3 storage's place."""
+    return storage_place.place("s3", {"regionendpoint": endpoint, "bucket": "acme"})[0]
 
 
 def test_two_kept_storages_that_are_one_are_named() -> None:
-    """Told by site and place; places that differ are fine."""
+    """Reported with the other site and the storage; storages that differ are fine."""
     nfs = {"driver": "filesystem", "place": ["nfs:/export", "registry"]}
-    assert storage.shared_by({"london": nfs, "tokyo": {**nfs, "place": ["host", "registry"]}}) is None
+    assert (
+        existing_storage.shared_storage({"london": nfs, "tokyo": {**nfs, "place": ["host", "registry"]}})
+        is None
+    )
     endpoint = "https://bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com"
-    aws = {drivers.server(e) for e in (None, "https://s3.eu-west-1.amazonaws.com:443/", endpoint)}
+    aws = {service(e) for e in (None, "https://s3.eu-west-1.amazonaws.com:443/", endpoint)}
     assert aws == {None}
     spelled = ("https://MinIO.example.com/", "http://minio.example.com.:80", "https://minio.example.com:443")
-    assert {drivers.server(url) for url in spelled} == {"minio.example.com"}
-    assert drivers.server("https://minio.example.com:9000") == "minio.example.com:9000"
-    told = storage.shared_by({"london": nfs, "tokyo": nfs})
-    assert told and "london and tokyo" in told and "nfs:/export" in told
+    assert {service(url) for url in spelled} == {"minio.example.com"}
+    assert service("https://minio.example.com:9000") == "minio.example.com:9000"
+    error = existing_storage.shared_storage({"london": nfs, "tokyo": nfs})
+    assert error and error.code == "existing-storage-not-unique" and error.key == "sites.tokyo.storage"
+    assert "london" in error.value and "nfs:/export" in error.value
     gcs = {"driver": "gcs", "place": ["acme", ""]}
     by_s3 = {"driver": "s3", "place": ["storage.googleapis.com", "acme", ""]}
-    assert storage.shared_by({"london": gcs, "tokyo": by_s3})
-    assert storage.shared_by({"london": gcs, "tokyo": {**by_s3, "place": [None, "acme", ""]}}) is None
+    assert existing_storage.shared_storage({"london": gcs, "tokyo": by_s3})
+    assert (
+        existing_storage.shared_storage({"london": gcs, "tokyo": {**by_s3, "place": [None, "acme", ""]}})
+        is None
+    )
 
 
 def test_omnibus_imports_without_pulumi() -> None:
     """The knowledge of GitLab stays apart from the resources."""
     code = (
         "import sys; sys.modules['pulumi'] = sys.modules['pulumi_aws'] = sys.modules['pulumi_command'] = None\n"
-        "import omnibus.settings, omnibus.checks, omnibus.problems, omnibus.storage, omnibus.versions"
+        "import omnibus.settings, config.checks, config.errors, plan.storage, omnibus.versions"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ci import setup as ci_setup
-from lab import debian
-from lab.progress import SetupError
+from tools import ci_setup, debian
+from tools.progress import SetupError
 
 LOG = Path("setup.log")
 
@@ -60,50 +59,32 @@ def test_only_packages_whose_program_is_missing_count(tmp_path: Path) -> None:
     certificates = tmp_path / "ca-certificates.crt"
     certificates.touch()
     there = set(debian.PROGRAMS.values()) - {"skopeo", "runsvdir"}
-    found = debian.missing_packages(lambda program: program if program in there else None, certificates)
+    postgresql(tmp_path)
+    found = debian.missing_packages(
+        lambda program: program if program in there else None, certificates, tmp_path
+    )
     assert found == ["skopeo", "runit"]
 
 
-def test_postgresql_is_wanted_for_gitlab_s_own_registry_only(tmp_path: Path) -> None:
-    """Its programs are not on PATH: they are looked for where Debian has them."""
+def postgresql(libraries: Path) -> None:
+    """Install it where Debian has it."""
+    (libraries / "postgresql/15/bin").mkdir(parents=True)
+    (libraries / "postgresql/15/bin/postgres").touch()
+
+
+def test_postgresql_is_looked_for_where_debian_has_it(tmp_path: Path) -> None:
+    """Its programs are not on PATH. Its client alone is not enough."""
     certificates = tmp_path / "ca-certificates.crt"
     certificates.touch()
 
-    def missing(registry: str) -> list[str]:
-        return debian.missing_packages(lambda program: program, certificates, registry, tmp_path)
+    def missing() -> list[str]:
+        return debian.missing_packages(lambda program: program, certificates, tmp_path)
 
-    assert missing("") == []
-    assert missing("/opt/gitlab/embedded/bin/registry") == ["postgresql"]
-    (tmp_path / "15/bin").mkdir(parents=True)
-    (tmp_path / "15/bin/postgres").touch()
-    assert missing("/opt/gitlab/embedded/bin/registry") == []
-
-
-def test_an_ordinary_user_is_shown_one_line_and_nothing_is_done(
-    monkeypatch: pytest.MonkeyPatch, policy: Path
-) -> None:
-    made = machine(monkeypatch, policy, ["skopeo", "runit"])
-    with pytest.raises(SetupError) as caught:
-        debian.ensure_packages(LOG, root=False)
-    lines = [line.strip() for line in str(caught.value).splitlines() if "apt-get" in line]
-    assert lines == ["sudo apt-get install --no-install-recommends skopeo runit"]
-    assert made.ran == []
-
-
-def test_nothing_runs_where_all_is_there(monkeypatch: pytest.MonkeyPatch, policy: Path) -> None:
-    made = machine(monkeypatch, policy, [])
-    debian.ensure_packages(LOG, root=True)
-    debian.ensure_packages(LOG, root=False)
-    assert made.ran == []
-
-
-def test_root_installs_without_asking_for_fresh_lists_first(
-    monkeypatch: pytest.MonkeyPatch, policy: Path
-) -> None:
-    made = machine(monkeypatch, policy, ["skopeo"])
-    debian.ensure_packages(LOG, root=True)
-    assert len(made.ran) == 1
-    assert made.ran[0].endswith("install --no-install-recommends skopeo")
+    (tmp_path / "postgresql/14/bin").mkdir(parents=True)
+    (tmp_path / "postgresql/14/bin/psql").touch()
+    assert missing() == ["postgresql"]
+    postgresql(tmp_path)
+    assert missing() == []
 
 
 def test_a_failed_installation_is_tried_once_more_with_fresh_lists(
@@ -118,11 +99,11 @@ def test_services_of_the_packages_neither_start_nor_are_enabled(
     monkeypatch: pytest.MonkeyPatch, policy: Path
 ) -> None:
     """While apt-get runs a policy forbids every start; it is gone afterwards."""
-    made = machine(monkeypatch, policy, ["nginx-light", "skopeo"])
+    made = machine(monkeypatch, policy, ["nginx-light", "skopeo", "postgresql"])
     debian.ensure_packages(LOG, root=True)
     assert made.policies[0]
     assert not policy.exists()
-    assert made.ran[1:] == ["systemctl disable nginx.service"]
+    assert made.ran[1:] == ["systemctl disable nginx.service", "systemctl disable postgresql.service"]
 
 
 def test_a_service_that_was_there_before_stays_as_it_is(
@@ -177,10 +158,6 @@ def test_a_user_without_subordinate_ids_gets_a_range_that_nobody_has(tmp_path: P
     )
 
 
-def test_the_first_user_gets_the_usual_range(tmp_path: Path) -> None:
-    assert "100000-165535" in debian.namespace_remedy("ann", 1000, tmp_path, tmp_path)
-
-
 @pytest.mark.parametrize(
     ("setting", "value", "remedy"),
     [
@@ -225,7 +202,7 @@ def test_what_is_missing_is_told_with_the_line_that_installs_it(
 def test_a_machine_that_forbids_namespaces_is_told_of_with_the_way_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As root and as an ordinary user, with a line that helps or where none would."""
+    """As root and as an non-root user, with a line that helps or where none would."""
     monkeypatch.setattr(debian, "_try_namespaces", lambda _: "Operation not permitted")
     with pytest.raises(SetupError, match=r"needs network namespaces[\s\S]*--privileged"):
         debian.ensure_namespaces(root=True)
@@ -240,10 +217,10 @@ def test_a_machine_that_forbids_namespaces_is_told_of_with_the_way_out(
 def test_a_job_that_is_not_root_is_told_the_line_for_what_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the lab's packages those alone that the CI's own set-up needs."""
+    """Of the lab's packages those alone that the CI's own setup needs."""
     monkeypatch.setattr(debian, "missing_packages", lambda: [*ci_setup.NEEDED, "skopeo"])
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert ci_setup.main(tmp_path) == 1
-    told = capsys.readouterr().err
-    assert "Debian packages are missing. Run this, then try again:" in told
-    assert told.rstrip().endswith(" ".join(ci_setup.NEEDED)) and "skopeo" not in told
+    reported = capsys.readouterr().err
+    assert "Debian packages are missing. Run this, then try again:" in reported
+    assert reported.rstrip().endswith(" ".join(ci_setup.NEEDED)) and "skopeo" not in reported

@@ -9,7 +9,6 @@ import pytest
 
 from tests.docs import DOCS, commands
 
-pytestmark = pytest.mark.unit
 ROOT = DOCS.parent
 PAGE = (DOCS / "state.md").read_text()
 TESTS = "".join(
@@ -40,9 +39,3 @@ def test_the_files_are_policies(name: str) -> None:
     text = (DOCS / name).read_text()
     json.loads(text)
     assert set(re.findall(r"\b[A-Z]+(?:-[A-Z]+)+\b", text)) <= {"STATE-BUCKET", "STATE-KEY", "ACCOUNT-ID"}
-
-
-def test_the_pages_know_each_other() -> None:
-    """Who sets up the CI finds the state's page, and the other way round."""
-    assert "(state.md)" in (DOCS / "ci.md").read_text() and "(ci.md)" in PAGE
-    assert "docs/state.md" in (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Every driver in every mode for every version: what is right is rendered as meant, what is wrong is told."""
+"""Every driver in every mode for every version: what is right is rendered as meant, what is wrong is reported."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import parse
-from omnibus import drivers, storage, versions
-from omnibus import settings as node_settings
-from omnibus.credentials import AzureKeys
-from omnibus.fields import Closed
-from omnibus.problems import report
-from omnibus.s3 import S3Options
+from config import storage_drivers
+from config.credentials import AzureKeys
+from config.errors import report
+from config.field_types import StrictModel
+from config.parsing import parse
+from config.storage_drivers import identity
+from config.storage_drivers.s3 import S3Options
+from omnibus import versions
+from plan import storage
+from plan.node import node_settings
 from tests.configurations import changed, deployment
 from tests.examples import examples
+from tests.invalid_configs.storages import RIGHT, at, azure, gcs, others_options, own, s3, swift
 from tests.storages import Case, Node, cases, newer
-from tests.wrong.storages import RIGHT, at, azure, gcs, others_options, own, s3, swift
-
-pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(scope="module")
 def ruby() -> Iterator[Node]:
-    node = Node()
-    yield node
-    node.end()
+    with Node() as node:
+        yield node
 
 
-def told(raw: dict[str, Any]) -> set[str]:
+def reported(raw: dict[str, Any]) -> set[str]:
     """The keys that are refused; the report of them is written without a traceback."""
-    problems = parse(raw)[1]
-    assert all(p.value and p.consequence and p.example for p in problems)
-    report("Pulumi.dev.yaml", problems)
-    return {p.key for p in problems}
+    errors = parse(raw)[1]
+    assert all(e.value and e.expectation and e.consequence and e.example for e in errors)
+    report("Pulumi.dev.yaml", errors)
+    return {p.key for p in errors}
 
 
 @examples(400)
@@ -46,10 +46,10 @@ def test_ruby_has_exactly_the_storage_meant(ruby: Node, case: Case) -> None:
     """One driver, its keys and no others, each secret's value, read-only where it is shared; no secret in the text."""
     d = deployment(case.raw)
     for site, meant in case.meant.items():
-        text = node_settings.text(d, site, f"{site}-1")
+        text = node_settings(d, site, f"{site}-1").text
         keys, s3_keys = d.keys_of(site), d.sites[site].s3_keys
         secrets = keys.secrets() if keys else s3_keys.secrets() if s3_keys else {}
-        assert set(secrets) <= set(node_settings.secret_names(d, site, f"{site}-1"))
+        assert set(secrets) <= set(node_settings(d, site, f"{site}-1").secret_names)
         found = ruby.storage(text, secrets)
         only_read: dict[str, Any] = {
             "maintenance": {"readonly": {"enabled": True}, "uploadpurging": {"enabled": False}}
@@ -57,7 +57,7 @@ def test_ruby_has_exactly_the_storage_meant(ruby: Node, case: Case) -> None:
         only_read |= {"redirect": {"disable": True}} if case.driver[site] == "swift" else {}
         assert found == {case.driver[site]: meant} | (only_read if d.read_only(site) else {})
         assert d.read_only(site) is (case.raw["storage"]["mode"] == "shared" and site == "tokyo")
-        shown = text + json.dumps(node_settings.preview(d, site, f"{site}-1")) + repr(d)
+        shown = text + json.dumps(node_settings(d, site, f"{site}-1").preview) + repr(d)
         for word in (*case.secret, "PRIVATE KEY", "private-key-of"):
             assert word not in shown and json.dumps(word)[1:-1] not in shown
 
@@ -65,26 +65,26 @@ def test_ruby_has_exactly_the_storage_meant(ruby: Node, case: Case) -> None:
 @pytest.mark.parametrize("raw", RIGHT)
 def test_what_is_right_is_taken(raw: dict[str, Any]) -> None:
     """The positive control of all that is refused below."""
-    assert told(raw) == set()
+    assert reported(raw) == set()
 
 
 def test_the_nearest_known_name_is_told() -> None:
     """`rotdirectory` is no key of gcs: `rootdirectory` is."""
-    [problem] = parse(gcs(rotdirectory="x"))[1]
-    assert "rootdirectory" in problem.example
+    [error] = parse(gcs(rotdirectory="x"))[1]
+    assert "rootdirectory" in error.example
 
 
 def test_a_driver_that_is_gone_comes_with_the_way_out() -> None:
     """swift and oss before 17.0 only; the services speak S3 too."""
-    [problem] = parse(swift("17.0"))[1]
-    assert "17.0" in problem.value + problem.consequence
-    assert "S3" in problem.example
+    [error] = parse(swift("17.0"))[1]
+    assert "17.0" in error.value + error.consequence
+    assert "S3" in error.example
 
 
 @examples(150)
 @given(case=cases(), data=st.data())
 def test_no_value_anywhere_gives_a_traceback(case: Case, data: st.DataObject) -> None:
-    """Whatever stands where a storage, a key or a value belongs is taken or told, never a Python error."""
+    """Whatever stands where a storage, a key or a value belongs is taken or reported, never a Python error."""
     raw = changed(case.raw, lambda _: None)
     holders: list[tuple[Any, Any]] = []
 
@@ -102,7 +102,7 @@ def test_no_value_anywhere_gives_a_traceback(case: Case, data: st.DataObject) ->
     holder[key] = data.draw(
         st.sampled_from([None, 0, -1, True, "", "x", [], {}, {"x": 1}, 1.5, "keep", {"s3": {}}])
     )
-    told(raw)
+    reported(raw)
 
 
 @pytest.mark.parametrize("version", ["16.0", "17.0", "17.10", "19.0"])
@@ -115,15 +115,17 @@ def test_versions_say_which_drivers_there_are(version: str) -> None:
 def test_the_tables_name_keys_that_exist_and_their_sources() -> None:
     """A typo in a row would make it a rule about nothing."""
     for row in versions.LIMITS:
-        assert row.source and row.way_out and row.driver in drivers.NAMES
+        assert row.source and row.way_out and row.driver in storage_drivers.NAMES
         assert not row.key or row.key in _fields(row.driver)
     for pair in versions.EXCLUSIVES:
         assert pair.source and set(pair.keys) <= _fields(pair.driver).keys()
 
 
 def _fields(driver: str) -> dict[str, Any]:
-    kinds: dict[str, type[drivers.Driver]] = {kind.driver: kind for kind in drivers.Driver.__subclasses__()}
-    keys: dict[str, type[Closed]] = {"s3": S3Options, "azure": AzureKeys}
+    kinds: dict[str, type[storage_drivers.Driver]] = {
+        kind.driver: kind for kind in storage_drivers.Driver.__subclasses__()
+    }
+    keys: dict[str, type[StrictModel]] = {"s3": S3Options, "azure": AzureKeys}
     more = keys.get(driver)
     return dict(kinds[driver].model_fields) | (dict(more.model_fields) if more else {})
 
@@ -155,7 +157,7 @@ def test_a_region_that_the_registry_does_not_know_is_given_aws_address_there(
 ) -> None:
     """Without it the registry would not start; the bucket stays in the host's name, as in every other region."""
     raw = at(s3(version), "sites", "tokyo", "storage", "region", to=region)
-    assert told(raw) == set()
+    assert reported(raw) == set()
     [(_, found)] = (storage.registry_storage(deployment(raw), "tokyo") or {}).items()
     assert isinstance(found, dict)
     assert (found.get("regionendpoint"), found.get("pathstyle")) == (endpoint, False if endpoint else None)
@@ -207,10 +209,10 @@ def test_two_sites_in_one_place_are_refused(first: Any, second: Any, one: bool) 
     }.get(name, {})  # fmt: skip
     raw = own(second, version="16.11" if name in {"swift", "oss"} else "18.5", credentials=keys)
     raw["sites"]["london"] |= {"storage": first, "credentials": keys}
-    assert bool([k for k in told(raw) if k.startswith("sites.tokyo.storage.")]) is one
+    assert bool([k for k in reported(raw) if k.startswith("sites.tokyo.storage.")]) is one
 
 
 def test_what_people_read_names_driver_and_place() -> None:
     """In outputs and refusals."""
     kind = deployment(azure()).driver_of("london")
-    assert kind and storage.shown(kind) == "azure acme.blob.core.windows.net registry"
+    assert kind and identity.shown(kind) == "azure acme.blob.core.windows.net registry"

@@ -13,7 +13,6 @@ from lab.providers.aws import (
     functions,
     iam,
     iam_roles,
-    kms,
     route53,
     s3,
     s3_settings,
@@ -36,7 +35,6 @@ _TYPES: tuple[type[AwsResource], ...] = (
     *ec2_groups.TYPES,
     *ec2_addresses.TYPES,
     *ec2_instance.TYPES,
-    *kms.TYPES,
     *route53.TYPES,
     *exclusive.TYPES,
 )

@@ -17,11 +17,11 @@ _LAB = "aws.test"
 """The name of the lab's AWS."""
 _GONE = ("NotFound", "NoSuch", "404")
 _TITLES = {"route53": "Route 53"}
-"""What the AWS SDK for Go calls a service in errors, where it is not the name in capitals."""
+"""The AWS SDK for Go's names of services in errors, where they are not the name in capitals."""
 
 
 class AwsError(Exception):
-    """A refusal of the API, in the real provider's words; `code` is AWS's own, as "BucketNotEmpty"."""
+    """An error of the API, in the real provider's words; `code` is that of AWS, such as "BucketNotEmpty"."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class AwsError(Exception):
 
     @property
     def gone(self) -> bool:
-        """Does it say that the thing is not there?"""
+        """Whether it says that the resource does not exist."""
         return any(part in self.code for part in _GONE)
 
 
@@ -44,7 +44,7 @@ class Api:
         self._endpoints: dict[str, str] = {}
         self._credentials: dict[str, str | None] = {}
         self._clients: dict[tuple[str, str], Any] = {}
-        self._lock = threading.Lock()  # making a client is not thread-safe in boto3
+        self._lock = threading.Lock()  # creating a client is not thread-safe in boto3
 
     def configure(self, config: PropertyMap) -> None:
         """Takes the provider's inputs; raises RuntimeError without credentials or outside the lab."""
@@ -91,7 +91,7 @@ class Api:
         import boto3
         from botocore.config import Config
 
-        new_client: Any = boto3.client  # typed for each service by name; here the name is a variable
+        new_client: Any = boto3.client  # typed per service by its literal name; here the name is a variable
         client = new_client(
             service,
             region_name=region,
@@ -101,7 +101,7 @@ class Api:
         )
         retries.attach(client, self.attempts)
         if service == "s3control" and _loopback(client.meta.endpoint_url):
-            # As the real provider's, it asks ACCOUNT-ID.HOST; on loopback there is no such name.
+            # Like the real provider's client, it calls ACCOUNT-ID.HOST; on loopback this name does not exist.
             client.meta.events.register("before-sign.s3-control", self._without_account)
         return client
 
@@ -110,34 +110,34 @@ class Api:
 
     @contextmanager
     def errors(self, service: str, doing: str) -> Iterator[None]:
-        """Turns what boto3 raises into AwsError; `doing` as "creating S3 Bucket (images)"."""
+        """Converts boto3's exceptions to AwsError; `doing` is, for example, "creating S3 Bucket (images)"."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             yield
         except ClientError as problem:
             code = str(problem.response.get("Error", {}).get("Code", "Unknown"))
-            raise AwsError(code, f"{doing}: {self._told(service, problem, code)}") from problem
+            raise AwsError(code, f"{doing}: {self._error_text(service, problem, code)}") from problem
         except BotoCoreError as problem:
             raise AwsError(type(problem).__name__, f"{doing}: {problem}") from problem
 
-    def _told(self, service: str, problem: Any, code: str) -> str:
-        """The error as the AWS SDK for Go tells it; what a service's own model names stands there bare."""
+    def _error_text(self, service: str, problem: Any, code: str) -> str:
+        """The error in the AWS SDK for Go's form, without "api error" if the service's model has the code."""
         from botocore.exceptions import ClientError
 
         answer = problem.response.get("ResponseMetadata", {})
-        modelled = type(problem) is not ClientError
+        modeled = type(problem) is not ClientError
         exhausted = answer.get("RetryAttempts", 0) + 1 >= self.attempts > 1
         return (
             f"operation error {_TITLES.get(service, service.upper())}: {problem.operation_name}, "
             + (f"exceeded maximum number of attempts, {self.attempts}, " if exhausted else "")
             + f"https response error StatusCode: {answer.get('HTTPStatusCode')}, "
-            f"RequestID: {answer.get('RequestId')}, {'' if modelled else 'api error '}{code}: "
+            f"RequestID: {answer.get('RequestId')}, {'' if modeled else 'api error '}{code}: "
             f"{problem.response.get('Error', {}).get('Message', '')}"
         )
 
     def found(self, service: str, doing: str, looking: Callable[[], Any]) -> Any | None:
-        """What `looking` returns, or None when the API says that it is not there."""
+        """The result of `looking`, or None if the API reports that the resource does not exist."""
         try:
             with self.errors(service, doing):
                 return looking()
@@ -148,7 +148,7 @@ class Api:
 
 
 def _decoded(value: Any) -> Any:
-    """Provider inputs other than strings come as JSON text."""
+    """Provider inputs other than strings are JSON."""
     return json.loads(value) if isinstance(value, str) and value else value
 
 

@@ -1,4 +1,4 @@
-"""What all types of the aws stand-in share: input check, names, regions, tags, refresh and import."""
+"""Common parts of all types of the aws stand-in: input check, names, regions, tags, refresh and import."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from lab.providers.resource import Call, HalfMade, Invalid, Resource
 
 
 class AwsResource(Resource):
-    """One resource type; a subclass says how to make, look at, change and drop the thing.
+    """One resource type; a subclass implements how to create, read, update and delete the resource.
 
-    All get the boto3 client of the resource's region.  Errors of the API become AwsError by themselves.
+    All get the boto3 client of the resource's region.  Errors of the API are converted to AwsError.
     """
 
     token = ""
-    """The type token, as "aws:s3/bucket:Bucket"."""
+    """The type token, for example "aws:s3/bucket:Bucket"."""
     what = ""
-    """What the real provider's errors call it, as "S3 Bucket"."""
+    """Its name in the real provider's errors, for example "S3 Bucket"."""
     making, dropping = "creating", "deleting"
-    """What the real provider's errors call a creation and a deletion."""
+    """The words for creation and deletion in the real provider's errors."""
     service = ""
     named: str | None = None
-    """The input that is made up from the resource's name when not given."""
+    """The input that is generated from the resource's name if it is not set."""
     name_start = ""
-    """What a made-up name starts with."""
+    """The prefix of a generated name."""
     longest_name = 63
     json_inputs: tuple[str, ...] = ()
     keeps_outputs = True
@@ -44,24 +44,24 @@ class AwsResource(Resource):
         raise NotImplementedError
 
     def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
-        """The further steps of the creation; when one fails, the thing stays and is remembered."""
+        """The further steps of the creation; if one fails, the resource stays and is stored in the state."""
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
-        """Its outputs as they really are, inputs among them; None or an AWS "not found" when it is gone.
+        """Its current outputs, including inputs; None or an AWS "not found" if it no longer exists.
 
-        `tags` are all that AWS tells, those of the provider too.
+        `tags` are all tags on AWS, including those of the provider.
         """
         raise NotImplementedError
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
-        """Bring it from the old state to the inputs."""
+        """Update it from the old state to the inputs."""
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
         """Delete it; an AWS "not found" is fine."""
         raise NotImplementedError
 
     def state_of(self, id: str) -> PropertyMap:
-        """What the id of an import says about the resource, enough for `look`."""
+        """What the id of an import contains about the resource, enough for `look`."""
         return {}
 
     # -- the protocol's side -------------------------------------------------------------------------------
@@ -87,7 +87,7 @@ class AwsResource(Resource):
         return stated
 
     def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
-        """(property, complaint) for plain inputs that the real provider refuses before asking AWS."""
+        """(property, error) for plain inputs that the real provider rejects before it calls AWS."""
         return []
 
     def comparable(self, inputs: PropertyMap) -> PropertyMap:
@@ -95,7 +95,7 @@ class AwsResource(Resource):
         return {**{key: unordered(value) for key, value in inputs.items()}, **documents}
 
     def deleted_first(self, name: str, old: PropertyMap, new: PropertyMap) -> bool:
-        """A stated name that stays cannot be had twice (nameRequiresDeleteBeforeReplace in the bridge)."""
+        """A configured name cannot exist twice (nameRequiresDeleteBeforeReplace in the bridge)."""
         if self.named is None or f"{self.named}Prefix" in new:
             return False
         stays = old.get(self.named) is not None and old.get(self.named) == new.get(self.named)
@@ -147,7 +147,7 @@ class AwsResource(Resource):
         outputs = refreshed({key: state.get(key) for key in found} | state, found)
         if importing:
             return name, outputs, _stated(self.token, outputs, with_tags=self.tags_among_inputs)
-        # Only what the program stated can have drifted from it; the rest is AWS's own business.
+        # Only what the program sets can drift; the rest belongs to AWS.
         return name, outputs, refreshed(inputs, found)
 
     def _outputs(self, id: str, inputs: PropertyMap, old: PropertyMap | None = None) -> PropertyMap:
@@ -155,12 +155,12 @@ class AwsResource(Resource):
         if found is None:
             raise RuntimeError(f"reading {self.what} ({id}): couldn't find resource")
         known = {key: value for key, value in (old or {}).items() if key in self.computed}
-        kept = {key: value for key, value in known.items() if key not in found}  # what AWS tells only once
+        kept = {key: value for key, value in known.items() if key not in found}  # what AWS returns only once
         own = {key: inputs[key] for key in ("tags", "tagsAll") if key in inputs}
         return {**kept, **completed(inputs, found), **own}
 
     def _remembered(self, id: str, inputs: PropertyMap) -> PropertyMap:
-        """The outputs as far as they can be had after a failure; inputs count as done, as in Terraform."""
+        """The outputs that are available after a failure; inputs count as done, as in Terraform."""
         try:
             return self._outputs(id, inputs)
         except (AwsError, RuntimeError):
@@ -174,7 +174,7 @@ class AwsResource(Resource):
         return {**found, **tagging.split(self.api.default_tags, state.get("tags"), found.get("tags") or {})}
 
     def found(self, id: str, looking: Callable[[], Any]) -> Any | None:
-        """What `looking` returns, or None when AWS says that it is not there."""
+        """The result of `looking`, or None if AWS reports that the resource does not exist."""
         return self.api.found(self.service, f"reading {self.what} ({id})", looking)
 
     def _client(self, state: PropertyMap) -> Any:
@@ -188,11 +188,11 @@ class AwsResource(Resource):
         return "tagsAll" in schema.output_names(self.token)
 
     def tag_map(self, inputs: PropertyMap) -> tagging.Tags:
-        """The tags AWS shall hold: the provider's default ones and the resource's own."""
+        """The desired tags on AWS: the provider's default ones and the resource's own."""
         return {**self.api.default_tags, **(inputs.get("tags") or {})}
 
     def tag_list(self, inputs: PropertyMap) -> list[tagging.Tags]:
-        """The same as the API's list."""
+        """The same in the API's list form."""
         return tagging.to_api(self.tag_map(inputs))
 
 

@@ -1,4 +1,4 @@
-"""What is the same and what has drifted: stated values against those that AWS tells."""
+"""Equality and drift: configured values compared with those of AWS."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from lab.providers.protocol import PropertyMap
 
 _NOTHING: tuple[Any, ...] = (None, False, "", [], {})
 _MAPS = ("tags", "tagsAll", "volumeTags")
-"""Maps of which AWS knows every key: one that was added by hand is drift as well."""
+"""Maps of which AWS returns every key: one that was added manually is drift too."""
 
 
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 
 
 def canonical(text: Any) -> Any:
-    """A JSON document whatever its spaces and the order of its keys; anything else as it is.
+    """A JSON document, normalized in its spaces and the order of its keys; anything else as it is.
 
-    Policies of the same meaning are the same, as in the real provider (hashicorp/awspolicyequivalence).
+    Policies with the same meaning are equal, as in the real provider (hashicorp/awspolicyequivalence).
     """
     try:
         return json.dumps(_policy(json.loads(text)), sort_keys=True)
@@ -67,9 +67,9 @@ def unordered(value: Any) -> Any:
 
 
 def settled(stated: Any, real: Any) -> Any:
-    """`stated` where `real` is the same thing in AWS's words, else what is real.
+    """`stated` if `real` is equal to it in AWS's form, else `real`.
 
-    AWS adds defaults to what was asked for and rewrites JSON documents; only what was stated is compared.
+    AWS adds defaults and rewrites JSON documents; only what was configured is compared.
     """
     if isinstance(stated, dict) and isinstance(real, dict):
         return {
@@ -85,7 +85,7 @@ def settled(stated: Any, real: Any) -> Any:
 
 
 def refreshed(known: PropertyMap, found: PropertyMap) -> PropertyMap:
-    """The known properties as they are found; those that are not looked at stay, those that are gone go."""
+    """The known properties with their current values; unread ones stay, missing ones are removed."""
     now = {
         key: value if key not in found else found[key] if key in _MAPS else settled(value, found[key])
         for key, value in known.items()
@@ -94,7 +94,7 @@ def refreshed(known: PropertyMap, found: PropertyMap) -> PropertyMap:
 
 
 def completed(stated: Any, found: Any) -> Any:
-    """What was stated, with what AWS added to it, at every depth of objects."""
+    """What was configured, with what AWS added to it, at every depth of objects."""
     if isinstance(stated, dict) and isinstance(found, dict):
         both = {key: completed(value, found[key]) for key, value in stated.items() if key in found}
         return {**{key: value for key, value in found.items() if value is not None}, **stated, **both}

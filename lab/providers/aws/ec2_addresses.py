@@ -74,14 +74,14 @@ class Eip(Ec2Resource):
         }
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        # A machine's own address is taken off it first, as the real provider does with `instance`.
+        # An instance's address is disassociated first, as the real provider does with `instance`.
         if state.get("instance") and state.get("associationId"):
             self._disassociate(client, id)
         client.release_address(AllocationId=id)
 
 
 class EipAssociation(AwsResource):
-    """An address on a machine; its id is AWS's eipassoc-…"""
+    """An address on an instance; its id is AWS's eipassoc-…"""
 
     token = "aws:ec2/eipAssociation:EipAssociation"
     what, service = "EC2 EIP Association", "ec2"
@@ -113,7 +113,7 @@ class EipAssociation(AwsResource):
 
 
 def public_name(address: str, region: str) -> str:
-    """The DNS name that AWS gives a public address."""
+    """AWS's DNS name of a public address."""
     zone = "compute-1" if region == "us-east-1" else f"{region}.compute"
     return f"ec2-{address.replace('.', '-')}.{zone}.amazonaws.com"
 

@@ -51,7 +51,7 @@ class SecurityGroup(_Group):
         return str(client.create_security_group(**asked, **self.tagged(inputs))["GroupId"])
 
     def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
-        # AWS lets a new group out to everywhere; the real provider takes that away, so that rules say it all.
+        # On AWS, a new group allows all outbound traffic; the real provider removes that rule.
         everywhere = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
         client.revoke_security_group_egress(GroupId=id, IpPermissions=everywhere)
 
@@ -62,10 +62,10 @@ class SecurityGroup(_Group):
 
 
 class DefaultSecurityGroup(_Group):
-    """The group that each VPC has: adopted, emptied of rules, and left where it is by a deletion.
+    """The default group of each VPC: adopted, emptied of rules, and left in place on deletion.
 
-    `ingress` and `egress` are optional and computed (vpc_default_security_group.go): where the program states
-    neither, rules that are added later by hand are no drift, neither here nor in the real provider.
+    `ingress` and `egress` are optional and computed (vpc_default_security_group.go): if the program sets
+    neither, rules that are added manually later are not drift, neither here nor in the real provider.
     """
 
     token, what = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup", "Default Security Group"
@@ -103,7 +103,7 @@ class DefaultSecurityGroup(_Group):
 
 
 def _inline(rule: dict[str, Any]) -> PropertyMap:
-    """A rule as it stands in a group's `ingress` and `egress`."""
+    """A rule in the form of a group's `ingress` and `egress`."""
     return {
         "cidrBlocks": [one["CidrIp"] for one in rule.get("IpRanges", [])],
         "fromPort": rule.get("FromPort", 0),
@@ -120,7 +120,7 @@ _SOURCES = {
     "prefixListId": ("PrefixListIds", "PrefixListId", "PrefixListId"),
     "referencedSecurityGroupId": ("UserIdGroupPairs", "GroupId", "ReferencedGroupId"),
 }
-"""Input -> where it stands in a permission, and in a change of a rule."""
+"""Input -> its keys in a permission, and in a change of a rule."""
 
 
 class _Rule(Ec2Resource):
@@ -128,8 +128,8 @@ class _Rule(Ec2Resource):
     way = ""
     replace_on = ("region", "securityGroupId")
     computed = ("arn", "securityGroupRuleId", "tagsAll")
-    # Made with Terraform's newer framework: all tags are told in the state, and the provider itself compares
-    # them with what they would be (internal/framework/with_tags… there).
+    # Implemented with Terraform's newer framework: the state has all tags, and the provider itself compares
+    # them with the desired ones (internal/framework/with_tags… there).
     tags_among_inputs = False
 
     def implied(self, inputs: PropertyMap, state: PropertyMap) -> tuple[PropertyMap, PropertyMap]:
@@ -194,7 +194,7 @@ class _Rule(Ec2Resource):
             "cidrIpv4": rule.get("CidrIpv4"),
             "cidrIpv6": rule.get("CidrIpv6"),
             "description": rule.get("Description") or None,
-            # AWS tells -1 where no port was asked for.
+            # AWS returns -1 if no port was set.
             **{name: None if port == -1 and name not in state else port for name, port in ports.items()},
             "ipProtocol": rule["IpProtocol"],
             "prefixListId": rule.get("PrefixListId"),
@@ -210,7 +210,7 @@ class _Rule(Ec2Resource):
 
 
 def _host_bits(cidr: Any) -> str | None:
-    """What is wrong with a range (internal/types/cidr_block.go), if anything."""
+    """The error in a range (internal/types/cidr_block.go), if any."""
     if not isinstance(cidr, str) or is_unknown(cidr):
         return None
     try:

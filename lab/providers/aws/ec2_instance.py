@@ -1,4 +1,4 @@
-"""EC2: machines.  What is changed how, and what is read back: internal/service/ec2/ec2_instance.go."""
+"""EC2: instances.  Updates and refreshes follow internal/service/ec2/ec2_instance.go."""
 
 from __future__ import annotations
 
@@ -84,19 +84,19 @@ class Instance(Ec2Resource):
         return found
 
     def _no_common_architecture(self, inputs: PropertyMap, *types: Any) -> bool:
-        """Whether no image can run on both; where AWS says nothing of a type the update has to refuse it."""
+        """Whether no image can run on both; if AWS does not know a type, the update must refuse it."""
         if not all(isinstance(one, str) and not is_unknown(one) for one in types):
             return False
         try:
             with self.api.errors(self.service, "reading EC2 Instance Type"):
-                told = self._client(inputs).describe_instance_types(InstanceTypes=list(types))
+                response = self._client(inputs).describe_instance_types(InstanceTypes=list(types))
         except AwsError:
             return False
-        kinds = [set(one["ProcessorInfo"]["SupportedArchitectures"]) for one in told["InstanceTypes"]]
+        kinds = [set(one["ProcessorInfo"]["SupportedArchitectures"]) for one in response["InstanceTypes"]]
         return len(kinds) == len(types) and not set.intersection(*kinds)
 
     def ignoring(self, inputs: PropertyMap, state: PropertyMap, ignored: tuple[str, ...]) -> PropertyMap:
-        """The tags of the disk as they are, where the program ignores them."""
+        """The current tags of the disk, if the program ignores them."""
         disk, former = inputs.get("rootBlockDevice"), state.get("rootBlockDevice") or {}
         if "rootBlockDevice.tags" not in ignored or not disk or not former.get("tags"):
             return inputs
@@ -105,7 +105,7 @@ class Instance(Ec2Resource):
     def read(
         self, call: Call, id: str, state: PropertyMap, inputs: PropertyMap
     ) -> tuple[str, PropertyMap, PropertyMap] | None:
-        """A disk keeps the provider's tags of its first day; others are drift from then on (issue 38301)."""
+        """A disk keeps the provider's tags of its creation; later ones are drift (issue 38301)."""
         answer = super().read(call, id, state, inputs)
         if answer is None or not state:
             return answer
@@ -135,7 +135,7 @@ class Instance(Ec2Resource):
 
     @staticmethod
     def _wait(client: Any, state: str, id: str) -> None:
-        """Until the machine is there: what is quick in the lab is asked for at short intervals."""
+        """Wait for the instance, polling at short intervals because the lab is fast."""
         options = {"Delay": 1, "MaxAttempts": 600}
         client.get_waiter(f"instance_{state}").wait(InstanceIds=[id], WaiterConfig=options)
 
@@ -154,7 +154,7 @@ class Instance(Ec2Resource):
         if "instanceType" in changed:
             self._change_stopped(client, id, InstanceType={"Value": inputs["instanceType"]})
         if changed & {"userData", "userDataBase64"}:
-            # Seen by the machine at its next first boot only: cloud-init does not run it again.
+            # Takes effect only at a first boot: cloud-init does not run it again.
             self._change_stopped(client, id, UserData={"Value": ec2_launch.user_data(inputs)})
         if "disableApiTermination" in changed:
             protected = {"Value": bool(inputs["disableApiTermination"])}
@@ -210,8 +210,8 @@ class Instance(Ec2Resource):
         return {
             "ami": found["ImageId"],
             "arn": common["arn"],
-            # An Elastic IP counts too: where a program states False and adds one, a refresh makes it a
-            # replacement (the same trap as in the real provider).
+            # An Elastic IP counts too: if a program sets False and adds one, a refresh turns this into a
+            # replacement (the same pitfall as in the real provider).
             "associatePublicIpAddress": bool(interface.get("Association")),
             "availabilityZone": found["Placement"]["AvailabilityZone"],
             "disableApiTermination": protected["DisableApiTermination"]["Value"],
@@ -242,7 +242,7 @@ class Instance(Ec2Resource):
         data = answer.get("UserData", {}).get("Value")
         if "userDataBase64" in state:
             return {"userDataBase64": data}
-        # As it was written: the real provider takes text that is base64 already for the encoded form.
+        # As written: the real provider treats text that is already base64 as the encoded form.
         if data is None or data == state.get("userData"):
             return {"userData": data}
         return {"userData": base64.b64decode(data).decode(errors="replace")}

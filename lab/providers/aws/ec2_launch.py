@@ -1,4 +1,4 @@
-"""EC2: the call that starts a machine, and the patience that a new instance profile needs."""
+"""EC2: the call that starts an instance, and the retries that a new instance profile needs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ METADATA = (
     "httpTokens",
     "instanceMetadataTags",
 )
-"""What `metadataOptions` may say."""
-_PROPAGATION = 120  # seconds that a new instance profile may take until EC2 knows it
+"""The keys of `metadataOptions`."""
+_PROPAGATION = 120  # seconds until EC2 must know a new instance profile
 _T = TypeVar("_T")
 
 
 def arguments(
     client: Any, inputs: PropertyMap, tags: tagging.Tags, default_tags: tagging.Tags
 ) -> dict[str, Any]:
-    """The inputs of a machine as arguments of RunInstances."""
+    """The inputs of an instance as arguments of RunInstances."""
     asked = pick(inputs, "instanceType", "keyName", "ebsOptimized", "disableApiTermination")
     asked |= {"ImageId": inputs["ami"], **_network(inputs)}
     if "userData" in inputs or "userDataBase64" in inputs:
@@ -62,16 +62,16 @@ def _network(inputs: PropertyMap) -> dict[str, Any]:
 
 
 def user_data(inputs: PropertyMap) -> str | bytes:
-    """For boto3, which encodes it: text that is base64 already is not encoded twice (ec2_instance.go)."""
-    given = inputs.get("userDataBase64") or inputs.get("userData") or ""
+    """For boto3, which encodes it: text that is already base64 is not encoded twice (ec2_instance.go)."""
+    data = inputs.get("userDataBase64") or inputs.get("userData") or ""
     try:
-        return base64.b64decode(given, validate=True)
+        return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
-        return str(given)
+        return str(data)
 
 
 def patiently(call: Callable[[], _T]) -> _T:
-    """The call's answer, tried again for a while where EC2 does not know an instance profile yet."""
+    """The call's answer, with retries while EC2 does not know an instance profile yet."""
     return retries.until(_PROPAGATION, _propagating, call)
 
 

@@ -78,7 +78,7 @@ class Subnet(Ec2Resource):
         return str(client.create_subnet(**asked, **self.tagged(inputs))["Subnet"]["SubnetId"])
 
     def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
-        if inputs.get("mapPublicIpOnLaunch"):  # AWS' own default is not to
+        if inputs.get("mapPublicIpOnLaunch"):  # off by default on AWS
             self._set_public(client, id, inputs)
 
     def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:

@@ -1,4 +1,4 @@
-"""EC2: route tables, each route and each association a resource of its own."""
+"""EC2: route tables, with each route and each association as a separate resource."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RouteTable(Ec2Resource):
 
 
 class Route(AwsResource):
-    """A route; its id is made of the table's and a checksum of the destination, as the real provider's."""
+    """A route; its id consists of the table's id and a checksum of the destination, as in the real one."""
 
     token, what, service = "aws:ec2/route:Route", "EC2 Route", "ec2"
     replace_on = (*_DESTINATIONS, "region", "routeTableId")
@@ -130,7 +130,7 @@ class RouteTableAssociation(AwsResource):
 
     @staticmethod
     def _find(client: Any, state: PropertyMap) -> dict[str, Any] | None:
-        # By what it associates: another table gives it another id, and the engine keeps the first.
+        # By what it associates: another table changes the id, but the engine keeps the first.
         wanted = pick(state, "subnetId", "gatewayId").items()
         if state.get("subnetId"):
             tables = client.describe_route_tables(Filters=by(association__subnet_id=state["subnetId"]))

@@ -1,4 +1,4 @@
-"""EC2: the disk that a machine boots from, which is a part of the machine's resource."""
+"""EC2: the root disk of an instance, which is part of the instance's resource."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _CHANGED = {"iops": "Iops", "throughput": "Throughput", "volumeSize": "Size", "v
 
 
 def mapping(client: Any, inputs: PropertyMap) -> list[dict[str, Any]]:
-    """`rootBlockDevice` as an argument of the call that makes a machine."""
+    """`rootBlockDevice` as an argument of the call that creates an instance."""
     images = client.describe_images(ImageIds=[inputs["ami"]])["Images"]
     device = images[0].get("RootDeviceName") if images else None
     disk = inputs["rootBlockDevice"]
     volume = {**pick(disk, *_MADE), "DeleteOnTermination": disk.get("deleteOnTermination", True)}
-    if not disk.get("volumeSize"):  # else the image's own
+    if not disk.get("volumeSize"):  # else the image's size
         sizes = [
             one.get("Ebs", {}).get("VolumeSize")
             for one in (images[0]["BlockDeviceMappings"] if images else [])
@@ -28,7 +28,7 @@ def mapping(client: Any, inputs: PropertyMap) -> list[dict[str, Any]]:
 
 
 def look(client: Any, machine: dict[str, Any], state: PropertyMap, default_tags: tagging.Tags) -> PropertyMap:
-    """`rootBlockDevice` and, where they are stated, `volumeTags`."""
+    """`rootBlockDevice` and, if set, `volumeTags`."""
     root = _root(machine)
     if root is None:
         return {}
@@ -54,7 +54,7 @@ def look(client: Any, machine: dict[str, Any], state: PropertyMap, default_tags:
 
 
 def change(client: Any, id: str, old: PropertyMap, inputs: PropertyMap, default_tags: tagging.Tags) -> None:
-    """Bring the machine's disk from the old state to the inputs."""
+    """Update the instance's disk from the old state to the inputs."""
     was, now = old.get("rootBlockDevice") or {}, inputs.get("rootBlockDevice") or {}
     changed = {name for name in now if now[name] != was.get(name)}
     if target := {api: now[name] for name, api in _CHANGED.items() if name in changed and now[name]}:
@@ -66,13 +66,13 @@ def change(client: Any, id: str, old: PropertyMap, inputs: PropertyMap, default_
         formerly = {**default_tags, **(old.get("volumeTags") or {})}
         retag(client, id, formerly, {**default_tags, **(inputs.get("volumeTags") or {})})
     else:
-        # Nothing but what is stated of this disk: the provider's own tags come with its creation and never
-        # again, and a former one of them counts as stated once it was read (ec2_instance.go, updateTags).
+        # Only the tags that are set on this disk: the provider's own tags are applied at creation only, and a
+        # former one of them counts as set once it was read (ec2_instance.go, updateTags).
         retag(client, id, was.get("tags") or {}, now.get("tags") or {})
 
 
 def retag(client: Any, id: str, old: tagging.Tags, new: tagging.Tags) -> None:
-    """Change the tags of the machine's disk."""
+    """Change the tags of the instance's disk."""
     if old == new:
         return
     machine = client.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]

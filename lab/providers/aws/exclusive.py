@@ -1,6 +1,6 @@
-"""What makes a refresh find what nobody here made: rules in a group, policies on a role or user, a stop.
+"""Resources that let a refresh find foreign changes: rules in a group, policies on a role or user, a stop.
 
-Nothing of it exists in AWS as a thing of its own. Deleting one leaves all as it is (framework.WithNoOpDelete,
+They do not exist on AWS as separate objects. Deleting one changes nothing (framework.WithNoOpDelete,
 and resourceInstanceStateDelete in internal/service/ec2/ec2_instance_state.go of terraform-provider-aws).
 """
 
@@ -15,7 +15,7 @@ from lab.providers.protocol import PropertyMap
 
 class _Exclusive(AwsResource):
     owner = ""
-    """The input that names what the list is about; it is the id as well."""
+    """The input that names the owner of the list; it is also the id."""
 
     def make(self, client: Any, inputs: PropertyMap) -> str:
         self._sync(client, inputs)
@@ -31,7 +31,7 @@ class _Exclusive(AwsResource):
         return {self.owner: id}
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        """All stays as it is."""
+        """Changes nothing."""
 
 
 class SecurityGroupRules(_Exclusive):
@@ -40,7 +40,7 @@ class SecurityGroupRules(_Exclusive):
     replace_on = ("region", "securityGroupId")
 
     def _sync(self, client: Any, inputs: PropertyMap) -> None:
-        # Rules that are stated and missing are warned of only.
+        # Missing rules only cause a warning.
         for rule in _rules(client, inputs["securityGroupId"]):
             way = "egress" if rule["IsEgress"] else "ingress"
             if rule["SecurityGroupRuleId"] not in inputs[f"{way}RuleIds"]:
@@ -79,7 +79,8 @@ class _Inline(_Exclusive):
         there = self._names(client, owner)
         for name in inputs["policyNames"]:
             if name not in there:
-                # So does the real one, without a document: AWS refuses it. The policies have to come first.
+                # Like the real provider, which sends no document, so that AWS refuses it. The policies must
+                # come first.
                 raise RuntimeError(f"{self.what} ({owner}): PutPolicy of {name} without PolicyDocument")
         for name in there:
             if name not in inputs["policyNames"]:
@@ -137,7 +138,7 @@ class UserPolicyAttachments(_Attached):
 
 
 class InstanceState(AwsResource):
-    """Whether a machine runs. Pulumi has it beside the transit gateways."""
+    """Whether an instance runs. Pulumi has it in the module of the transit gateways."""
 
     token = "aws:ec2transitgateway/instanceState:InstanceState"
     what, service = "EC2 (Elastic Compute Cloud) Instance State", "ec2"
@@ -174,7 +175,7 @@ class InstanceState(AwsResource):
         return {"force": state.get("force", False), "instanceId": id, "state": found}
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        """The machine stays as it is."""
+        """The instance does not change."""
 
 
 def _state(client: Any, id: str) -> str | None:

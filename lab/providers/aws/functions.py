@@ -1,8 +1,8 @@
-"""The functions of the aws stand-in: who is asking, where, and the zones and policies that are there."""
+"""The functions of the aws stand-in that the program calls."""
 
 from __future__ import annotations
 
-from lab.providers.aws import functions_ec2, policy_document, tagging
+from lab.providers.aws import functions_ec2, tagging
 from lab.providers.aws.api import Api
 from lab.providers.protocol import PropertyMap
 from lab.providers.resource import Function
@@ -11,43 +11,13 @@ from lab.providers.resource import Function
 def table(api: Api) -> dict[str, Function]:
     """The functions by token."""
     return {
-        "aws:iam/getPolicyDocument:getPolicyDocument": policy_document.evaluate,
-        "aws:index/getCallerIdentity:getCallerIdentity": lambda _: _caller_identity(api),
-        "aws:index/getPartition:getPartition": lambda _: _PARTITION,
-        "aws:index/getRegion:getRegion": lambda arguments: _region(arguments, api),
         "aws:route53/getZone:getZone": lambda arguments: _zone(arguments, api),
         **functions_ec2.table(api),
     }
 
 
-_PARTITION = {
-    "id": "aws",
-    "partition": "aws",
-    "dnsSuffix": "amazonaws.com",
-    "reverseDnsPrefix": "com.amazonaws",
-}
-
-
-def _caller_identity(api: Api) -> PropertyMap:
-    with api.errors("sts", "reading STS Caller Identity"):
-        found = api.client("sts").get_caller_identity()
-    account = found["Account"]
-    return {"accountId": account, "arn": found["Arn"], "id": account, "userId": found["UserId"]}
-
-
-def _region(arguments: PropertyMap, api: Api) -> PropertyMap:
-    name = arguments.get("region") or arguments.get("name") or api.region
-    return {
-        "id": name,
-        "name": name,
-        "region": name,
-        "endpoint": f"ec2.{name}.amazonaws.com",
-        "description": name,
-    }
-
-
 def _zone(arguments: PropertyMap, api: Api) -> PropertyMap:
-    """The hosted zone of a name or id; raises RuntimeError for none or several."""
+    """The hosted zone with a name or id; raises RuntimeError for none or several."""
     client = api.client("route53")
     name, wanted = arguments.get("name", "").rstrip("."), arguments.get("zoneId", "")
     private = bool(arguments.get("privateZone"))

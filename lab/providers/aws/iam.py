@@ -133,7 +133,7 @@ class AccessKey(AwsResource):
         client.update_access_key(UserName=inputs["user"], AccessKeyId=id, Status=status)
 
     def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
-        # An import knows only the key's id; AWS tells whose it is.
+        # An import has only the key's id; AWS returns its owner.
         user = state.get("user") or client.get_access_key_last_used(AccessKeyId=id)["UserName"]
         keys = client.list_access_keys(UserName=user)["AccessKeyMetadata"]
         key = next((key for key in keys if key["AccessKeyId"] == id), None)
@@ -156,7 +156,7 @@ def retag(client: Any, kind: str, key: dict[str, str], old: PropertyMap, tags: l
 
 
 def _smtp_password(secret_key: str, region: str) -> str:
-    """The SES password that belongs to a secret key, by AWS's published algorithm (version 4)."""
+    """The SES password for a secret key, by AWS's published algorithm (version 4)."""
     signature = f"AWS4{secret_key}".encode()
     for part in ("11111111", region, "ses", "aws4_request", "SendRawEmail"):
         signature = hmac.new(signature, part.encode(), hashlib.sha256).digest()

@@ -1,9 +1,8 @@
-"""IAM: roles, the managed policies on them, and the profiles that give them to machines."""
+"""IAM: roles and the instance profiles that contain them."""
 
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 from urllib.parse import unquote
 
@@ -64,8 +63,8 @@ class Role(AwsResource):
         }
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        # Out of its instance profiles it is taken in any case (deleteRole in internal/service/iam/role.go);
-        # policies that are still on it make AWS refuse.
+        # It is removed from its instance profiles in any case (deleteRole in internal/service/iam/role.go);
+        # AWS refuses while it still has policies.
         for profile in client.list_instance_profiles_for_role(RoleName=id)["InstanceProfiles"]:
             name = profile["InstanceProfileName"]
             client.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=id)
@@ -75,31 +74,6 @@ class Role(AwsResource):
             for one in client.list_attached_role_policies(RoleName=id)["AttachedPolicies"]:
                 client.detach_role_policy(RoleName=id, PolicyArn=one["PolicyArn"])
         client.delete_role(RoleName=id)
-
-
-class RolePolicyAttachment(AwsResource):
-    """A managed policy on a role; the id says nothing but the role's name, as the real provider's."""
-
-    token = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
-    what, service = "IAM Role Policy Attachment", "iam"
-    replace_on = ("policyArn", "role")
-
-    def make(self, client: Any, inputs: PropertyMap) -> str:
-        client.attach_role_policy(RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
-        return f"{inputs['role']}-{time.time_ns():026}"
-
-    def state_of(self, id: str) -> PropertyMap:
-        role, _, policy = id.partition("/")
-        return {"role": role, "policyArn": policy}
-
-    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap | None:
-        attached = client.list_attached_role_policies(RoleName=state["role"])["AttachedPolicies"]
-        if not any(one["PolicyArn"] == state["policyArn"] for one in attached):
-            return None
-        return {"role": state["role"], "policyArn": state["policyArn"]}
-
-    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        client.detach_role_policy(RoleName=state["role"], PolicyArn=state["policyArn"])
 
 
 class InstanceProfile(AwsResource):
@@ -147,11 +121,11 @@ class InstanceProfile(AwsResource):
 
 
 def too_long(values: PropertyMap, longest: int) -> list[tuple[str, str]]:
-    """The complaint about a stated name that has too many characters."""
+    """The error for a configured name with too many characters."""
     name = values.get("name")
     if not isinstance(name, str) or is_unknown(name) or len(name) <= longest:
         return []
     return [("name", f"expected length of name to be in the range (1 - {longest}), got {name}")]
 
 
-TYPES: tuple[type[AwsResource], ...] = (Role, RolePolicyAttachment, InstanceProfile)
+TYPES: tuple[type[AwsResource], ...] = (Role, InstanceProfile)

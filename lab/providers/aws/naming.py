@@ -1,4 +1,4 @@
-"""Names that are made up where the program states none."""
+"""Names that are generated if the program sets none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.providers.resource import Call
 
 
 def new_name(call: Call, longest: int, start: str = "", prefix: str | None = None) -> str:
-    """As Pulumi makes it, <start><resource>-<7 hex digits>; with a prefix as Terraform does."""
+    """As in Pulumi, <start><resource>-<7 hex digits>; with a prefix, as in Terraform."""
     if prefix is None and len(f"{start}{call.name}") + 8 > longest:
         # NewUniqueName in sdk/go/common/resource of pulumi/pulumi: nothing is shortened.
         raise ValueError(
@@ -24,6 +24,6 @@ def new_name(call: Call, longest: int, start: str = "", prefix: str | None = Non
 
 
 def is_made_up(name: str, resource: str, start: str = "") -> bool:
-    """Can this name have come from `new_name` without a prefix?"""
+    """Whether this name can come from `new_name` without a prefix."""
     made = re.escape(f"{start}{resource}")
     return re.fullmatch(f"{made}-[0-9a-f]{{7}}", name, re.IGNORECASE) is not None

@@ -1,7 +1,7 @@
-"""When a refused call is tried again, and after how long: as the real provider does.
+"""When and after how long a failed call is retried, as in the real provider.
 
 Its client is the AWS SDK for Go v2 with 25 attempts (`maxRetries` of the provider, AWS_MAX_ATTEMPTS), which
-tries again after throttling and server errors.  InsufficientInstanceCapacity is one of them (status 500, and
+retries after throttling and server errors.  InsufficientInstanceCapacity is one of them (status 500, and
 named by internal/service/ec2/service_package.go of terraform-provider-aws).  The pauses are those of SDK v1
 (internal/conns/v1backoff.go there): 30 ms, after throttling 500 ms, doubled each time (the first one as
 well), with jitter: six attempts take 31 s or more, and 36 s were measured.
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 
 def pause(code: str, status: int, attempt: int) -> float | None:
-    """Seconds to wait after the `attempt`th refusal (from 1), or None where it would be the same again."""
+    """Seconds to wait after the `attempt`th failure (from 1), or None if a retry would not help."""
     if code not in _THROTTLED | _PASSING and status not in _STATUSES:
         return None
     least = 0.5 if code in _THROTTLED else 0.03
@@ -49,7 +49,7 @@ def pause(code: str, status: int, attempt: int) -> float | None:
 
 
 def attach(client: Any, attempts: int) -> None:
-    """Have a boto3 client, made with one attempt only, try again by these rules."""
+    """Make a boto3 client, created with one attempt only, retry by these rules."""
 
     def again(response: Any, attempts_made: int) -> float | None:
         if response is None or attempts_made >= attempts:
@@ -64,7 +64,7 @@ def attach(client: Any, attempts: int) -> None:
 
 
 def until(seconds: float, passing: Callable[[Exception], bool], action: Callable[[], _T]) -> _T:
-    """What `action` returns; while its failure is `passing` it is repeated, so many seconds long."""
+    """The result of `action`; while its failure is `passing`, it is repeated for so many seconds."""
     deadline, wait = time.monotonic() + seconds, 0.1
     while True:
         try:

@@ -1,72 +1,15 @@
-"""Route 53: zones and the names in them.  Route 53 is global, so nothing here has a region."""
+"""Route 53: records.  It is global, so they have no region."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
-from lab.providers.aws import tagging
 from lab.providers.aws.base import AwsResource
 from lab.providers.protocol import PropertyMap
 
 
-class Zone(AwsResource):
-    token, what, service = "aws:route53/zone:Zone", "Route53 Hosted Zone", "route53"
-    named, longest_name = "name", 255
-    replace_on = ("delegationSetId", "name")
-    computed = ("arn", "nameServers", "primaryNameServer", "tagsAll", "zoneId")
-
-    def complaints(self, values: PropertyMap) -> list[tuple[str, str]]:
-        return [("vpcs", "the lab's stand-in has public zones only")] if values.get("vpcs") else []
-
-    def make(self, client: Any, inputs: PropertyMap) -> str:
-        about = {"Comment": inputs.get("comment", "Managed by Pulumi"), "PrivateZone": False}
-        made = client.create_hosted_zone(
-            Name=inputs["name"], CallerReference=str(uuid.uuid4()), HostedZoneConfig=about
-        )
-        return str(made["HostedZone"]["Id"]).rpartition("/")[2]
-
-    def finish(self, client: Any, id: str, inputs: PropertyMap) -> None:
-        self._retag(client, id, {}, self.tag_map(inputs))
-
-    @staticmethod
-    def _retag(client: Any, id: str, old: tagging.Tags, new: tagging.Tags) -> None:
-        added = {"AddTags": tagging.to_api(new)} if new else {}
-        lost = {"RemoveTagKeys": sorted(old.keys() - new.keys())} if old.keys() - new.keys() else {}
-        if old != new:
-            client.change_tags_for_resource(ResourceType="hostedzone", ResourceId=id, **added, **lost)
-
-    def change(self, client: Any, id: str, old: PropertyMap, inputs: PropertyMap) -> None:
-        if inputs.get("comment") != old.get("comment"):
-            comment = inputs.get("comment", "Managed by Pulumi")
-            client.update_hosted_zone_comment(Id=id, Comment=comment)
-        self._retag(client, id, old.get("tagsAll") or {}, self.tag_map(inputs))
-
-    def look(self, client: Any, id: str, state: PropertyMap) -> PropertyMap:
-        answer = client.get_hosted_zone(Id=id)
-        zone, servers = answer["HostedZone"], answer.get("DelegationSet", {}).get("NameServers", [])
-        tags = client.list_tags_for_resource(ResourceType="hostedzone", ResourceId=id)["ResourceTagSet"]
-        return {
-            "arn": f"arn:aws:route53:::hostedzone/{id}",
-            "comment": zone.get("Config", {}).get("Comment", ""),
-            "name": zone["Name"].removesuffix("."),
-            "nameServers": sorted(servers),
-            "primaryNameServer": servers[0] if servers else None,
-            "tags": tagging.from_api(tags.get("Tags")),
-            "zoneId": id,
-        }
-
-    def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        if state.get("forceDestroy"):
-            pages = client.get_paginator("list_resource_record_sets").paginate(HostedZoneId=id)
-            for record in [one for page in pages for one in page["ResourceRecordSets"]]:
-                if record["Type"] not in ("NS", "SOA") or record["Name"].rstrip(".") != state["name"]:
-                    _change(client, id, "DELETE", record)
-        client.delete_hosted_zone(Id=id)
-
-
 class Record(AwsResource):
-    """A name; its id is ZONE_NAME_TYPE, as the real provider's."""
+    """A record; its id is ZONE_NAME_TYPE, as in the real provider."""
 
     token, what, service = "aws:route53/record:Record", "Route53 Record", "route53"
     replace_on = ("name", "type", "zoneId")
@@ -148,7 +91,7 @@ class Record(AwsResource):
         }
 
     def drop(self, client: Any, id: str, state: PropertyMap) -> None:
-        # As it is, for AWS deletes only what is told with all its values.
+        # As it is on AWS, which deletes a record only if the request has all its values.
         zone = client.get_hosted_zone(Id=state["zoneId"])["HostedZone"]["Name"]
         name = _expanded(state["name"], zone)
         if found := _found(client, state["zoneId"], name, state["type"]):
@@ -170,7 +113,7 @@ def _change(client: Any, zone: str, action: str, record: dict[str, Any]) -> None
 
 
 def _expanded(name: str, zone: str) -> str:
-    """The whole name of a record, without the last dot; it may be stated without its zone."""
+    """The full name of a record, without the trailing dot; it may be configured without its zone."""
     whole, zone = name.lower().rstrip("."), zone.rstrip(".")
     return whole if whole == zone or whole.endswith(f".{zone}") else f"{whole}.{zone}".lstrip(".")
 
@@ -179,4 +122,4 @@ def _clean(name: str) -> str:
     return name.replace("\\052", "*").rstrip(".")
 
 
-TYPES: tuple[type[AwsResource], ...] = (Zone, Record)
+TYPES: tuple[type[AwsResource], ...] = (Record,)

@@ -1,4 +1,4 @@
-"""S3: the bucket itself.  What is set on a bucket are resources of their own, in `s3_settings`."""
+"""S3: the bucket itself.  Settings of a bucket are separate resources, in `s3_settings`."""
 
 from __future__ import annotations
 
@@ -65,13 +65,14 @@ class Bucket(AwsResource):
     def make(self, client: Any, inputs: PropertyMap) -> str:
         name, region = inputs["bucket"], inputs["region"]
         if not _NAME.fullmatch(name):
-            # Only here, not among the inputs: a preview knows nothing of it (validBucketName in bucket.go).
+            # Only here, not in the input check: a preview does not check it (validBucketName in bucket.go).
             rule = f'only lowercase alphanumeric characters and hyphens allowed in "{name}"'
             raise ValueError(f"validating S3 Bucket ({name}) name: {rule}")
         place: dict[str, Any] = {"LocationConstraint": region}
         if region == "us-east-1":
             place = {}
-            # There AWS answers 200 for a bucket one owns already, so the real provider looks first.
+            # In this region AWS answers 200 for a bucket that the account already owns, so the real provider
+            # checks first.
             if self.found(name, lambda: client.head_bucket(Bucket=name)) is not None:
                 raise AwsError("BucketAlreadyExists", f"creating {self.what} ({name}): bucket already exists")
         if self.tag_list(inputs):
@@ -91,7 +92,7 @@ class Bucket(AwsResource):
             control.tag_resource(Tags=tagging.to_api(changed), **which)
 
     def _control(self, state: PropertyMap) -> Any:
-        """S3's other interface: it is asked under the account's own name, ACCOUNT-ID.s3-control.…"""
+        """S3's other interface, under the account's own host name, ACCOUNT-ID.s3-control.…"""
         return self.api.client("s3control", state.get("region"))
 
     def _which(self, bucket: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""S3: the settings of a bucket, each a resource of its own that lives and dies with the setting."""
+"""S3: the settings of a bucket, each a separate resource."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.providers.protocol import PropertyMap, is_unknown
 
 
 class _Setting(AwsResource):
-    """A setting is put in one call whether it is new or changed; its id is the bucket's name."""
+    """A setting that one call creates or updates; its id is the bucket's name."""
 
     service = "s3"
     replace_on = ("bucket", "region", "expectedBucketOwner")
@@ -46,7 +46,7 @@ class BucketVersioning(_Setting):
 
     def put(self, client: Any, bucket: str, inputs: PropertyMap) -> None:
         configuration = inputs["versioningConfiguration"]
-        if configuration["status"] == "Disabled":  # what a bucket is that never had versioning: not to be put
+        if configuration["status"] == "Disabled":  # the initial state: it cannot be set
             return
         client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=pick(configuration, "status"))
 
@@ -167,7 +167,7 @@ def _rule(rule: PropertyMap) -> dict[str, Any]:
     if both and "Tags" in both:
         both["Tags"] = [{"Key": key, "Value": value} for key, value in rule["filter"]["and"]["tags"].items()]
     if "Prefix" not in sent and not sent.get("Filter"):
-        sent["Filter"] = {"Prefix": ""}  # the API wants one of the two; this is the whole bucket
+        sent["Filter"] = {"Prefix": ""}  # the API requires one of the two; this is the whole bucket
     return sent
 
 

@@ -1,8 +1,8 @@
 """Input names and types of pulumi_aws resources, as `shape` reads them from the installed Python SDK.
 
-So a misspelt or mistyped input fails here as it fails in the real provider, without a copy of its schema.
-Reading them takes 0.6 s, in each of the processes that an engine starts, one for each provider: what was read
-is kept in the checkout for the version that is installed.
+A misspelled or mistyped input fails as in the real provider, without a copy of its schema. Reading the shapes
+takes 0.6 s in each provider process that an engine starts, so they are cached in the checkout for the
+installed version.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from lab.providers.protocol import is_unknown
 
 _KEPT = Path(__file__).resolve().parents[3] / ".lab" / "cache"
 _ACCEPTED: dict[str, tuple[type, ...]] = {
-    "str": (str, int, float, bool),  # the engine turns numbers and booleans into strings where one is wanted
+    "str": (
+        str,
+        int,
+        float,
+        bool,
+    ),  # the engine converts numbers and booleans to strings
     "int": (int,),
     "float": (int, float),
     "bool": (bool,),
@@ -30,7 +35,7 @@ _known: dict[str, dict[str, Any]] = {}
 
 
 def prepare(tokens: Iterable[str]) -> None:
-    """Have the shapes of these resource types at hand: from the file of former runs, else read and kept."""
+    """Load the shapes of these resource types: from the cache file, else read and cached."""
     wanted = sorted(tokens)
     if set(wanted) <= _known.keys():
         return
@@ -47,7 +52,7 @@ def prepare(tokens: Iterable[str]) -> None:
 
 def _keep(file: Path, text: str) -> None:
     mine = file.with_suffix(f".{os.getpid()}")
-    with contextlib.suppress(OSError):  # without it the next one reads them again
+    with contextlib.suppress(OSError):  # without the file, the next process reads them again
         file.parent.mkdir(parents=True, exist_ok=True)
         mine.write_text(text)
         mine.replace(file)
@@ -77,7 +82,7 @@ def output_names(token: str) -> frozenset[str]:
 
 
 def problems(token: str, inputs: dict[str, Any]) -> list[tuple[str, str]]:
-    """(property path, complaint) for each part of plain inputs that the type's Args class does not allow."""
+    """(property path, error) for each part of plain inputs that the type's Args class does not allow."""
     return list(_problems(inputs, _shape(token)["inputs"], ""))
 
 
@@ -132,7 +137,7 @@ def _object_problems(value: Any, shape: dict[str, Any], at: str) -> Iterator[tup
 
 
 def _kind(value: Any) -> str:
-    # The value itself may be a secret, so only its kind is told.
+    # The value itself may be a secret, so only its kind is reported.
     return {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}.get(
         type(value), "a number"
     )

@@ -1,7 +1,8 @@
 """The shape of a pulumi_aws resource, read from the Args and State classes of the installed Python SDK.
 
-A shape is JSON, to be kept in a file. A scalar is its name ("str", "int", "float", "bool", "any");
-others are {"list": shape}, {"map": shape}, {"one": [shapes]}, {"object": {name: shape}, "required": [names]}.
+A shape is JSON, so that it can be cached in a file. A scalar is its name ("str", "int", "float", "bool",
+"any"); others are {"list": shape}, {"map": shape}, {"one": [shapes]}, {"object": {name: shape}, "required":
+[names]}.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _classes(token: str) -> tuple[type, type]:
     # Through the package: importing a class by its own module breaks the lazy loading.
     resource = getattr(getattr(pulumi_aws, where.split("/")[0]), name)
     own = sys.modules[resource.__module__]
-    # Where a nested type has the plain name, the generator calls the resource's arguments InitArgs.
+    # If a nested type has the plain name, the generator names the resource's arguments InitArgs.
     arguments = getattr(own, f"{name}InitArgs", None) or getattr(own, f"{name}Args")
     return arguments, getattr(own, f"_{name}State")
 

@@ -9,7 +9,7 @@ _BACK = {api: pulumi for pulumi, api in _SPECIAL.items()}
 
 
 def to_api(value: Any) -> Any:
-    """A nested input as the API wants it; what is not set is left out."""
+    """A nested input in the API's form; unset values are omitted."""
     if isinstance(value, dict):
         return {_up(key): to_api(item) for key, item in value.items() if item is not None}
     return [to_api(item) for item in value] if isinstance(value, list) else value
@@ -23,7 +23,7 @@ def from_api(value: Any) -> Any:
 
 
 def pick(inputs: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The named inputs as arguments of an API call; what is not set is left out."""
+    """The named inputs as arguments of an API call; unset values are omitted."""
     return {_up(name): to_api(inputs[name]) for name in names if inputs.get(name) is not None}
 
 

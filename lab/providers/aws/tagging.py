@@ -1,4 +1,4 @@
-"""Tags: the resource's own, and those that the provider gives to everything (`defaultTags`)."""
+"""Tags: the resource's own, and those that the provider adds to all resources (`defaultTags`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ Tags = dict[str, str]
 
 
 def both(default: Tags, stated: Any) -> Any:
-    """The input `tagsAll`, which Pulumi's provider makes of both (provider/tags.go there); may be unknown."""
+    """The input `tagsAll`, which Pulumi's provider computes from both (provider/tags.go there); may be
+    unknown.
+    """
     own = plain(stated) or {}
     if is_unknown(own):
         return UNKNOWN
@@ -19,7 +21,7 @@ def both(default: Tags, stated: Any) -> Any:
 
 
 def split(default: Tags, stated: Tags | None, real: Tags) -> PropertyMap:
-    """The properties `tags` (without the provider's; None for none) and `tagsAll`, from what AWS tells."""
+    """The properties `tags` (without the provider's; None for none) and `tagsAll`, from the tags on AWS."""
     everything = {key: value for key, value in real.items() if not key.startswith("aws:")}
     own = {
         key: value for key, value in everything.items() if key in (stated or {}) or default.get(key) != value

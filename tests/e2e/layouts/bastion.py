@@ -18,7 +18,7 @@ MALLORY = (
 MALLORY_THERE = "tokyo-1 (site tokyo): no SSH connection to the bastion mallory@10.99.1.10, port 22"
 
 
-class Told:
+class Reported:
     """An `up` with some mistake on the way to tokyo, which is named with its cause and its own key."""
 
     def __init__(self, stack: Stack) -> None:
@@ -48,23 +48,25 @@ def main() -> None:
     stack.configure(lambda c: c["ssh"].pop("wait_seconds"))
     bastion: dict[str, Any] = {"host": "10.99.1.10", "host_key": host_key("bastion"), "user": "ubuntu"}
     stack.configure(lambda c: c["sites"]["tokyo"].update(ssh={"bastion": bastion}))
-    mistakes(Told(stack))
+    mistakes(Reported(stack))
     before = lab.host("bastion").ssh_sessions()
     stack.up()
-    assert lab.host("bastion").ssh_sessions() == before + 1
+    assert lab.host("bastion").ssh_sessions() == before + 2
     digest = lab.push("london", "group/app:1", seed=b"1")
     assert lab.pull("tokyo", "group/app:1") == digest
 
 
-def mistakes(told: Told) -> None:
+def mistakes(reported: Reported) -> None:
     """Which of the two servers it was is said, and with what: the provider alone says EOF of the second."""
     wrong = host_key("london-1")
     node_key, own_key = "with `sites.tokyo.nodes.tokyo-1.host_key`", "with `ssh.bastion.host_key`"
-    told(AT_BASTION, "host key mismatch", own_key, bastion={"host_key": wrong})
-    told(MALLORY_THERE, "unable to authenticate", "`ssh.bastion.user` (mallory)", bastion={"user": "mallory"})
-    told(AT_NODE, "host key mismatch", node_key, node={"host_key": wrong})
-    told(MALLORY, "unable to authenticate", "let `ssh.user` (mallory)", user="mallory")
-    told(
+    reported(AT_BASTION, "host key mismatch", own_key, bastion={"host_key": wrong})
+    reported(
+        MALLORY_THERE, "unable to authenticate", "`ssh.bastion.user` (mallory)", bastion={"user": "mallory"}
+    )
+    reported(AT_NODE, "host key mismatch", node_key, node={"host_key": wrong})
+    reported(MALLORY, "unable to authenticate", "let `ssh.user` (mallory)", user="mallory")
+    reported(
         AT_NODE,
         "cause: ssh: handshake failed: EOF",
         "`ssh -J ubuntu@10.99.1.10:22",
@@ -72,14 +74,14 @@ def mistakes(told: Told) -> None:
         node={"host_key": wrong},
         wait_seconds=1,
     )
-    told(AT_BASTION, "host key mismatch", own_key, bastion={"host_key": wrong}, wait_seconds=1)
-    told(
+    reported(AT_BASTION, "host key mismatch", own_key, bastion={"host_key": wrong}, wait_seconds=1)
+    reported(
         AT_NODE.replace("port 22 ", "port 2222 "),
         "rejected: connect failed",
         "between it and the bastion",
         node={"ssh": {"port": 2222}},
     )
-    told(
+    reported(
         "tokyo-9.example.com",
         "Name or service not known",
         "resolved at the bastion",

@@ -19,8 +19,8 @@ from lab.host import Host
 from lab.registry import SkopeoError
 from lab.sites import host_key
 from tests.docs import commands
+from tests.e2e.docs_reader import Reader
 from tests.e2e.stack import GITLAB_RB, MEASURED, OURS, Running, Stack, secrets
-from tests.e2e.typed import Reader
 
 STATE = "/etc/gitlab-geo-registry"
 REPOSITORY = "group/app"
@@ -65,7 +65,7 @@ class World:
         return next((endpoint for endpoint in endpoints if endpoint["name"] == "geo_event"), None)
 
     def arrives(self, tag: str) -> None:
-        """A push to London is told to GitLab, and copied to Tokyo; the administrator's own endpoint is told as well."""
+        """GitLab is notified of a push to London, and copied to Tokyo; the administrator's own endpoint is notified as well."""
         digest = self.lab.push("london", f"{REPOSITORY}:{tag}", seed=tag.encode())
         self.lab.wait(lambda: self.lab.tags("tokyo", REPOSITORY).get(tag) == digest, 60, f"{tag} at tokyo")
         line = f"push {REPOSITORY} {tag}".encode()
@@ -75,7 +75,7 @@ class World:
         return [host.ssh_sessions() for host in self.lab.hosts()]
 
     def given_back(self) -> None:
-        """Nothing of ours is left, and every byte is as it was."""
+        """Nothing of this program is left, and every byte is as it was."""
         assert {path: self.images.read(path) for path in self.before} == self.before
         assert not self.images.exists(STATE)
         left = self.images.run("ls -A /etc/docker/registry | grep geo-registry", check=False).stdout
@@ -110,7 +110,7 @@ def first(world: World) -> None:
     assert "auth.token.issuer" in shown and "secrets['notification_secret']" in shown
     assert world.images.ssh_sessions() == 0
     said, ps = watched(world.images, world.stack.up)
-    assert world.images.ssh_sessions() == 2, "one look at the storage it keeps, one change"
+    assert world.images.ssh_sessions() == 3, "one look at the storage it keeps, one change, one verification"
     old, new = world.before[CONFIG].decode(), world.images.read(CONFIG).decode()
     changed = [line for line in difflib.ndiff(old.splitlines(), new.splitlines()) if line[0] in "+-"]
     secret = secrets(world.london)["notification_secret"]
@@ -188,7 +188,7 @@ def rotated(world: World) -> None:
 
 
 def a_restart_that_fails(world: World) -> None:
-    """The former file is back and the registry serves; cause, state and remedy are told. Mended, `up` goes through."""
+    """The former file is back and the registry serves; cause, state and remedy are reported. Fixed, `up` goes through."""
     restart, former = world.images.read(RESTART), world.images.read(CONFIG)
     world.images.write(RESTART, "#!/bin/sh\necho 'Unit docker-registry.service not found.' >&2\nexit 5\n")
     world.stack.configure(lambda c: c.update(rotate={"notification_secret": 2}))
@@ -197,7 +197,7 @@ def a_restart_that_fails(world: World) -> None:
     assert (
         f"cause: {RESTART} ended with status 5" in said and "Unit docker-registry.service not found." in said
     )
-    assert "state: the former files are back, but a restart with them failed as well" in said
+    assert "state: the former files are restored, but a restart with them failed as well" in said
     assert world.images.read(CONFIG) == former
     world.lab.wait_ready()
     assert world.lab.pull("london", f"{REPOSITORY}:2")
@@ -241,7 +241,7 @@ def a_registry_that_does_not_start(world: World) -> None:
     certificate("/root/gitlab-registry.crt")
     said = world.stack.fails()
     assert "london-images (site london): " in said
-    assert "state: the former files are back, and the registry answers with them" in said
+    assert "state: the former files are restored, and the registry answers with them" in said
     assert world.images.read(CONFIG) == former and not world.images.exists("/root/gitlab-registry.crt")
     world.images.wait_ready()
     certificate(CERTIFICATE)
@@ -250,7 +250,7 @@ def a_registry_that_does_not_start(world: World) -> None:
 
 
 def by_hand(world: World) -> None:
-    """Without hosts the file is given back, and the lines come as an output; put in, the registry is proven."""
+    """Without hosts the file is restored, and the lines come as an output; put in, the registry is proven."""
     text = world.images.read(CONFIG).decode().replace("debug   # looking into something", "info")
     world.images.write(CONFIG, text)
     world.stack.configure(lambda c: c["sites"]["london"].update(external_registry={}))
@@ -267,7 +267,7 @@ def by_hand(world: World) -> None:
     hidden = world.lab.pulumi("stack", "output", "registry_config", stack="replicated").stdout
     assert "[secret]" in hidden and "geo_event" not in hidden
     typed = Reader(world.lab, "replicated")
-    asked = commands("external-registry.md", "Its lines come as an output")
+    asked = commands("external-registry.md", "The configuration as an output")
     lines, certificate = (typed.types([command]) for command in asked)
     merged = world.says
     for key, its in yaml.safe_load(lines).items():
@@ -280,7 +280,9 @@ def by_hand(world: World) -> None:
     world.stack.up()
     proof = world.stack.outputs()["proof"]
     assert proof["london"]["london-1"][check] == "yes"
-    assert proof["tokyo"]["tokyo-1"]["london's registry accepts a pull-only token signed here"] == "yes"
+    assert (
+        proof["tokyo"]["tokyo-1"]["london's registry accepts a pull-only token signed by this node"] == "yes"
+    )
     world.arrives("6")
     world.stack.destroy()
     restart(world, config=world.before[CONFIG], certificate=world.before[CERTIFICATE])
@@ -318,7 +320,7 @@ def shared(world: World) -> None:
     written = world.images.read(CONFIG)
     stack.configure(lambda c: c.update(primary="tokyo"))
     # The lab's GitLab sites keep their own roles: Tokyo's cannot take notifications.
-    assert "tokyo-1 (site tokyo): the proof failed" in stack.fails()
+    assert "tokyo-1 (site tokyo): verification failed" in stack.fails()
     assert world.says["storage"]["maintenance"]["uploadpurging"]["age"] == "168h"
     assert world.geo_event is None
     assert refused(world, "london"), "a secondary took a push"
@@ -329,7 +331,7 @@ def shared(world: World) -> None:
     assert not refused(world, "london")
     assert world.lab.s3().list_objects_v2(Bucket=SHARED)["KeyCount"] > 0
     said = stack.destroy()
-    assert f"the images in s3://{SHARED} stay there" in said
+    assert f"the images in s3://{SHARED} remain there" in said
     world.given_back()
 
 
@@ -342,7 +344,7 @@ def refused(world: World, site: str) -> bool:
 
 
 def main() -> None:
-    """From the administrators' own to storage per site, by hand, and shared, and all of it back."""
+    """From the administrators' own to storage per site, manually, and shared, and all of it back."""
     world = World(Lab.current())
     world.stack.configure(configure)
     only = sys.argv[1:]

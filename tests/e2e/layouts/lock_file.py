@@ -140,9 +140,9 @@ def as_an_earlier_program_left_it(lab: Lab, stack: Stack) -> None:
     """A stack that has never had the file: an `up` with this program heals it."""
     state = json.loads(lab.pulumi("stack", "export", stack=stack.name).stdout)
     resources = state["deployment"]["resources"]
-    state["deployment"]["resources"] = [r for r in resources if not r["urn"].endswith(f"::{RESOURCE}")]
+    state["deployment"]["resources"] = [r for r in resources if not r["urn"].endswith(f"Command::{RESOURCE}")]
     for resource in state["deployment"]["resources"]:
-        waits = [urn for urn in resource.get("dependencies", []) if not urn.endswith(f"::{RESOURCE}")]
+        waits = [urn for urn in resource.get("dependencies", []) if not urn.endswith(f"Command::{RESOURCE}")]
         resource["dependencies"] = waits
     assert len(resources) == len(state["deployment"]["resources"]) + 1
     file = lab.dir / "tmp" / "earlier.json"

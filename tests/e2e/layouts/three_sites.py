@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 from lab.api import Lab
 from lab.layouts import LAYOUTS
 from lab.sites import host_key
+from tests.e2e.pushes import during
 from tests.e2e.refused import Refusals, ask
-from tests.e2e.stack import GITLAB_RB, OURS, Stack, secrets
+from tests.e2e.stack import GITLAB_RB, OURS, Running, Stack, secrets
 
 KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
+CTL = "/opt/gitlab/bin/gitlab-ctl"
 RECONFIGURE = 0.5
 """Seconds that the lab's stand-in sleeps besides its work."""
 BUCKETS = {"london": "eu-west-1", "tokyo": "ap-northeast-1", "sydney": "us-east-1"}
@@ -76,6 +79,17 @@ def own_nginx(proof: dict[str, dict[str, str]]) -> None:
     }
 
 
+def pushes_go_on(lab: Lab, stack: Stack) -> None:
+    """Rails and the registry restart on nodes of their own. No image waits for backfill."""
+    settings = {"reconfigure_seconds": 1, "registry_key_bits": 2048, "backfill_seconds": 86400}
+    for host in lab.hosts():
+        host.write("/opt/gitlab/etc/lab.json", json.dumps(settings | {"puma_boot_seconds": 5}).encode())
+        if host.name in {"tokyo-1", "sydney-1"}:
+            host.run("gitlab-ctl restart sidekiq")
+    stack.configure(lambda config: config.update(rotate={"notification_secret": 2}))
+    during("secret", stack.up, at=("tokyo", "sydney"))
+
+
 def certificate(lab: Lab, stack: Stack) -> None:
     """A registry's own node needs its certificate; the site's other nodes need none of it."""
     host, file = lab.host("london-registry"), "/etc/gitlab/ssl/registry.london.example.com.crt"
@@ -107,28 +121,52 @@ def issuer(lab: Lab, stack: Stack) -> None:
     assert {site: ask(site) for site in BUCKETS} == dict.fromkeys(BUCKETS, "taken")
 
 
-def few_at_a_time(lab: Lab, stack: Stack) -> None:
-    """Nodes that prove each other need two operations at once, and no more; with one it is refused beforehand."""
+def one_at_a_time(lab: Lab, stack: Stack) -> None:
+    """No node waits for another in its session, so the engine may do as little at a time as it likes."""
     before = {host.name: host.reconfigures() for host in lab.hosts()}
     stack.configure(lambda config: config.pop("issuer"))
-    one = lab.pulumi("up", "--yes", "--skip-preview", "--parallel", "1", stack=stack.name, check=False)
-    assert (
-        one.returncode != 0
-        and "--parallel 1: GitLab's nodes and the registry's prove each other" in one.stdout
-    )
-    assert {host.name: host.reconfigures() for host in lab.hosts()} == before
-    lab.pulumi("up", "--yes", "--skip-preview", "--parallel", "2", stack=stack.name)
+    stack.up("--parallel", "1")
+    assert {site: ask(site) for site in BUCKETS} == dict.fromkeys(BUCKETS, "taken")
+    assert all(host.reconfigures() == before[host.name] + 1 for host in lab.hosts())
+
+
+def a_slow_one(lab: Lab, stack: Stack) -> None:
+    """While one node's reconfigure goes on, the sessions of all others end; then everything is verified."""
+    slow = lab.host("london-web-2")
+    ctl = slow.read(CTL)
+    wait = b'#!/bin/sh\n[ $1 != reconfigure ] || while [ ! -e /root/go-on ]; do sleep 0.2; done\nexec /opt/gitlab/bin/gitlab-ctl.real "$@"\n'
+    slow.write(f"{CTL}.real", ctl, mode=0o755)
+    slow.write(CTL, wait, mode=0o755)
+    before = {host.name: host.reconfigures() for host in lab.hosts()}
+    stack.configure(lambda config: config.update(issuer="slow-issuer"))
+    running = Running(lab, "up", "--yes", "--skip-preview", stack=stack.name)
+
+    def others_done() -> bool:
+        busy = [
+            host.name
+            for host in lab.hosts()
+            if host.reconfigures() == before[host.name] or any("- apply" in one for one in host.processes())
+        ]
+        return busy == [slow.name]
+
+    lab.wait(others_done, 60, "every other session's end")
+    slow.write("/root/go-on", b"")
+    ended, _ = running.end()
+    slow.write(CTL, ctl, mode=0o755)
+    assert ended == 0
     assert {site: ask(site) for site in BUCKETS} == dict.fromkeys(BUCKETS, "taken")
 
 
 def one_dead(lab: Lab, stack: Stack) -> None:
-    """A secondary that is down fails alone and is named; the others have what is new; mended, the next `up` ends it."""
+    """A secondary that is down fails alone and is named; the others have what is new and are verified."""
     lab.host("sydney-1").stop()
     old = secrets(lab.host("tokyo-1"))["http_secret"]
     stack.configure(lambda config: config.update(rotate={"http_secret": 1, "notification_secret": 1}))
-    told = stack.fails()
-    failed = re.findall(r"remote:Command (\S+) \*\*\w+ failed\*\*", told)
-    assert failed == ["sydney-1-settings"], told
+    reported = stack.fails("--continue-on-error")
+    failed = re.findall(r"remote:Command (\S+) \*\*\w+ failed\*\*", reported)
+    assert failed == ["registry-sydney-1-settings"], reported
+    verified = re.findall(r"remote:Command registry-(\S+)-verification updated", reported)
+    assert {*verified} == {host.name for host in lab.hosts()} - {"sydney-1"}, reported
     assert secrets(lab.host("tokyo-1"))["http_secret"] != old
     token = secrets(lab.host("london-registry"))["notification_secret"]
     for name in ("london-web-1", "london-web-2", "london-sidekiq"):
@@ -151,9 +189,11 @@ def main() -> None:
     first(lab, stack)
     nothing_to_do(lab, stack)
     issuer(lab, stack)
-    few_at_a_time(lab, stack)
+    one_at_a_time(lab, stack)
+    a_slow_one(lab, stack)
     one_dead(lab, stack)
     certificate(lab, stack)
+    pushes_go_on(lab, stack)
     stack.destroy()
     assert {host.name: host.read(GITLAB_RB) for host in lab.hosts()} == before
     assert not any(host.exists(OURS) for host in lab.hosts())

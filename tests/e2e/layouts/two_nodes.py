@@ -12,8 +12,8 @@ import yaml
 from lab.api import Lab
 from lab.sites import host_key
 from tests.docs import commands
+from tests.e2e.docs_reader import Reader, example
 from tests.e2e.stack import GITLAB_RB, OURS, Stack
-from tests.e2e.typed import Reader, example
 
 
 def configure(config: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ def move(config: dict[str, Any]) -> None:
 
 
 def preview_without_the_key(stack: Stack) -> None:
-    """As in CI, where nobody's key is: a preview shows no change and needs none; an `up` is told what is missing."""
+    """As in CI, where nobody's key is: a preview shows no change and needs none; an `up` reports what is missing."""
     key = Path("~/.ssh/id_ed25519").expanduser()
     away = key.rename(key.with_name("away"))
     try:
@@ -57,9 +57,9 @@ def preview_without_the_key(stack: Stack) -> None:
 
 def add_and_remove(lab: Lab, stack: Stack) -> None:
     """As docs/operations.md says; no other node is even connected to."""
-    given = yaml.safe_load(example("operations.md", "Add or remove a node"))
-    given["tokyo-2"] |= {"host_key": host_key("tokyo-sidekiq"), "ssh": {"port": 2222, "user": "ubuntu"}}
-    stack.configure(lambda config: config["sites"]["tokyo"]["nodes"].update(given))
+    provided = yaml.safe_load(example("operations.md", "Add or remove a node"))
+    provided["tokyo-2"] |= {"host_key": host_key("tokyo-sidekiq"), "ssh": {"port": 2222, "user": "ubuntu"}}
+    stack.configure(lambda config: config["sites"]["tokyo"]["nodes"].update(provided))
     reader, node = Reader(lab, stack.name), lab.host("tokyo-sidekiq")
     others = [lab.host(name) for name in ("london-1", "tokyo-web")]
     sessions = [host.ssh_sessions() for host in others]
@@ -95,9 +95,9 @@ def main() -> None:
     stack.configure(move)
     stack.up()
     left, kept = lab.host("tokyo-sidekiq"), lab.host("tokyo-web")
-    assert not left.exists(OURS), "the former server was not given back"
+    assert not left.exists(OURS), "the former server was not released"
     assert b"geo-registry" not in left.read(GITLAB_RB)
-    assert kept.exists(OURS), "the new server was given back with the node that it was before"
+    assert kept.exists(OURS), "the new server got the former node back that it was before"
     add_and_remove(lab, stack)
     time.sleep(0.5)
     stack.destroy()

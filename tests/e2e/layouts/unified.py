@@ -34,9 +34,10 @@ def main() -> None:
     stack.configure(shared_urls)
     said = stack.preview(check=False)
     assert (
-        "sites.tokyo.registry_url: 'https://registry.example.com:5050' is the registry of london too" in said
+        "sites.tokyo.registry_url: 'https://registry.example.com:5050' is the URL of london's registry too"
+        in said
     )
-    assert "sites.tokyo.external_url: 'https://gitlab.example.com' is the GitLab of london too" in said
+    assert "sites.tokyo.external_url: 'https://gitlab.example.com' is the URL of london's GitLab too" in said
     stack.configure(own_urls)
     stack.up()
     config = yaml.safe_load(lab.host("london-1").read(CONFIG))

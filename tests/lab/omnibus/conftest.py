@@ -1,4 +1,4 @@
-"""A host without a lab around it, for the tests of gitlab-ctl."""
+"""A host without a lab around it, for the tests of gitlab-ctl, and a PostgreSQL server of the lab."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.api import Lab
+from lab.databases import Database
 from tests.lab.omnibus.gitlab_tree import GitLabTree, made
 
 
@@ -13,3 +15,22 @@ from tests.lab.omnibus.gitlab_tree import GitLabTree, made
 def host() -> Iterator[GitLabTree]:
     with made("host") as (tree,):
         yield tree
+
+
+@pytest.fixture(scope="module")
+def server(lab: Lab) -> Iterator[Database]:
+    found = lab.database("london")
+    yield found
+    found.remove()
+
+
+@pytest.fixture
+def database(server: Database) -> Iterator[Database]:
+    """Empty, and without a fault afterwards."""
+    yield server
+    server.start()
+    if server.query("SELECT pg_is_in_recovery()", "postgres") == "t":
+        server.standby(False)
+    server.tls(True)
+    server.change_password()
+    server.empty()

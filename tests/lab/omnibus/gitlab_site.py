@@ -108,7 +108,7 @@ gitlab_rails['geo_registry_replication_primary_api_url'] = '{primary.registry_ur
 
     def reconfigure(self, lines: str = "") -> None:
         self.tree.reconfigure(self.rb + lines)
-        # The registry is told of its certificate by an absolute path, which here is below a folder.
+        # The registry has its certificate by an absolute path, which here is below a folder.
         config = self.tree.read(CONFIG_YML).replace(f" {CERTIFICATE}", f" {self.tree.path(CERTIFICATE)}")
         self.tree.write("/registry.yml", config)
 

@@ -55,7 +55,7 @@ def run_as() -> int | None:
 
 
 def for_everybody(source: Path) -> Path:
-    """Where whoever `run_as` names can read it: a checkout below /root is closed to all but root."""
+    """Where anyone who `run_as` names can read it: a checkout below /root is closed to all but root."""
     if run_as() is None:
         return source
     folder = Path(tempfile.mkdtemp(prefix="lab-omnibus-"))
@@ -133,7 +133,7 @@ class GitLabTree:
         )
 
     def reconfigure(self, text: str | None = None) -> str:
-        """Reconfigure, with this gitlab.rb if one is given; it must succeed. Its output."""
+        """Reconfigure, with this gitlab.rb if there is one; it must succeed. Its output."""
         if text is not None:
             self.gitlab_rb(text)
         done = self.ctl("reconfigure")
@@ -148,7 +148,7 @@ class GitLabTree:
         return done.stdout
 
     def commanded(self) -> list[str]:
-        """What runit was told since the last call: ["restart puma", …]."""
+        """What runit was asked since the last call: ["restart puma", …]."""
         log = self.path("/sv.log")
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)

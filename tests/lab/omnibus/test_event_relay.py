@@ -73,7 +73,7 @@ def test_an_event_is_dropped_after_its_retries(site: GitLabSite) -> None:
 def test_an_event_is_delivered_when_rails_is_back_in_time(
     site: GitLabSite, version: str, retries: str
 ) -> None:
-    """Also where maxretries is not known, or 0: threshold repeats for ever, or is translated."""
+    """Also where maxretries is not known, or 0: threshold repeats forever, or is translated."""
     with pushed_while_rails_is_away(site, version, retries):
         time.sleep(2.5)
         assert LOST not in site.log()

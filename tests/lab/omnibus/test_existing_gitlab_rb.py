@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.node_program import source
-from omnibus import settings
+from components.host_programs import source
+from plan.node import node_settings
 from tests.configurations import SHARED, certificate, deployment
 from tests.lab.omnibus.gitlab_tree import CONFIG_YML, GitLabTree
 from tests.unit.test_node_messages import CERTIFICATE, END, KEY, ORDER, PATHS
@@ -34,12 +34,12 @@ main = Main.new(order)
 main.instance_variable_set(:@state, {})
 begin
   case verb
-  when 'wanted' then puts JSON.generate(main.send(:wanted).transform_values { |bytes| bytes.dup.force_encoding('UTF-8') })
-  when 'rendered' then puts JSON.generate(Proof.rendered(order))
+  when 'wanted' then puts JSON.generate(main.send(:desired_files).transform_values { |bytes| bytes.dup.force_encoding('UTF-8') })
+  when 'rendered' then puts JSON.generate(Rendered.faults(order))
   when 'refuse'
     Storage.refuse_to_hide_images(order)
     PublicName.refuse_change(order)
-    Conflicts.refuse(order, Settings.read(main.send(:wanted)), order['secrets']['registry_certificate'])
+    Conflicts.refuse(order, Settings.read(main.send(:desired_files)), order['secrets']['registry_certificate'])
   end
 rescue Failure => e
   Report.failure(order, e)
@@ -62,8 +62,12 @@ class Existing:
             "kind": "primary",
             "resource": "primary/london-1",
             "secrets": {**ORDER["secrets"], "http_secret": "h", "s3_access_key": "a", "s3_secret_key": "s"},
-            "settings": settings.text(self.deployment, "london", "london-1").replace(OURS, self.root + OURS),
+            "settings": node_settings(self.deployment, "london", "london-1").text.replace(
+                OURS, self.root + OURS
+            ),
+            "secrets_file": f"{self.root}{OURS}/secrets.json",
             "read_only": False,
+            "replication": False,
             "public": {
                 "external_url": "https://gitlab.london.example.com",
                 "registry_url": "https://registry.london.example.com",
@@ -99,7 +103,7 @@ class Existing:
         return self.run("refuse")
 
     def apply(self) -> list[str]:
-        """Ours written and reconfigured; what is not in effect then."""
+        """This program's settings written and reconfigured; what is not in effect then."""
         for path, text in json.loads(self.run("wanted")).items():
             self.host.write(path, re.sub(r"(?<=')/etc/gitlab/geo-registry", self.root + OURS, text))
         self.host.reconfigure()
@@ -167,7 +171,7 @@ def test_a_read_only_mode_left_at_the_primary_is_named(existing: Existing) -> No
     existing.before("read_only_left")
     existing.order["data_moved"] = True
     said = existing.refused()
-    assert "refused: registry['storage']['maintenance']['readonly'] is on at london" in said
+    assert "refused: registry['storage']['maintenance']['readonly'] is enabled at london" in said
     assert "line 6 of /etc/gitlab/gitlab.rb" in said
     assert "remove maintenance.readonly there" in said
     existing.order["read_only"] = True
@@ -219,7 +223,7 @@ def test_a_registry_that_omnibus_turned_on_by_itself_keeps_its_name_unless_confi
         "refused: its registry would be at registry.london.example.com instead of gitlab.london.example.com:5050"
         in said
     )
-    assert "omnibus turns it on there by itself, beside Let's Encrypt" in said
+    assert "the Linux package enables it there by default, together with Let's Encrypt" in said
     assert "sites.london.registry_url https://gitlab.london.example.com:5050" in said
     existing.order["registry_url_changes"] = True
     assert existing.refused() == ""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from tests.lab.omnibus.gitlab_tree import (
-    CERTIFICATE,
     CONFIG_YML,
     ELSEWHERE,
     EVENT,
-    GITLAB_YML,
-    KEY,
     SITE,
     GitLabTree,
 )
@@ -21,7 +16,8 @@ from tests.lab.omnibus.gitlab_tree import (
 
 
 def test_the_secret_of_rails_is_the_last_of_the_endpoint_geo_event(host: GitLabTree) -> None:
-    """Missing times and numbers are filled in."""
+    """Missing times and numbers are filled in; from 19.1 on `threshold` is not."""
+    host.install("18.11.0")
     host.reconfigure(SITE + EVENT.replace("['the-token']", "['first', 'last']"))
     assert host.rails()["registry"]["notification_secret"] == "last"
     assert host.registry()["notifications"]["endpoints"] == [
@@ -139,38 +135,3 @@ def test_restarts_are_made_up_for_by_a_run_that_fails_in_the_middle(host: GitLab
 
 
 # -- all together, as facts.md has it
-
-
-def test_a_settings_file_included_last_gives_what_it_means(host: GitLabTree) -> None:
-    """Key, certificate and http_secret from a JSON file of its own, storage over the administrator's, read-only, Geo."""
-    secrets = {"key": "K", "certificate": "C", "http_secret": "H"}
-    host.write("/etc/gitlab/geo-registry/secrets.json", json.dumps(secrets))
-    host.write(
-        "/etc/gitlab/geo-registry/settings.rb",
-        f"""\
-secrets = JSON.parse(File.read('{host.path("/etc/gitlab/geo-registry/secrets.json")}'))
-registry['internal_key'] = secrets['key']
-registry['internal_certificate'] = secrets['certificate']
-registry['http_secret'] = secrets['http_secret']
-registry['database'] = {{ 'enabled' => false }}
-registry['storage'] = {{ 's3_v2' => {{ 'bucket' => 'b' }}, 'maintenance' => {{ 'readonly' => {{ 'enabled' => true }} }} }}
-registry['notifications'] = Array(registry['notifications']).reject {{ |e| e['name'] == 'geo_event' }}
-gitlab_rails['geo_registry_replication_enabled'] = true
-gitlab_rails['geo_registry_replication_primary_api_url'] = 'https://registry.london.example.com'
-""",
-    )
-    settings = host.path("/etc/gitlab/geo-registry/settings.rb")
-    theirs = "roles ['geo_secondary_role']\nregistry['storage'] = { 'filesystem' => { 'rootdirectory' => '/old' } }\n"
-    host.reconfigure(f"{SITE}{theirs}from_file '{settings}' if File.exist?('{settings}')\n")
-    assert (host.read(KEY), host.read(CERTIFICATE)) == ("K", "C")
-    config = host.registry()
-    assert config["http"]["secret"] == "H"
-    assert config["database"]["enabled"] is False
-    assert "filesystem" not in config["storage"]
-    assert config["notifications"]["endpoints"] == []
-    assert host.rails()["geo"]["registry_replication"]["enabled"] is True
-    files = [host.read(path) for path in (CONFIG_YML, GITLAB_YML, KEY, CERTIFICATE)]
-    host.commanded()
-    host.reconfigure()
-    assert [host.read(path) for path in (CONFIG_YML, GITLAB_YML, KEY, CERTIFICATE)] == files
-    assert host.commanded() == []

@@ -96,7 +96,7 @@ def test_nginx_serves_both_urls_with_the_certificates_of_their_hosts(host: GitLa
 
 
 def test_tls_may_end_in_front_of_nginx(host: GitLabTree) -> None:
-    """`listen_https = false`: no certificate is named, and Rails is still told https."""
+    """`listen_https = false`: no certificate is named, and Rails still has https."""
     host.reconfigure(f"{SITE}registry_nginx['listen_https'] = false\nregistry_nginx['listen_port'] = 80\n")
     nginx = host.read(f"{SERVER_BLOCKS}/gitlab-registry.conf")
     assert "listen *:80;" in nginx and "ssl_certificate" not in nginx

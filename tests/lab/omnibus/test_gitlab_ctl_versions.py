@@ -77,8 +77,8 @@ def test_the_retries_of_an_endpoint(
 ) -> None:
     """`threshold` alone up to 17.0, both up to 19.0, `maxretries` from 19.1 on, which warns of the former."""
     host.install(version)
-    given = "".join(f"registry['notifications'][0]['{key}'] = {value}\n" for key, value in stated.items())
-    output = host.reconfigure(SITE + EVENT + given)
+    provided = "".join(f"registry['notifications'][0]['{key}'] = {value}\n" for key, value in stated.items())
+    output = host.reconfigure(SITE + EVENT + provided)
     endpoint = host.registry()["notifications"]["endpoints"][0]
     assert {key: endpoint[key] for key in ("threshold", "maxretries") if key in endpoint} == rendered
     warned = "notification endpoint 'geo_event': 'threshold' is deprecated"

@@ -73,7 +73,7 @@ def test_debians_registry_accepts_it(site: GitLabSite) -> None:
 
 
 def test_several_scopes_and_what_is_no_project(site: GitLabSite) -> None:
-    """The catalogue is for the administrator; a path of one part is no project's."""
+    """The catalog is for the administrator; a path of one part is not a project's."""
     answer = site.token(
         "repository:group/app:pull", "registry:catalog:*", "repository:alone:pull", "repository:a/b:destroy"
     )
@@ -102,7 +102,8 @@ def test_the_key_is_read_again_for_each_token(site: GitLabSite) -> None:
         site.reconfigure(site.geo_event())
         refused = site.call("GET", "/v2/group/rotated/tags/list", "repository:group/rotated:pull")
         assert refused.status == 401
-        assert "token signed by untrusted key with ID" in site.log()
+        # What stands around the registry hands its log on line by line, the answer may be here before it.
+        wait_for(lambda: "token signed by untrusted key with ID" in site.log())
     finally:
         site.tree.write("/etc/gitlab/gitlab-secrets.json", json.dumps(secrets))
         site.reconfigure(site.geo_event())
@@ -111,7 +112,7 @@ def test_the_key_is_read_again_for_each_token(site: GitLabSite) -> None:
 
 
 def test_another_issuer_is_refused(stopped: GitLabSite) -> None:
-    """The registry was told another one than Rails."""
+    """The registry has another one than Rails."""
     stopped.reconfigure()
     path = stopped.tree.path("/registry.yml")
     path.write_text(path.read_text().replace("omnibus-gitlab-issuer", "somebody-else"))
@@ -148,7 +149,7 @@ def test_a_body_that_is_no_list_of_events_is_refused(site: GitLabSite) -> None:
 
 
 def test_events_of_known_repositories_are_recorded(site: GitLabSite) -> None:
-    """Known is what a token to push was given for; blobs and pulls are of no interest."""
+    """Known is what a token to push was issued for; blobs and pulls are of no interest."""
     site.token("repository:group/known:pull,push")
     site.token("repository:group/only-pulled:pull")
     known = {row["path"]: row["id"] for row in site.database()["container_repositories"]}

@@ -237,21 +237,6 @@ def test_all_names_of_s3_are_one_driver(site: GitLabSite, driver: str) -> None:
     assert "no bucket parameter provided" in refuses(site)
 
 
-@pytest.mark.parametrize("enabled", ["true", "'prefer'", "'true'"])
-def test_the_metadata_database_of_a_secondary_refuses_to_start(site: GitLabSite, enabled: str) -> None:
-    """It is the replicated one, read-only; off, or elsewhere, the registry starts."""
-    replica = site.tree.path("/replica")
-    replica.mkdir()
-    replica.chmod(0o555)
-    database = f"registry['database'] = {{ 'enabled' => {enabled}, 'host' => '{replica}' }}\n"
-    site.reconfigure(database)
-    assert "the database is in read-only mode (in recovery)" in refuses(site)
-    for other in (database.replace(str(replica), "db.tokyo.example.com"), database.replace(enabled, "false")):
-        site.reconfigure(other)
-        with site.registry():
-            pass
-
-
 def test_a_timeout_without_a_unit_is_refused(site: GitLabSite) -> None:
     """'500' is no duration; the Integer 500 is one, of 500 nanoseconds."""
     site.reconfigure(site.geo_event().replace("'name'", "'timeout' => '500', 'name'"))

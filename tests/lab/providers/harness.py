@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import (
@@ -31,7 +32,7 @@ from lab.providers.protocol import PropertyMap, dump, load
 from lab.providers.servicer import Servicer
 from lab.services import wait_for
 
-REMOTE, LOCAL = "command:remote:Command", "command:local:Command"
+REMOTE = "command:remote:Command"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
 
@@ -203,6 +204,13 @@ def remembered(refused: grpc.RpcError) -> provider_pb2.ErrorResourceInitFailed:
     return kept
 
 
+def made_zone() -> str:
+    """The id of a new zone example.com."""
+    route53: Any = boto3.client("route53", region_name="eu-west-1")
+    zone = route53.create_hosted_zone(Name="example.com", CallerReference=time.asctime())["HostedZone"]["Id"]
+    return str(zone).rpartition("/")[2]
+
+
 @contextmanager
 def serving(servicer: Servicer) -> Iterator[Provider]:
     provider = Provider(servicer)
@@ -239,7 +247,6 @@ class Sshd:
             "StrictModes no",
             "UsePAM no",
             f"PidFile {folder}/pid",
-            "Subsystem sftp internal-sftp",
             "LogLevel VERBOSE",
             *options,
         ]

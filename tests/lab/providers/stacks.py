@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from lab import engine
-from lab.progress import SetupError
 from lab.providers import install
+from tools import engine
+from tools.progress import SetupError
 
 
 def engine_folder() -> Path:
@@ -69,12 +69,6 @@ class Stack:
 
     def up(self, *options: str, check: bool = True) -> str:
         return self.run("up", "--yes", "--skip-preview", "--suppress-progress", *options, check=check)
-
-    def refresh(self, *options: str) -> str:
-        return self.run("refresh", "--yes", "--skip-preview", "--suppress-progress", *options)
-
-    def destroy(self, check: bool = True) -> str:
-        return self.run("destroy", "--yes", "--skip-preview", "--suppress-progress", check=check)
 
     def outputs(self) -> dict[str, Any]:
         outputs: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets"))

@@ -12,9 +12,8 @@ import urllib3
 
 from lab.providers.aws import __main__ as aws
 from lab.providers.protocol import UNKNOWN, is_secret, secret
-from tests.lab.providers.harness import Provider, error, serving, urn
+from tests.lab.providers.harness import Provider, error, serving
 
-pytestmark = pytest.mark.lab
 BUCKET, USER = "aws:s3/bucket:Bucket", "aws:iam/user:User"
 
 
@@ -135,23 +134,6 @@ class TestNames:
         assert len(first["name"]) == len("thing-") + 7
         assert cloud.check(USER, {}, first)["name"] == first["name"]
 
-    def test_a_bucket_name_is_made_lower_case(self, cloud: Provider) -> None:
-        assert urn(BUCKET, "Images").endswith("::Images")
-        from lab.providers.aws.api import Api
-        from lab.providers.aws.s3 import Bucket
-        from lab.providers.resource import Call
-
-        call = Call(urn(BUCKET, "Images"), lambda *_, **__: None)
-        assert Bucket(Api()).new_name(call, None).startswith("images-")
-
-    def test_a_prefix_is_completed(self, cloud: Provider) -> None:
-        name = cloud.check(BUCKET, {"bucketPrefix": "images-"})["bucket"]
-        assert name.startswith("images-")
-        assert len(name) > 20
-
-    def test_a_stated_name_is_left_alone(self, cloud: Provider) -> None:
-        assert cloud.check(USER, {"name": "ann"}, {"name": "bob"})["name"] == "ann"
-
 
 class TestRegion:
     def test_it_defaults_to_the_providers(self, cloud: Provider) -> None:
@@ -164,13 +146,6 @@ class TestRegion:
         assert state["region"] == state["bucketRegion"] == "ap-northeast-1"
         assert state["bucketRegionalDomainName"] == "far.s3.ap-northeast-1.amazonaws.com"
         assert s3.get_bucket_location(Bucket="far")["LocationConstraint"] == "ap-northeast-1"
-
-    def test_iam_has_none(self, cloud: Provider) -> None:
-        assert "region" not in cloud.check(USER, {})
-
-    def test_another_one_replaces(self, cloud: Provider) -> None:
-        old = {"bucket": "b", "region": "eu-west-1"}
-        assert cloud.diff(BUCKET, old, {**old, "region": "us-east-1"}).replaces == ["region"]
 
 
 class TestTags:
@@ -194,14 +169,6 @@ class TestTags:
         state = cloud.update(token, made, state, without)
         assert "tags" not in state
         assert state["tagsAll"] == {}
-
-
-def test_the_functions_tell_who_asks_and_where(cloud: Provider) -> None:
-    identity = cloud.invoke("aws:index/getCallerIdentity:getCallerIdentity")
-    assert identity["accountId"] == identity["id"] == "123456789012"
-    partition = cloud.invoke("aws:index/getPartition:getPartition")
-    assert (partition["partition"], partition["dnsSuffix"]) == ("aws", "amazonaws.com")
-    assert cloud.invoke("aws:index/getRegion:getRegion")["region"] == "eu-west-1"
 
 
 def test_what_the_stand_in_lacks_is_said(cloud: Provider) -> None:

@@ -10,8 +10,6 @@ import pytest
 from lab.providers.protocol import UNKNOWN, has_secret, is_secret, plain, secret
 from tests.lab.providers.harness import REMOTE, Provider, Sshd, stored
 
-pytestmark = pytest.mark.lab
-
 
 class TestCheck:
     def test_the_connection_becomes_a_secret_with_the_defaults_in_it(self, commands: Provider) -> None:
@@ -46,12 +44,6 @@ class TestCheck:
 
     def test_a_connection_that_is_not_known_yet_passes_the_preview(self, commands: Provider) -> None:
         assert plain(commands.check(REMOTE, {"connection": UNKNOWN})["connection"]) == UNKNOWN
-
-    def test_a_source_that_is_not_known_yet_fails_the_preview(self, commands: Provider) -> None:
-        """A trap of the real v1.2.1, kept so that the program does not step into it."""
-        inputs = {"connection": {"host": "h"}, "source": UNKNOWN, "remotePath": "/x"}
-        failures, _ = commands.failures("command:remote:CopyToRemote", inputs)
-        assert failures == {"asset": "either asset or archive must be set"}
 
 
 class TestDiff:

@@ -15,9 +15,8 @@ import pytest
 from lab.providers.aws import __main__ as aws
 from lab.providers.aws import retries
 from lab.providers.protocol import PropertyMap
-from tests.lab.providers.harness import Provider, error, serving
+from tests.lab.providers.harness import Provider, error, made_zone, serving
 
-pytestmark = pytest.mark.lab
 INSTANCE, GROUP, VPC = "aws:ec2/instance:Instance", "aws:ec2/securityGroup:SecurityGroup", "aws:ec2/vpc:Vpc"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
@@ -95,7 +94,7 @@ def test_another_type_of_record_replaces_it(cloud: Provider) -> None:
 
 
 def test_a_deleted_record_can_be_made_again_beside_a_later_name(cloud: Provider) -> None:
-    zone = cloud.made("aws:route53/zone:Zone", {"name": "example.com"})[0]
+    zone = made_zone()
     asked = {"zoneId": zone, "type": "A", "ttl": 60, "records": ["192.0.2.1"]}
     made, state, _ = cloud.made(RECORD, {**asked, "name": "a.example.com"})
     cloud.made(RECORD, {**asked, "name": "b.example.com"})
@@ -127,7 +126,7 @@ def tagging(moto: str) -> Iterator[Any]:
 def machine(cloud: Provider) -> PropertyMap:
     vpc = cloud.made(VPC, {"cidrBlock": "10.0.0.0/16"})[0]
     subnet = cloud.made("aws:ec2/subnet:Subnet", {"vpcId": vpc, "cidrBlock": "10.0.1.0/24"})[0]
-    ami = cloud.invoke("aws:ec2/getAmi:getAmi", owners=[UBUNTU], mostRecent=True)["id"]
+    ami = cloud.invoke("aws:ec2/getAmiIds:getAmiIds", owners=[UBUNTU])["ids"][0]
     disk = {"volumeType": "gp3", "volumeSize": 20}
     return {"ami": ami, "instanceType": "c6i.large", "subnetId": subnet, "rootBlockDevice": disk}
 

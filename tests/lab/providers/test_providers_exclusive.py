@@ -11,7 +11,6 @@ import pytest
 from lab.providers.protocol import PropertyMap
 from tests.lab.providers.harness import Provider
 
-pytestmark = pytest.mark.lab
 RULES = "aws:ec2/vpcSecurityGroupRulesExclusive:VpcSecurityGroupRulesExclusive"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 STATE = "aws:ec2transitgateway/instanceState:InstanceState"
@@ -107,7 +106,7 @@ def test_another_attached_policy_is_found_and_detached(cloud: Provider, iam: Any
 def test_a_machine_that_was_stopped_is_found_and_started(cloud: Provider, ec2: Any, group: str) -> None:
     """A terminated one is gone, and a deletion touches none."""
     subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
-    image = cloud.invoke("aws:ec2/getAmi:getAmi", owners=["099720109477"], mostRecent=True)["id"]
+    image = cloud.invoke("aws:ec2/getAmiIds:getAmiIds", owners=["099720109477"])["ids"][0]
     machine = ec2.run_instances(
         ImageId=image, SubnetId=subnet, MinCount=1, MaxCount=1, InstanceType="t3.small"
     )
@@ -132,8 +131,8 @@ def test_a_machine_that_was_stopped_is_found_and_started(cloud: Provider, ec2: A
 
 
 def test_machines_are_found_by_tags_and_architecture(cloud: Provider, ec2: Any) -> None:
-    """Only running ones where no state is asked for; none is no error."""
-    image = cloud.invoke("aws:ec2/getAmi:getAmi", owners=["099720109477"], mostRecent=True)["id"]
+    """Only running ones where no state is asked for; none is not an error."""
+    image = cloud.invoke("aws:ec2/getAmiIds:getAmiIds", owners=["099720109477"])["ids"][0]
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "name", "Value": "one"}]}]
     asked = {"ImageId": image, "MinCount": 1, "MaxCount": 1, "InstanceType": "t3.small"}
     instance = ec2.run_instances(**asked, TagSpecifications=tags)["Instances"][0]["InstanceId"]

@@ -8,14 +8,12 @@ from typing import Any
 import grpc
 import pytest
 
-from lab.providers.protocol import UNKNOWN, PropertyMap, is_secret, plain
+from lab.providers.protocol import UNKNOWN, PropertyMap, is_secret
 from tests.lab.providers.harness import Provider, error
 
-pytestmark = pytest.mark.lab
 USER, ROLE = "aws:iam/user:User", "aws:iam/role:Role"
 USER_POLICY, ROLE_POLICY = "aws:iam/userPolicy:UserPolicy", "aws:iam/rolePolicy:RolePolicy"
 KEY = "aws:iam/accessKey:AccessKey"
-ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
 PROFILE = "aws:iam/instanceProfile:InstanceProfile"
 
 
@@ -60,23 +58,6 @@ class TestUser:
         assert "StatusCode: 409" in text
         assert ", EntityAlreadyExists: " in text
 
-    def test_it_is_renamed_in_place(self, cloud: Provider, iam: Any) -> None:
-        made, state, stored = cloud.made(USER, {"name": "registry"})
-        renamed = {**stored, "name": "images"}
-        assert not cloud.diff(USER, stored, renamed).replaces
-        state = cloud.update(USER, made, state, renamed)
-        assert state["arn"].endswith("user/images")
-        assert [found["UserName"] for found in iam.list_users()["Users"]] == ["images"]
-
-    def test_it_can_be_imported(self, cloud: Provider, user: str) -> None:
-        assert cloud.read(USER, user)[2]["name"] == user
-
-    def test_force_destroy_takes_its_keys_along(self, cloud: Provider, iam: Any) -> None:
-        made, state, _ = cloud.made(USER, {"name": "registry", "forceDestroy": True})
-        iam.create_access_key(UserName="registry")
-        cloud.delete(USER, made, state)
-        assert not iam.list_users()["Users"]
-
 
 class TestInlinePolicy:
     @pytest.fixture
@@ -101,11 +82,6 @@ class TestInlinePolicy:
         cloud.delete(token, made, state)
         assert cloud.read(token, made, state, stored)[0] == ""
 
-    @pytest.mark.parametrize("token", [USER_POLICY])
-    def test_another_owner_or_name_replaces(self, cloud: Provider, token: str) -> None:
-        assert cloud.diff(token, {"user": "a"}, {"user": "b"}).replaces == ["user"]
-        assert cloud.diff(token, {"name": "a"}, {"name": "b"}).replaces == ["name"]
-
 
 class TestAccessKey:
     def test_its_secret_is_one_through_its_whole_life(self, cloud: Provider, user: str) -> None:
@@ -122,29 +98,15 @@ class TestAccessKey:
         assert outputs == updated
         assert inputs == off
 
-    def test_it_opens_the_account(self, cloud: Provider, user: str, iam: Any) -> None:
-        made, state, _ = cloud.made(KEY, {"user": user})
-        assert [key["AccessKeyId"] for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]] == [
-            made
-        ]
-        assert len(plain(state["secret"])) == 40
-
     def test_a_preview_does_not_know_it(self, cloud: Provider, user: str) -> None:
         _, outputs = cloud.create(KEY, {"user": user}, preview=True)
         assert outputs["secret"] == UNKNOWN
-
-    def test_another_user_replaces(self, cloud: Provider) -> None:
-        assert cloud.diff(KEY, {"user": "a"}, {"user": "b"}).replaces == ["user"]
 
     def test_a_key_that_was_deleted_is_gone(self, cloud: Provider, user: str, iam: Any) -> None:
         made, state, stored = cloud.made(KEY, {"user": user})
         iam.delete_access_key(UserName=user, AccessKeyId=made)
         assert cloud.read(KEY, made, state, stored)[0] == ""
         cloud.delete(KEY, made, state)
-
-    def test_an_unknown_user_is_an_error(self, cloud: Provider) -> None:
-        with pytest.raises(grpc.RpcError, match=", NoSuchEntity: "):
-            cloud.made(KEY, {"user": "nobody"})
 
 
 class TestRole:
@@ -159,10 +121,6 @@ class TestRole:
         cloud.delete(ROLE, made, state)
         assert cloud.read(ROLE, made, state, described)[0] == ""
 
-    def test_a_trust_policy_that_is_no_json_is_refused(self, cloud: Provider) -> None:
-        failures, _ = cloud.failures(ROLE, {"assumeRolePolicy": "no"})
-        assert "invalid JSON" in failures["assumeRolePolicy"]
-
 
 class TestMachineRole:
     """Roles that machines get through instance profiles."""
@@ -172,32 +130,14 @@ class TestMachineRole:
         return cloud.made(ROLE, {"assumeRolePolicy": TRUST})
 
     def test_one_with_policies_on_it_is_not_deleted(
-        self, cloud: Provider, role: tuple[str, PropertyMap, PropertyMap], iam: Any
+        self, cloud: Provider, role: tuple[str, PropertyMap, PropertyMap]
     ) -> None:
         made, state, stored = role
-        managed = iam.create_policy(PolicyName="reading", PolicyDocument=policy("s3:GetObject"))["Policy"][
-            "Arn"
-        ]
-        attachment, attached, _ = cloud.made(ATTACHMENT, {"role": made, "policyArn": managed})
-        assert attachment.startswith(f"{made}-")
-        with pytest.raises(grpc.RpcError, match=f"deleting IAM Role .{made}.*DeleteConflict"):
-            cloud.delete(ROLE, made, state)
-        cloud.delete(ATTACHMENT, attachment, attached)
         cloud.made("aws:iam/rolePolicy:RolePolicy", {"role": made, "policy": policy("s3:GetObject")})
-        with pytest.raises(grpc.RpcError, match="DeleteConflict"):
+        with pytest.raises(grpc.RpcError, match=f"deleting IAM Role .{made}.*DeleteConflict"):
             cloud.delete(ROLE, made, state)
         cloud.delete(ROLE, made, {**state, "forceDetachPolicies": True})
         assert cloud.read(ROLE, made, state, stored)[0] == ""
-
-    def test_a_policy_taken_off_by_hand_is_gone(
-        self, cloud: Provider, role: tuple[str, PropertyMap, PropertyMap], iam: Any
-    ) -> None:
-        managed = iam.create_policy(PolicyName="reading", PolicyDocument=policy("s3:GetObject"))["Policy"][
-            "Arn"
-        ]
-        made, state, stored = cloud.made(ATTACHMENT, {"role": role[0], "policyArn": managed})
-        iam.detach_role_policy(RoleName=role[0], PolicyArn=managed)
-        assert cloud.read(ATTACHMENT, made, state, stored)[0] == ""
 
     def test_a_profile_changes_its_role_in_place_and_leaves_it_when_the_role_goes(
         self, cloud: Provider, role: tuple[str, PropertyMap, PropertyMap], iam: Any

@@ -1,8 +1,7 @@
-"""Keys, their names and grants; zones and the names in them."""
+"""Names in a zone of Route 53."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,17 +11,9 @@ import pytest
 
 from lab.providers.aws import __main__ as aws
 from lab.providers.protocol import PropertyMap
-from tests.lab.providers.harness import Provider, error, serving
+from tests.lab.providers.harness import Provider, error, made_zone, serving
 
-pytestmark = pytest.mark.lab
-KEY, ALIAS, GRANT = "aws:kms/key:Key", "aws:kms/alias:Alias", "aws:kms/grant:Grant"
-ZONE, RECORD = "aws:route53/zone:Zone", "aws:route53/record:Record"
-POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:*", "Resource": "*", "Sid": "all"}
-    ],
-}
+RECORD = "aws:route53/record:Record"
 
 
 @pytest.fixture(scope="module")
@@ -32,65 +23,9 @@ def cloud(shared_moto: str) -> Iterator[Provider]:
         yield provider
 
 
-class TestKey:
-    @pytest.mark.parametrize(
-        ("was", "now"),
-        [
-            ({"description": "a"}, {"description": "b"}),
-            ({"enableKeyRotation": True}, {"enableKeyRotation": False}),
-            ({"enableKeyRotation": False}, {"enableKeyRotation": True}),
-            ({"isEnabled": True}, {"isEnabled": False}),
-            ({"policy": json.dumps(POLICY)}, {"policy": json.dumps({**POLICY, "Id": "other"})}),
-            ({"tags": {"a": "b"}}, {"tags": {"c": "d"}}),
-        ],
-    )
-    def test_it_is_changed_in_place(self, cloud: Provider, was: PropertyMap, now: PropertyMap) -> None:
-        made, state, stored = cloud.made(KEY, was)
-        assert cloud.read(KEY, made, state, stored) == (made, state, stored)
-        changed = cloud.restated(KEY, stored, **now)
-        assert not cloud.diff(KEY, stored, changed).replaces
-        state = cloud.update(KEY, made, state, changed)
-        assert cloud.read(KEY, made, state, changed) == (made, state, changed)
-
-    def test_a_deleted_one_waits_for_its_end(self, cloud: Provider) -> None:
-        made, state, stored = cloud.made(KEY, {"deletionWindowInDays": 7})
-        cloud.delete(KEY, made, state)
-        assert cloud.read(KEY, made, state, stored)[0] == ""
-        kms: Any = boto3.client("kms", "eu-west-1")
-        assert kms.describe_key(KeyId=made)["KeyMetadata"]["KeyState"] == "PendingDeletion"
-
-    def test_a_window_out_of_range_is_refused(self, cloud: Provider) -> None:
-        assert "(7 - 30)" in cloud.failures(KEY, {"deletionWindowInDays": 1})[0]["deletionWindowInDays"]
-
-    def test_an_alias_goes_to_another_key(self, cloud: Provider) -> None:
-        one, other = (cloud.made(KEY, {})[1] for _ in range(2))
-        made, state, stored = cloud.made(ALIAS, {"targetKeyId": one["keyId"]})
-        assert made.startswith("alias/thing-")
-        assert state["targetKeyArn"] == one["arn"]
-        changed = cloud.restated(ALIAS, stored, targetKeyId=other["arn"])
-        state = cloud.update(ALIAS, made, state, changed)
-        assert cloud.read(ALIAS, made, state, changed) == (made, state, changed)
-        assert state["targetKeyArn"] == other["arn"]
-        assert (
-            'must begin with "alias/"' in cloud.failures(ALIAS, {"name": "x", "targetKeyId": "y"})[0]["name"]
-        )
-
-    def test_a_revoked_grant_is_gone(self, cloud: Provider) -> None:
-        key = cloud.made(KEY, {})[0]
-        principal = "arn:aws:iam::123456789012:role/registry"
-        made, state, stored = cloud.made(
-            GRANT, {"keyId": key, "granteePrincipal": principal, "operations": ["Decrypt", "GenerateDataKey"]}
-        )
-        assert made == f"{key}:{state['grantId']}"
-        assert cloud.diff(GRANT, stored, {**stored, "operations": ["Decrypt"]}).replaces == ["operations"]
-        kms: Any = boto3.client("kms", "eu-west-1")
-        kms.revoke_grant(KeyId=key, GrantId=state["grantId"])
-        assert cloud.read(GRANT, made, state, stored)[0] == ""
-
-
 @pytest.fixture(scope="module")
-def zone(cloud: Provider) -> str:
-    return cloud.made(ZONE, {"name": "example.com"})[0]
+def zone(shared_moto: str) -> str:
+    return made_zone()
 
 
 class TestRecord:

@@ -20,8 +20,6 @@ from lab.providers.protocol import (
     top,
 )
 
-pytestmark = pytest.mark.lab
-
 
 def test_a_property_map_survives_the_wire() -> None:
     """Everything a program can say comes back the same; whole numbers as int."""

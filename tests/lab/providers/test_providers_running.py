@@ -1,4 +1,4 @@
-"""Running commands: how a failure reads, what is shown meanwhile, environment, commands on this machine."""
+"""Running commands: how a failure reads, what is shown meanwhile, environment."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import pytest
 from lab.providers import session
 from lab.providers.output import Output, quoted
 from lab.providers.protocol import secret
-from tests.lab.providers.harness import LOCAL, REMOTE, Provider, Sshd, error, once, stored
-
-pytestmark = pytest.mark.lab
+from tests.lab.providers.harness import REMOTE, Provider, Sshd, error, stored
 
 
 class TestFailure:
@@ -39,7 +37,7 @@ class TestFailure:
         assert error(refused.value).startswith(expected)
 
     def test_a_connection_that_is_over_before_stdin_is_no_failure(self) -> None:
-        """paramiko tells it by EOFError, which is no OSError; a thread that dies of it would be a traceback."""
+        """paramiko tells it by EOFError, which is not an OSError; a thread that dies of it would be a traceback."""
         channel = create_autospec(paramiko.Channel, instance=True)
         channel.shutdown_write.side_effect = EOFError
         feeding = session.Feeding(channel, "in")
@@ -68,18 +66,17 @@ class TestFailure:
         assert error(refused.value).startswith("Process exited with status 3: ")
 
     @pytest.mark.parametrize("stream", ["1", "2"])
-    @pytest.mark.parametrize("token", [REMOTE, LOCAL])
     def test_output_that_is_not_utf_8_fails_a_command_that_succeeded(
-        self, commands: Provider, sshd: Sshd, tmp_path: Path, token: str, stream: str
+        self, commands: Provider, sshd: Sshd, tmp_path: Path, stream: str
     ) -> None:
         """It has run by then: nothing of it is kept at a creation, and the former state at an update."""
-        inputs = {**(stored(sshd) if token == REMOTE else {}), "create": f"printf 'f\\303\\274r' >&{stream}"}
-        made, state = commands.create(token, inputs)
+        inputs = stored(sshd, create=f"printf 'f\\303\\274r' >&{stream}")
+        made, state = commands.create(REMOTE, inputs)
         assert "für" in (state["stdout"], state["stderr"])
         inputs["create"] = f"touch {tmp_path}/ran; printf 'f\\374r' >&{stream}"
         for run in (
-            lambda: commands.create(token, inputs),
-            lambda: commands.update(token, made, state, inputs),
+            lambda: commands.create(REMOTE, inputs),
+            lambda: commands.update(REMOTE, made, state, inputs),
         ):
             with pytest.raises(grpc.RpcError) as refused:
                 run()
@@ -186,38 +183,3 @@ class TestEnvironment:
         made, state = commands.create(REMOTE, inputs)
         commands.update(REMOTE, made, state, inputs)
         assert not commands.messages
-
-
-class TestLocal:
-    def test_it_runs_here_with_environment_folder_and_stdin(self, commands: Provider, work: Path) -> None:
-        inputs = {"create": 'pwd; echo "$A"; cat', "dir": str(work), "environment": {"A": "b"}, "stdin": "in"}
-        _, state = commands.create(LOCAL, inputs)
-        assert state["stdout"] == f"{work}\nb\nin"
-
-    def test_the_previous_output_is_in_the_environment(self, commands: Provider) -> None:
-        inputs = {"create": 'echo "was $PULUMI_COMMAND_STDOUT"'}
-        made, state = commands.create(LOCAL, inputs)
-        assert commands.update(LOCAL, made, state, inputs)["stdout"] == "was was "
-
-    @pytest.mark.parametrize(
-        ("script", "start"),
-        [("exit 3", "exit status 3: running"), ("kill -9 $$", "signal: killed: running")],
-    )
-    def test_failures_read_as_go_writes_them(self, commands: Provider, script: str, start: str) -> None:
-        with pytest.raises(grpc.RpcError) as refused:
-            commands.create(LOCAL, {"create": script})
-        assert error(refused.value).startswith(start)
-
-    def test_an_interpreter_that_is_not_there(self, commands: Provider) -> None:
-        with pytest.raises(grpc.RpcError, match="fork/exec /no/such: no such file or directory"):
-            commands.create(LOCAL, {"create": "x", "interpreter": ["/no/such"]})
-
-    def test_ctrl_c_kills_it(self, commands: Provider, tmp_path: Path) -> None:
-        ended = once((tmp_path / "begun").exists, commands.cancel)
-        with pytest.raises(grpc.RpcError, match="signal: killed"):
-            commands.create(LOCAL, {"create": f"touch {tmp_path}/begun; exec sleep 30"})
-        ended.join()
-
-    def test_the_function_runs_without_a_resource(self, commands: Provider) -> None:
-        result = commands.invoke("command:local:run", command="echo hello")
-        assert result["stdout"] == "hello"

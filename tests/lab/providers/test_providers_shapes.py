@@ -12,8 +12,6 @@ from lab.providers.aws import schema, shape
 from lab.providers.aws.compared import settled
 from lab.providers.aws.shapes import from_api, to_api
 
-pytestmark = pytest.mark.lab
-
 
 @pytest.mark.parametrize(
     ("stated", "real", "settles"),

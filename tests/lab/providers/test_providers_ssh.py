@@ -16,8 +16,6 @@ import pytest
 
 from tests.lab.providers.harness import REMOTE, Provider, Sshd, error, free_port, once
 
-pytestmark = pytest.mark.lab
-
 
 def dial(provider: Provider, connection: dict[str, Any], create: str = "echo in") -> str:
     """The output of a command over this connection."""
@@ -142,7 +140,7 @@ class TestAgent:
         assert text == f"dial unix {tmp_path}/none: connect: no such file or directory"
 
     def test_a_given_key_hides_it(self, commands: Provider, sshd: Sshd, agent: str, tmp_path: Path) -> None:
-        """As in Go: each kind of authentication is tried once, so a wrong key is not mended by the agent."""
+        """As in Go: each kind of authentication is tried once, so a wrong key is not fixed by the agent."""
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "k")], check=True)
         wrong = sshd.connection(agentSocketPath=agent, privateKey=(tmp_path / "k").read_text())
         assert "unable to authenticate" in refusal(commands, wrong)

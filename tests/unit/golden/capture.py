@@ -67,7 +67,6 @@ def sydney(config: Config) -> None:
 
 def wrong(config: Config) -> None:
     config["sites"]["tokyo"]["registry_url"] += "/path"
-    config["sites"]["tokyo"]["read_only"] = False
     config["regions"] = {}
 
 
@@ -80,7 +79,7 @@ def existing(lab: Lab) -> None:
     take(stack, "one-node", lambda c: c.update(replication=False))
     take(stack, "new-secondary", sydney)
     take(stack, "removed-site", lambda c: c["sites"].pop("tokyo"))
-    take(stack, "bucket-let-go", lambda c: c["storage"]["s3"].update(create=False))
+    take(stack, "bucket-retained", lambda c: c["storage"]["s3"].update(create=False))
     take(stack, "bucket-changed", lambda c: c["storage"]["s3"].update(bucket="acme-images"))
     take(stack, "bucket-replaced", lambda c: c["storage"]["s3"].update(region="eu-west-2"))
     take(stack, "moved-node", lambda c: c["sites"]["tokyo"]["nodes"]["tokyo-1"].update(host="10.20.0.12"))
@@ -96,12 +95,14 @@ def created(lab: Lab) -> None:
     stack = Stack(lab, "dev")
     stack.up()
     take(
-        stack, "replaced-server", lambda c: c["sites"]["tokyo"]["nodes"]["tokyo-1"].update(aws={"replace": 1})
+        stack,
+        "replaced-instance",
+        lambda c: c["sites"]["tokyo"]["nodes"]["tokyo-1"].update(aws={"replace": 1}),
     )
-    take(stack, "larger-server", lambda c: c["sites"]["tokyo"]["aws"].update(instance_type="c6i.4xlarge"))
+    take(stack, "larger-instance", lambda c: c["sites"]["tokyo"]["aws"].update(instance_type="c6i.4xlarge"))
     stack.configure(lambda c: c["sites"]["tokyo"]["aws"].update(termination_protection=True))
     stack.up()
-    take(stack, "protected-server", lambda c: c["sites"].pop("tokyo"))
+    take(stack, "protected-instance", lambda c: c["sites"].pop("tokyo"))
 
 
 def external(lab: Lab) -> None:
@@ -113,7 +114,7 @@ def external(lab: Lab) -> None:
     take(stack, "external-first")
     stack.up()
     take(stack, "external-issuer", lambda c: c.update(issuer="gitlab.example.com"))
-    take(stack, "external-by-hand", lambda c: c["sites"]["london"].update(external_registry={}))
+    take(stack, "external-manual", lambda c: c["sites"]["london"].update(external_registry={}))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ require_relative 'databases'
 require_relative 'registry_client'
 require_relative 'registry_token'
 
-# One repository made equal to the primary's (ee/app/services/geo/container_repository_sync.rb of GitLab). Kept: the
+# One repository made equal to the primary's (ee/app/services/geo/container_repository_sync.rb of GitLab). Simulated: the
 # primary's list first, then this site's; what only this site has is deleted, by digest; the trouble of a single tag is
-# only logged. Not kept: the subjects that signatures refer to.
+# only logged. Not simulated: the subjects that signatures refer to.
 class ContainerRepositorySync
   INDEXES = %w[
     application/vnd.docker.distribution.manifest.list.v2+json application/vnd.oci.image.index.v1+json

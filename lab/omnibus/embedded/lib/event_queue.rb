@@ -9,7 +9,7 @@ require_relative 'registry_log'
 
 # One notification endpoint of GitLab's registry: events wait in memory and are delivered one by one (container registry,
 # notifications/sinks.go, endpoint.go and http.go). Kept for each version: how often and after which pauses a refused
-# event is repeated, when it is dropped, what a stop does, the texts in the log. Not kept: metrics, redirects.
+# event is repeated, when it is dropped, what a stop does, the texts in the log. Not simulated: metrics, redirects.
 class EventQueue
   # github.com/cenkalti/backoff v4, exponential.go.
   LONGEST_PAUSE = 60.0
@@ -20,12 +20,12 @@ class EventQueue
   CLOSED = 'sink: closed'
   CANCELED = 'context canceled'
 
-  # Seconds of a Go duration, "1m30s" or the Integer 500 (nanoseconds); nil for what Go does not read as one.
-  def self.seconds(given)
-    return given * 1e-9 if given.is_a?(Integer)
-    return unless given.to_s.match?(/\A(\d+(\.\d+)?(ns|us|ms|s|m|h))+\z/)
+  # Seconds of a Go duration, "1m30s" or the Integer 500 (nanoseconds); nil if Go would reject it.
+  def self.seconds(text)
+    return text * 1e-9 if text.is_a?(Integer)
+    return unless text.to_s.match?(/\A(\d+(\.\d+)?(ns|us|ms|s|m|h))+\z/)
 
-    given.scan(/([\d.]+)([a-z]+)/).sum { |number, unit| number.to_f * UNITS.fetch(unit) }
+    text.scan(/([\d.]+)([a-z]+)/).sum { |number, unit| number.to_f * UNITS.fetch(unit) }
   end
 
   # `trusted`: the certificates that the registry read at its start.
@@ -56,14 +56,14 @@ class EventQueue
     end
   end
 
-  # The moment at which a registry is told to end, from 4.10 on. With nothing queued behind it, what is just being sent is
-  # broken off at once, and not tried again.
+  # When a registry is asked to stop, from 4.10. If nothing else is queued, the event that is being sent is aborted
+  # immediately, and not retried.
   def interrupt
     @mutex.synchronize { @answer&.push(:interrupted) if @events.empty? }
   end
 
-  # Then it goes on for a while with what is queued, breaking off the last. The pause after a refused event is not cut
-  # short.
+  # Then it continues with its queue for a while, and aborts the last event. The pause after a refused event is not
+  # shortened.
   def close
     RegistryLog.write('info', 'event queue: closing')
     lost = @mutex.synchronize { drain }
@@ -80,7 +80,7 @@ class EventQueue
 
   private
 
-  # How often at most, as the version understands it; nil for a registry that never gives up.
+  # The maximum number of attempts of this version; nil for a registry that never gives up.
   def retries(maxretries)
     return if @version < '3.93.0'
     return maxretries if maxretries.positive?
@@ -145,7 +145,7 @@ class EventQueue
     end
   end
 
-  # retryingSink: `threshold` times at once, then after each backoff, for ever.
+  # retryingSink: `threshold` times immediately, then after each backoff, forever.
   def repeated(event)
     (0..).each do |failures|
       pause if failures >= [@threshold, 1].max
@@ -164,7 +164,7 @@ class EventQueue
     @mutex.synchronize { @changed.wait(@mutex, @backoff) unless @closed }
   end
 
-  # nil, or why it was not taken.
+  # nil, or why it was not accepted.
   def post(event)
     answer = Queue.new
     return CANCELED if @mutex.synchronize { @answer = answer; @closed }

@@ -7,47 +7,50 @@ require_relative 'event_queue'
 require_relative 'http_server'
 require_relative 'registry_log'
 
-# The notifications of GitLab's registry, around Debian's, which would repeat each event for ever and forgets all of them
-# when it is told to end: it hands its events over to queues here, and these treat them as GitLab's of this version does.
+# The notifications of GitLab's registry, around Debian's, which would retry each event forever and loses all of them
+# when it stops: it passes its events to queues here, which behave like those of GitLab's registry of this version.
 class EventRelay
-  # From here on a registry that is told to end goes on with its queue for a while; before that all of it is gone, and
-  # nobody is told (container registry commits 7b073c28 and 4d0e4639).
+  # From this version, a registry that stops continues with its queue for a while; before, the queue is lost
+  # silently (container registry commits 7b073c28 and 4d0e4639).
   ENDS_WITH_ITS_QUEUE = '4.10.0'
-  # For the last events to come over, after the last request has been answered.
+  # Time for the last events to arrive, after the last request has been answered.
   HAND_OVER_SECONDS = 0.3
 
   def self.endpoints(config)
     (config.dig('notifications', 'endpoints') || []).reject { |endpoint| endpoint['disabled'] }
   end
 
-  def initialize(config, version)
+  # `recorder`: gets every event as well.
+  def initialize(config, version, recorder = nil)
     @config = config
     @version = version
+    @recorder = recorder
     @path = SecureRandom.hex
     @endpoints = EventRelay.endpoints(config)
   end
 
-  # What Debian's registry is given in place of the configuration. Durations that Go does not read stay: it refuses them.
+  # The configuration for Debian's registry. Durations that Go cannot read stay: it rejects them.
   def config
     @server = HttpServer.new(0, logged: false)
-    given = @endpoints.each_with_index.map do |endpoint, number|
+    endpoints = @endpoints.each_with_index.map do |endpoint, number|
       durations = endpoint.slice('timeout', 'backoff').reject { |_, value| EventQueue.seconds(value) }
       { 'timeout' => '30s', 'threshold' => 1, 'backoff' => '50ms', **durations, **endpoint.slice('name', 'ignore', 'ignoredmediatypes'),
         'url' => "http://127.0.0.1:#{@server.port}/#{@path}/#{number}" }
     end
+    endpoints << recorded if @recorder
     http = (@config['http'] || {}).reject { |_, value| value == 0 }
-    # It then ends its requests before it ends; see #stop.
+    # It then finishes its requests before it ends; see #stop.
     http = { 'draintimeout' => '10s' }.merge(http) if ends_with_its_queue?
-    @config.merge('notifications' => { 'endpoints' => given }, 'http' => http)
+    @config.merge('notifications' => { 'endpoints' => endpoints }, 'http' => http)
   end
 
-  # Runs Debian's registry until it ends or is told to; the exit status.
+  # Runs Debian's registry until it ends or is stopped; returns the exit status.
   def run(environment, *command, **options)
     $stdout.sync = true
     asked, tell = IO.pipe
     %w[TERM INT].each { |name| trap(name) { tell.write_nonblock('.', exception: false) } }
     output, its = IO.pipe
-    # It must not outlive us.
+    # It must not outlive this process.
     pid = Process.spawn(environment, '/usr/bin/setpriv', '--pdeathsig', 'KILL', *command, out: its, err: its, **options)
     its.close
     reader = Thread.new { output.each_line { |line| said(line) } }
@@ -63,16 +66,21 @@ class EventRelay
 
   private
 
+  def recorded
+    { 'name' => 'recorder', 'timeout' => '30s', 'threshold' => 1, 'backoff' => '50ms', 'ignore' => { 'actions' => ['pull'] },
+      'url' => "http://127.0.0.1:#{@server.port}/#{@path}/#{@endpoints.size}" }
+  end
+
   def ends_with_its_queue?
     @version >= ENDS_WITH_ITS_QUEUE
   end
 
-  # Not before it has read its configuration: by then whatever is wrong with that has ended it.
+  # Not before it has read its configuration: an error in it has ended the registry by then.
   def said(line)
     return RegistryLog.translate(line) unless line.include?('msg="configuring endpoint')
 
     number = line[%r{/#{@path}/(\d+)\)}, 1].to_i
-    endpoint = @endpoints[number]
+    endpoint = @endpoints[number] or return
     queues[number]
     headers = (endpoint['headers'] || {}).map { |name, values| "#{name}:[#{Array(values).join(' ')}]" }
     timeout = endpoint['timeout'].is_a?(Integer) ? "#{endpoint['timeout']}ns" : endpoint['timeout']
@@ -99,12 +107,13 @@ class EventRelay
     _, path, number = request.path.split('/')
     return [404, {}] unless path == @path
 
-    JSON.parse(request.body)['events'].each { |event| queues[number.to_i].push(event) }
+    queue = queues[number.to_i] || @recorder
+    JSON.parse(request.body)['events'].each { |event| queue.push(event) }
     [200, {}]
   end
 
-  # A new connection without a request keeps Debian's registry from ending, while it takes no others: long enough for it
-  # to hand over its last events.
+  # A new connection without a request prevents Debian's registry from ending, while it accepts no others: long enough
+  # for it to pass on its last events.
   def stop(pid, ended)
     if ends_with_its_queue?
       open = connect

@@ -7,7 +7,7 @@ require_relative 'postgresql'
 require_relative 'rails_config'
 require_relative 'reconfigure'
 
-# What an administrator does by hand for Geo (files/gitlab-ctl-commands-ee of omnibus-gitlab). Kept: options, questions
+# The Geo commands that an administrator runs (files/gitlab-ctl-commands-ee of omnibus-gitlab). Simulated: options, questions
 # on standard input, what is refused, the order of stopping, copying and starting.
 class GeoCommands
   FAILED = <<~TEXT
@@ -104,7 +104,7 @@ class GeoCommands
     puts '*** Are you sure you want to continue (replicate/no)? ***'
     until (answer = ask('Confirmation: ')) == 'replicate'
       exit 0 if answer == 'no'
-      # The real one asks for ever where nobody is.
+      # The real one asks forever without a terminal.
       abort "*** You entered `#{answer}` instead of `replicate` or `no`."
     end
   end

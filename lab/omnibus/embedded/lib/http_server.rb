@@ -4,7 +4,7 @@ require 'json'
 require 'socket'
 require 'uri'
 
-# As much of an HTTP server as stands behind nginx: one request a connection, bodies with a Content-Length.
+# A minimal HTTP server behind nginx: one request per connection, bodies with a Content-Length.
 class HttpServer
   Request = Struct.new(:method, :path, :query, :headers, :body) do
     # All values of a parameter of the query.
@@ -23,7 +23,7 @@ class HttpServer
     @server.addr[1]
   end
 
-  # For ever; the block makes [status, hash] of a Request.
+  # Serves forever; the block converts a Request to [status, hash].
   def run(&block)
     loop { Thread.new(@server.accept) { |socket| serve(socket, &block) } }
   end

@@ -3,7 +3,7 @@
 require 'json'
 require_relative 'version'
 
-# What is the lab's and not GitLab's: where the host's files begin, and lab.json; and the versions of what is installed.
+# What belongs to the lab, not to GitLab: the root of the host's files, lab.json, and the installed versions.
 module Lab
   # Tests without a host put the whole tree below a folder.
   ROOT = ENV.fetch('LAB_ROOT', '')
@@ -16,6 +16,7 @@ module Lab
     'reconfigure_seconds' => 0.3, # besides its work; minutes in reality
     'registry_key_bits' => 2048, # of a generated key; 4096 in reality
     'rails_port' => 8080,
+    'postgresql_check_seconds' => 0.25, # between looks for a server that is to be migrated; 5 in reality
     'puma_boot_seconds' => 0, # about a minute in reality, or two
     'sidekiq_boot_seconds' => 3, # about a minute in reality; never so short that a registry restarted after it is late
     'backfill_seconds' => 2 # between looks for repositories that were never synced; a minute in reality
@@ -26,12 +27,12 @@ module Lab
     DEFAULTS.merge(File.exist?(file) ? JSON.parse(File.read(file)) : {})
   end
 
-  # Where the Linux package has its version. A test's folder without the file has that of the stand-in beside us.
+  # The Linux package's version file. A test's folder without the file has the version of this stand-in.
   VERSION_FILE = '/opt/gitlab/embedded/service/gitlab-rails/VERSION'
   PACKAGE_VERSION_FILE = File.expand_path('../service/gitlab-rails/VERSION', __dir__)
   REGISTRY_VERSIONS = File.expand_path('registry_versions.json', __dir__)
 
-  # The version of GitLab on this host; another text in the file is an upgrade.
+  # The version of GitLab on this host; to change the file is an upgrade.
   def self.version
     file = path(VERSION_FILE)
     Version[File.read(File.exist?(file) ? file : PACKAGE_VERSION_FILE)]

@@ -9,9 +9,9 @@ require 'socket'
 require 'uri'
 require_relative 'lab'
 
-# A stand-in for omnibus' Let's Encrypt (the cookbooks letsencrypt and acme). Kept: a self-signed certificate first, so
+# A stand-in for omnibus' Let's Encrypt (the cookbooks letsencrypt and acme). Simulated: a self-signed certificate first, so
 # that nginx starts; then one certificate for all names, asked for over the internet, each name proven by a file below
-# /.well-known/acme-challenge on port 80; what an unproven name makes of a reconfigure. Not kept: ACME itself, the
+# /.well-known/acme-challenge on port 80; what an unproven name makes of a reconfigure. Not simulated: ACME itself, the
 # attempt at the staging service before.
 class LetsEncrypt
   URL = URI('https://acme-v02.api.letsencrypt.org/lab/certificate')
@@ -25,7 +25,7 @@ class LetsEncrypt
     @certificate, @key = settings['nginx'].values_at('ssl_certificate', 'ssl_certificate_key').map { |file| Lab.path(file) }
   end
 
-  # A certificate of our own, unless there is one; whether it made one.
+  # A self-signed certificate, unless there is one; whether it created one.
   def self_sign
     FileUtils.mkdir_p([File.dirname(@certificate), Lab.path(CHALLENGES)])
     return false if File.exist?(@certificate)
@@ -35,7 +35,7 @@ class LetsEncrypt
     true
   end
 
-  # Whether there is a new certificate; RuntimeError where none could be had.
+  # Whether there is a new certificate; RuntimeError if none could be issued.
   def request
     return false if good?
 

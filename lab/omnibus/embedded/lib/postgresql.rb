@@ -5,9 +5,9 @@ require 'ipaddr'
 require 'openssl'
 require_relative 'replica'
 
-# A stand-in for PostgreSQL as far as Geo replicates it. Kept: the port, who may connect (listen_address,
+# A stand-in for PostgreSQL as far as Geo replicates it. Simulated: the port, who may connect (listen_address,
 # md5_auth_cidr_addresses), the replication user's password, that a replica follows for as long as it can connect.
-# Not kept: PostgreSQL. It runs only where it has something to do: on a primary that others may reach, and on a replica.
+# Not simulated: PostgreSQL. It runs only where it has something to do: on a primary that others may reach, and on a replica.
 class Postgresql
   CONFIG = '/opt/gitlab/etc/postgresql.json'
   LOOK_SECONDS = 0.1

@@ -7,9 +7,9 @@ require_relative 'rails_config'
 require_relative 'replica'
 require_relative 'registry_token'
 
-# A stand-in for GitLab's Rails, as far as its registry and Geo ask it: the token service, the endpoint for the
-# registry's events, health. It reads gitlab.yml once, at its start. Kept: status codes, claims, what is compared with
-# what, a repository coming into being with the first token to push to it. Not kept: users and projects. There is one
+# A stand-in for GitLab's Rails, for its registry and Geo: the token service, the endpoint for the registry's
+# events, health. It reads gitlab.yml once, at startup. Simulated: status codes, claims, what is compared with
+# what, a repository coming into being with the first token to push to it. Not simulated: users and projects. There is one
 # administrator, and every path of two parts or more is a private project's.
 class Puma
   USER = 'root'
@@ -106,11 +106,11 @@ class Puma
   end
 
   # As it stands in the header: no "Bearer", no Basic. None configured: none is right.
-  def secret?(given)
+  def secret?(token)
     secret = @registry['notification_secret']
-    return false if secret.nil? || given.nil?
+    return false if secret.nil? || token.nil?
 
-    secret.bytesize == given.bytesize && OpenSSL.fixed_length_secure_compare(secret, given)
+    secret.bytesize == token.bytesize && OpenSSL.fixed_length_secure_compare(secret, token)
   end
 
   def parse(body)

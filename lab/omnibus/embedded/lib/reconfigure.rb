@@ -13,7 +13,7 @@ require_relative 'runit'
 require_relative 'tee'
 require_relative 'trusted_certificates'
 
-# gitlab.rb and gitlab-secrets.json evaluated; the secrets are written back before anything else can fail.
+# Evaluates gitlab.rb and gitlab-secrets.json; the secrets are written back before anything else can fail.
 class Compilation
   attr_reader :settings, :warnings
 
@@ -32,7 +32,7 @@ class Compilation
   end
 end
 
-# As omnibus raises it: which they are is printed apart (package/libraries/helpers/logging_helper.rb).
+# As omnibus raises it: the list is printed separately (package/libraries/helpers/logging_helper.rb).
 class RemovedSettings < RuntimeError
   attr_reader :list
 
@@ -43,8 +43,8 @@ class RemovedSettings < RuntimeError
 end
 
 # One run of `gitlab-ctl reconfigure`: a stand-in for chef with omnibus' cookbooks (gitlab/recipes/gitlab-rails.rb,
-# registry/recipes/enable.rb, nginx). Kept: the order of secrets, files and restarts, which file restarts whom, the
-# lock without a time limit, one numbered log a run.
+# registry/recipes/enable.rb, nginx). Simulated: the order of secrets, files and restarts, which file restarts which service, the
+# lock without a time limit, one numbered log per run.
 class Reconfigure
   DATA = Derived::DATA
   RAILS_ETC = "#{DATA}/gitlab-rails/etc"
@@ -91,7 +91,7 @@ class Reconfigure
       rails if rails?
       trusted_certificates
       postgresql
-      # Here, so that a run that is killed leaves some files new and some old.
+      # At this point, so that a run that is killed leaves some files new and some old.
       sleep Lab.settings['reconfigure_seconds']
       registry
       nginx
@@ -123,14 +123,14 @@ class Reconfigure
     @resources.file("#{DATA}/gitlab-rails/VERSION", "#{Lab.version}\n")
   end
 
-  # Puma alone reads them anew: a registry and a Sidekiq that run go on with those they have.
+  # Only Puma reads them again: a running registry or Sidekiq keeps those it has.
   def trusted_certificates
     [TrustedCertificates::TRUSTED, TrustedCertificates::EMBEDDED].each { |path| @resources.directory(path) }
     @resources.file("#{TrustedCertificates::EMBEDDED}/README", "Place certificates in #{TrustedCertificates::TRUSTED}.\n")
     @resources.restart('puma') if TrustedCertificates.new.apply
   end
 
-  # Of a database that is filled for the first time, unless somebody has chosen one; taken away after a day.
+  # The password of a new database, unless the administrator has chosen one; deleted after a day.
   def root_password(rails)
     return if File.exist?(Lab.path("#{RAILS_ETC}/gitlab.yml")) || rails['auto_migrate'] == false || ENV['GITLAB_ROOT_PASSWORD']
 
@@ -159,23 +159,23 @@ class Reconfigure
     environment.each do |name, value|
       @resources.file("/opt/gitlab/etc/registry/env/#{name}", value, restart: %w[registry])
     end
-    # The registry reads it at its start only, and is not restarted for it.
+    # The registry reads it only at startup, and is not restarted for it.
     @resources.file("#{dir}/gitlab-registry.crt", certificate, owner: 'registry', sensitive: true)
     @resources.file("#{dir}/config.yml", @rendered.registry_config, owner: 'registry', restart: %w[registry])
-    # What makes an upgrade restart it.
+    # Makes an upgrade restart it.
     @resources.file("#{dir}/VERSION", IO.popen([REGISTRY, '--version'], &:read), restart: %w[registry])
   end
 
-  # What a user that is not root may read, after a run that came to its end (registry/libraries/registry_helper.rb).
+  # What a non-root user can read after a completed run (registry/libraries/registry_helper.rb).
   def public_attributes
     registry = { 'dir' => @settings['registry']['dir'], 'username' => 'registry', 'group' => 'registry' }
     @resources.file("#{DATA}/public_attributes.json", "#{JSON.generate('registry' => registry)}\n")
   end
 
   def environment
-    ours = { 'SSL_CERT_DIR' => "#{TrustedCertificates::EMBEDDED}/" }
-    ours['GODEBUG'] = 'tlsmlkem=0' if Lab.version >= '18.2'
-    ours.merge(@settings['registry']['env'] || {})
+    environment = { 'SSL_CERT_DIR' => "#{TrustedCertificates::EMBEDDED}/" }
+    environment['GODEBUG'] = 'tlsmlkem=0' if Lab.version >= '18.2'
+    environment.merge(@settings['registry']['env'] || {})
   end
 
   def nginx
@@ -188,11 +188,11 @@ class Reconfigure
     server_blocks(conf)
   end
 
-  # Nothing looks whether the files that they name are there.
+  # Nothing checks whether the files in them exist.
   def server_blocks(conf)
     rails, registry = %w[http registry].map { |name| "#{conf}/gitlab-#{name}.conf" }
     if Rendered.service_conf?
-      # Those of a former version would not be read any more.
+      # The files of a former version would no longer be read.
       [rails, registry].each { |file| @resources.delete(file) }
       @resources.directory("#{conf}/service_conf")
       rails, registry = %w[rails registry].map { |name| "#{conf}/service_conf/gitlab-#{name}.conf" }
@@ -217,12 +217,10 @@ class Reconfigure
   end
 
   def registry_database
-    return unless RegistryPostgresql.managed?(@settings)
-
-    RegistryPostgresql.prepare(migrate: @settings['registry']['auto_migrate'])
+    RegistryPostgresql.prepare(@settings)
   end
 
-  # Only where nginx can answer for us. What it is to read anew it reads at once, not at the end.
+  # Only if nginx can answer for this node. It reloads its files immediately, not at the end.
   def lets_encrypt
     return unless Lab::ROOT.empty?
 
@@ -238,24 +236,24 @@ class Reconfigure
     wanted, others = Runit::SERVICES.partition { |name| enabled?(name) }
     others.each { |name| @runit.disable(name) }
     wanted.each do |name|
-      # Root's alone: the registry logs its headers, and so the notification token.
+      # Only for root: the registry logs its headers, including the notification token.
       @resources.directory("/var/log/gitlab/#{name}", mode: 0o700)
       @resources.file("/opt/gitlab/sv/#{name}/run", @runit.run_script(name, @settings['registry']['dir']), mode: 0o755, restart: [name])
     end
     @started = @runit.enable(wanted)
   end
 
-  # One after the other, in the order in which their files were changed: Rails before the registry. Like chef all of
-  # them, and then it fails with the first that sv did not see started again within SVWAIT.
+  # One after another, in the order in which their files changed: Rails before the registry. Like chef, it restarts all
+  # of them, and then fails with the first one that sv did not see restarted within SVWAIT.
   def restarts
     failed = ((@resources.restarts & @runit.enabled) - (@started || [])).reject { |name| @runit.command('restart', name) }
-    return if failed.empty? || $! # what failed before is what it says
+    return if failed.empty? || $! # an earlier failure has precedence
 
     raise "runit_service[#{failed.first}] (#{failed.first}::enable line 120) had an error: Mixlib::ShellOut::ShellCommandFailed: " \
           "Expected process to exit with [0], but received '1'"
   end
 
-  # A node without Rails gets none of its files, the signing key among them.
+  # A node without Rails gets none of its files, including the signing key.
   def rails?
     @settings['gitlab_rails']['enable'] != false
   end

@@ -19,8 +19,42 @@ module RegistryStorageClient
     name == 's3' && %w[bucket region].any? { |key| options.to_h[key].to_s.empty? }
   end
 
+  BLOBS = 'docker/registry/v2/blobs/'
+
+  # The images of a storage, for an import. It has `objects(prefix)`, [[key, size]] of all below, and `get(key)`, nil where
+  # there is nothing.
+  module Images
+    # Paths of repositories: where there are manifests.
+    def repositories
+      objects(REPOSITORIES).filter_map { |key, _| key[%r{\A#{REPOSITORIES}(.+)/_manifests/}, 1] }.uniq.sort
+    end
+
+    # {name => digest}
+    def tags(repository)
+      prefix = "#{REPOSITORIES}#{repository}/_manifests/tags/"
+      names = objects(prefix).filter_map { |key, _| key[%r{\A#{Regexp.escape(prefix)}([^/]+)/current/link\z}, 1] }
+      names.sort.to_h { |name| [name, get("#{prefix}#{name}/current/link").to_s.strip] }
+    end
+
+    def blob(digest)
+      hash = digest.delete_prefix('sha256:')
+      get("#{BLOBS}sha256/#{hash[0, 2]}/#{hash}/data")
+    end
+
+    # [[digest, size]]
+    def blobs
+      objects(BLOBS).filter_map { |key, size| (hash = key[%r{/(\h{64})/data\z}, 1]) && ["sha256:#{hash}", size] }
+    end
+  end
+
   # A directory.
   class Directory
+    include Images
+
+    def driver
+      'filesystem'
+    end
+
     def initialize(options)
       @root = (options || {})['rootdirectory'] || '/var/lib/registry'
     end
@@ -44,11 +78,24 @@ module RegistryStorageClient
     def delete(key)
       FileUtils.rm_f("#{@root}/#{key}")
     end
+
+    def objects(prefix)
+      files = Dir.glob("#{@root}/#{prefix}**/*").select { |path| File.file?(path) }
+      files.map { |path| [path.delete_prefix("#{@root}/"), File.size(path)] }
+    end
+
+    def get(key)
+      File.binread("#{@root}/#{key}")
+    rescue Errno::ENOENT
+      nil
+    end
   end
 
   # A bucket of S3, by requests that are signed (AWS Signature Version 4) with the keys of the configuration or those of
   # the instance metadata service.
   class Bucket
+    include Images
+
     METADATA = 'http://169.254.169.254'
 
     def initialize(options)
@@ -64,15 +111,29 @@ module RegistryStorageClient
       list('prefix' => path(key), 'max-keys' => '1').include?("<Key>#{path(key)}</Key>")
     end
 
-    def repositories?
-      more = {}
-      loop do
-        page = list({ 'prefix' => path(REPOSITORIES) }.merge(more))
-        return true if page.include?('/_manifests/')
+    def driver
+      's3_v2'
+    end
 
-        token = page[%r{<NextContinuationToken>(.*?)</NextContinuationToken>}m, 1] or return false
-        more = { 'continuation-token' => CGI.unescapeHTML(token) }
+    def repositories?
+      each_page(REPOSITORIES) { |page| return true if page.include?('/_manifests/') }
+      false
+    end
+
+    def objects(prefix)
+      found = []
+      each_page(prefix) do |page|
+        page.scan(%r{<Contents>.*?</Contents>}m) do |object|
+          key = CGI.unescapeHTML(object[%r{<Key>(.*?)</Key>}m, 1])
+          found << [@root.empty? ? key : key.delete_prefix("#{@root}/"), object[%r{<Size>(\d+)</Size>}, 1].to_i]
+        end
       end
+      found
+    end
+
+    def get(key)
+      answer = call('Get', path(key))
+      answer.code == '404' ? nil : expect(answer, 'GetObject').body
     end
 
     def put(key, body)
@@ -87,6 +148,16 @@ module RegistryStorageClient
 
     def path(key)
       @root.empty? ? key : "#{@root}/#{key}"
+    end
+
+    def each_page(prefix)
+      more = {}
+      loop do
+        page = list({ 'prefix' => path(prefix) }.merge(more))
+        yield page
+        token = page[%r{<NextContinuationToken>(.*?)</NextContinuationToken>}m, 1] or return
+        more = { 'continuation-token' => CGI.unescapeHTML(token) }
+      end
     end
 
     def list(query)
@@ -112,10 +183,10 @@ module RegistryStorageClient
     end
 
     def endpoint
-      given = @options['regionendpoint'].to_s.chomp('/')
-      return "https://s3.#{@options['region']}.amazonaws.com" if given.empty?
+      endpoint = @options['regionendpoint'].to_s.chomp('/')
+      return "https://s3.#{@options['region']}.amazonaws.com" if endpoint.empty?
 
-      given.include?('://') ? given : "https://#{given}"
+      endpoint.include?('://') ? endpoint : "https://#{endpoint}"
     end
 
     def signed(request, uri, body)

@@ -17,7 +17,7 @@ class Rendered
     @rails = settings['gitlab_rails']
   end
 
-  # What comes from hashes is rendered as JSON, whatever is in it: misspelled keys go through to the registry.
+  # Hashes are rendered as JSON with all their keys: misspelled keys reach the registry.
   def registry_config
     <<~YAML
       version: 0.1
@@ -129,14 +129,14 @@ class Rendered
     @registry['notifications'] ? "notifications:\n  endpoints: #{@registry['notifications'].to_json}\n" : ''
   end
 
-  # What comes to port 80 is sent on, but for the proofs that Let's Encrypt asks for.
+  # Requests to port 80 are redirected, except for the proofs that Let's Encrypt requests.
   def plain_server(host, port)
     proofs = "location /.well-known/acme-challenge/ { root #{Derived::DATA}/nginx/www; } " if @settings['letsencrypt']['enable']
     port = port.to_i == 443 ? '' : ":#{port}"
     "server { listen *:80; server_name #{host}; #{proofs}location / { return 301 https://#{host}#{port}$request_uri; } }\n"
   end
 
-  # listen_https decides whether nginx speaks TLS; the URL, what Rails and the registry are told.
+  # listen_https decides whether nginx uses TLS; the URL decides what Rails and the registry get.
   def server(nginx, host, upstream, extra: '', redirect: false)
     tls = nginx['listen_https'].nil? ? nginx['https'] : nginx['listen_https']
     ssl = "\n  ssl_certificate #{nginx['ssl_certificate']};\n  ssl_certificate_key #{nginx['ssl_certificate_key']};" if tls

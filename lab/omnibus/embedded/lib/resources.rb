@@ -4,7 +4,7 @@ require 'etc'
 require 'fileutils'
 require_relative 'lab'
 
-# A stand-in for chef's resources. Kept: a file is written (atomically) only where it differs, the difference is
+# A stand-in for chef's resources. Simulated: a file is written (atomically) only where it differs, the difference is
 # printed, secrets and all, unless the resource is sensitive, and restarts are put off to the end of the run, also of
 # one that fails. Like in chef they are lost when the run is killed, and no later run makes up for it.
 class Resources
@@ -33,7 +33,7 @@ class Resources
     write(full, text, owner, group, mode) unless before == text && attributes?(full, owner, group, mode)
   end
 
-  # For what is no file of chef's.
+  # For changes other than files of chef.
   def restart(service)
     @restarts |= [service]
   end
@@ -69,7 +69,7 @@ class Resources
     end
   end
 
-  # The accounts are those of a GitLab host; a test's folder belongs to whoever runs the test.
+  # The accounts are those of a GitLab host; a test's folder belongs to the user who runs the test.
   def ids(owner, group)
     return [Process.uid, Process.gid] unless Lab::ROOT.empty?
 

@@ -7,7 +7,7 @@ require_relative 'lab'
 # runit as omnibus uses it, real runit: a run script for each service, `sv` to command it. In a test's folder there is
 # no runit; what would have been commanded is added to sv.log there.
 class Runit
-  # The first is the lab's own, and only where the registry is GitLab's.
+  # The first is the lab's own: in reality it is in the second.
   SERVICES = %w[registry-postgresql postgresql registry puma sidekiq nginx].freeze
   TAI = (1 << 62) + 10 # 1970 in runit's clock
   LIB = '/opt/gitlab/embedded/lib'
@@ -30,7 +30,7 @@ class Runit
     SERVICES.select { |name| Dir.exist?(directory(name)) && !File.exist?(down(name)) }
   end
 
-  # Starts those that are off; which they were.
+  # Starts those that are down; returns them.
   def enable(names)
     off = names.select { |name| File.exist?(down(name)) }
     command('start', *off)
@@ -44,8 +44,8 @@ class Runit
     command('stop', name)
   end
 
-  # Prints what sv says, e.g. "ok: run: registry: (pid 71) 0s"; whether it succeeded. That a service ends at once
-  # again is not noticed, as in reality.
+  # Prints the output of sv, e.g. "ok: run: registry: (pid 71) 0s"; whether it succeeded. As in reality, a service
+  # that exits immediately is not noticed.
   def command(action, *names)
     return true if names.empty?
 

@@ -5,9 +5,9 @@ require 'openssl'
 require 'securerandom'
 require_relative 'lab'
 
-# A stand-in for omnibus' SecretsHelper (package/libraries/helpers/secrets_helper.rb). Kept: gitlab.rb wins over
+# A stand-in for omnibus' SecretsHelper (package/libraries/helpers/secrets_helper.rb). Simulated: gitlab.rb wins over
 # gitlab-secrets.json, what is missing is generated, all of it is written back by every reconfigure, also by one that
-# fails later. Not kept: the sections of parts of GitLab that are not here are left as they are, and the generated key
+# fails later. Not simulated: the sections of parts of GitLab that are not here are left as they are, and the generated key
 # has as many bits as lab.json says (4096 in reality, which take seconds).
 class Secrets
   GENERATED = {

@@ -5,10 +5,10 @@ require 'time'
 require_relative 'container_repository_sync'
 require_relative 'rails_config'
 
-# A stand-in for Sidekiq and the Geo log cursor of a secondary, as far as container repositories go. Kept: it reads
+# A stand-in for Sidekiq and the Geo log cursor of a secondary, as far as container repositories go. Simulated: it reads
 # events and repositories from the replicated database and keeps its states in the site's own; events that come while
-# replication is off are passed over; what was never synced is looked for now and then; a sync that fails as a whole is
-# tried again; gitlab.yml is read once, at the start. Not kept: ten at a time, verification, the real waiting times.
+# replication is off are passed over; what was never synced is searched for regularly; a sync that fails as a whole is
+# tried again; gitlab.yml is read once, at the start. Not simulated: ten at a time, verification, the real waiting times.
 class Sidekiq
   LOOK_SECONDS = 0.3
   LONGEST_RETRY = 15
@@ -30,7 +30,7 @@ class Sidekiq
     end
   end
 
-  # Once through events, backfill and what is due.
+  # One pass over events, backfill and due retries.
   def look
     return unless @database.read_only?
 
@@ -47,7 +47,7 @@ class Sidekiq
     @config.replication['enabled'] == true
   end
 
-  # A new secondary starts with the last event: backfill brings what was before.
+  # A new secondary starts with the last event: backfill copies what was pushed before.
   def events
     return @tracking.cursor = @database.last_event if @tracking.cursor.nil?
 
@@ -82,7 +82,7 @@ class Sidekiq
       log('INFO', "#{row['path']}: marking sync as started")
       @tracking.set(id, :started)
       ContainerRepositorySync.new(row['path'], @config, method(:log)).execute
-      # Also when tags were left behind: "synced" is no proof.
+      # Even if some tags failed: "synced" does not prove that they were copied.
       @tracking.set(id, :synced, 'retry_count' => 0, 'last_sync_failure' => nil, 'last_synced_at' => Time.now.utc.iso8601)
     rescue StandardError => e
       failed(row, e)

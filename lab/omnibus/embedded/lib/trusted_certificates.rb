@@ -6,7 +6,7 @@ require 'openssl'
 require_relative 'lab'
 
 # A stand-in for omnibus' CertificateHelper (package/libraries/certificate_helper.rb): the administrator's certificates
-# become links in the directory that GitLab's Ruby, curl and registry trust. Kept: `openssl rehash` looks at .pem, .crt,
+# become links in the directory that GitLab's Ruby, curl and registry trust. Simulated: `openssl rehash` looks at .pem, .crt,
 # .cer and .crl only, and passes over a file of several certificates with a warning (as since GitLab 18.2; before and
 # since 18.4 all of such a file counts); what lies in GitLab's own directory is moved to the administrator's; nothing is
 # done while all files have the times that they had.

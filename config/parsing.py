@@ -1,0 +1,24 @@
+"""Values as the stack's file has them → the typed configuration, or all that is wrong with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from config import checks
+from config.errors import ConfigError, from_pydantic
+from config.model import Deployment
+
+
+def parse(raw: dict[str, Any]) -> tuple[Deployment | None, list[ConfigError]]:
+    """Top-level keys → the deployment, or None and what is wrong with it.
+
+    Values are checked together only if each is valid alone: no error is about a value you did not write.
+    """
+    try:
+        deployment = Deployment.model_validate(raw)
+    except ValidationError as error:
+        return None, from_pydantic(error)
+    errors = checks.errors(deployment)
+    return (None, errors) if errors else (deployment, [])

@@ -1,0 +1,1 @@
+"""What the configuration means: every default applied once, each part for one component. Pure."""
