@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from tests.ruby import Program
 from tests.unit.test_node_certificates import Made
 from tests.unit.test_node_program import RSA
@@ -86,8 +87,7 @@ def test_a_dns_server_that_is_away_may_come_back(ruby: Program) -> None:
 
 def test_a_port_where_nothing_listens_may_be_a_restart(ruby: Program) -> None:
     """It is waited for; address and port are said."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     _, text, kind, final, remedy = ruby.call(ASK, f"http://127.0.0.1:{port}/", 5, [])
     assert (kind, final) == ("refused", False)
     assert text == f"127.0.0.1:{port} refuses the connection: nothing listens there"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from tests.unit.test_node_certificates import Made
 from tests.unit.test_node_messages import Node
 
@@ -192,11 +193,6 @@ def test_a_service_that_starts_is_waited_for(node: Node) -> None:
         "tokyo-1: waiting for GitLab behind this node's nginx (502), at most 300 s",
         '["200"]',
     ]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def test_nginx_that_ends_is_seen_within_seconds(node: Node) -> None:

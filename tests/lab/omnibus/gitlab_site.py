@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.lab.omnibus.gitlab_tree import CERTIFICATE, CONFIG_YML, OMNIBUS, GitLabTree, wait_for
+from tests.ports import free_port
 
 RUBY = ("/usr/bin/ruby", "--disable-gems")
 DATABASE = "/var/opt/gitlab/postgresql"
@@ -47,13 +47,6 @@ def http(method: str, url: str, data: bytes | None = None, **headers: str) -> An
     except ValueError:
         parsed = None
     return Answer(status, parsed, {name.lower(): value for name, value in fields.items()})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class GitLabSite:

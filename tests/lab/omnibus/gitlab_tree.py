@@ -175,6 +175,9 @@ class GitLabTree:
             )
             try:
                 yield process
+            except AssertionError as error:
+                error.add_note("/process.log ends with:\n" + self.path("/process.log").read_text()[-2000:])
+                raise
             finally:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
@@ -193,7 +196,7 @@ def made(*names: str) -> Iterator[list[GitLabTree]]:
         shutil.rmtree(base)
 
 
-def wait_for(look: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(look: Callable[[], object], seconds: float = 60) -> None:
     """Ask until the answer is true."""
     end = time.monotonic() + seconds
     while not look():

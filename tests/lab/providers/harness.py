@@ -31,6 +31,7 @@ from lab.providers.plugin import start
 from lab.providers.protocol import PropertyMap, dump, load
 from lab.providers.servicer import Servicer
 from lab.services import wait_for
+from tests.ports import free_port
 
 REMOTE = "command:remote:Command"
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -218,13 +219,6 @@ def serving(servicer: Servicer) -> Iterator[Provider]:
         yield provider
     finally:
         provider.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Sshd:
