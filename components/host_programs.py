@@ -20,19 +20,21 @@ from plan.node import HostPlan, NodePlan
 HOSTS = Path(__file__).parents[1] / "hosts"
 GITLAB_NODE, EXTERNAL_REGISTRY = HOSTS / "gitlab_node", HOSTS / "external_registry"
 VERIFY = (
-    "1_report",
-    "2_files",
-    "2_in_place",
-    "3_omnibus",
-    "4_causes",
-    "4_registry",
-    "4_registry_log",
-    "5_events",
-    "6_checks",
-    "6_verification",
-    "7_main",
+    "report",
+    "files",
+    "in_place",
+    "omnibus",
+    "causes",
+    "registry",
+    "registry_log",
+    "events",
+    "checks",
+    "verification",
+    "main",
 )
 """The files that verification on a node needs: the engine stores what it sends in its state, per node."""
+# Constants of files.rb are used while others are loaded; main.rb runs the program.
+_ORDER = {"files": -1, "main": 1}
 # The part of PyYAML that is pure Python and reads: the host might not have PyYAML.
 PYYAML_MODULES = ("error", "events", "nodes", "parser", "reader", "resolver", "scanner", "tokens")
 # The program needs only Ruby's standard library, and starts faster without gems.
@@ -63,7 +65,7 @@ def gitlab_node(files: tuple[str, ...] = ()) -> str:
 
 
 def source(files: tuple[str, ...] = ()) -> str:
-    paths = sorted(GITLAB_NODE.glob("*.rb"))
+    paths = sorted(GITLAB_NODE.glob("*.rb"), key=lambda path: (_ORDER.get(path.stem, 0), path.stem))
     return "\n".join(path.read_text(encoding="utf-8") for path in paths if not files or path.stem in files)
 
 

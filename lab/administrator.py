@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from lab.authority import Authority
+from lab.rootfs import write
 from lab.sites import Node, Site
-from lab.tree import write
 
 TEMPLATES = Path(__file__).parent / "templates"
 KEY_BITS = 2048

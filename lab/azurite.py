@@ -22,7 +22,7 @@ from email.message import Message
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from lab.cloud_front import READS, Answer, Request, forward
+from lab.cloud_proxy import READS, Answer, Request, forward
 from lab.distribution import azurite_command
 
 PORT = 8086

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from lab.authority import Authority
 from lab.host import RUN, fill_disk
+from lab.rootfs import write
 from lab.services import CLEAN, wait_for
 from lab.sites import Site
-from lab.tree import write
 from tools import debian
 
 DIRECTORY = RUN / "databases"

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from lab.api import Lab
-from lab.by_hand import follow
+from lab.next_steps_runner import follow
 
 STACKS = {
     "dev": "two sites created on AWS, one bucket for both registries, tokyo reads it",

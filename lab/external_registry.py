@@ -9,8 +9,8 @@ from string import Template
 
 from lab.administrator import TEMPLATES, Secrets
 from lab.authority import Authority
+from lab.rootfs import PACKAGE, write
 from lab.sites import Site
-from lab.tree import PACKAGE, write
 
 CONFIG = "/etc/docker/registry/config.yml"
 CERTIFICATE = "/etc/docker/registry/gitlab-registry.crt"

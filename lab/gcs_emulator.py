@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from lab.cloud_front import READS, Answer, Request, forward
+from lab.cloud_proxy import READS, Answer, Request, forward
 from lab.distribution import program
 
 PORT = 8087

@@ -103,7 +103,7 @@ def _unshare() -> list[str]:
 
 
 def _supervise(lab_dir: Path, options: Options, lock: int) -> int:
-    """Run lab.inside in namespaces until its command ends, or this process gets a signal or is killed."""
+    """Run lab.supervisor in namespaces until its command ends, or this process gets a signal or is killed."""
     # This process holds the write end. The lab shuts down cleanly when it is closed.
     lifeline, held = os.pipe()
     # The lab sends a byte when its command runs: from then on, the command handles Ctrl-C.
@@ -122,7 +122,7 @@ def _supervise(lab_dir: Path, options: Options, lock: int) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED - {signal.SIGINT})
 
     inside = subprocess.Popen(
-        [*_unshare(), sys.executable, "-m", "lab.inside", json.dumps(arguments)],
+        [*_unshare(), sys.executable, "-m", "lab.supervisor", json.dumps(arguments)],
         pass_fds=(lifeline, theirs, lock),
         preexec_fn=die_with_parent,  # noqa: PLW1509 - this process has no threads
         cwd=CHECKOUT,

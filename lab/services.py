@@ -18,8 +18,8 @@ from pathlib import Path
 from lab import gitlab_registry
 from lab.authority import Authority
 from lab.cloud.names import PID_FILE, RECORDS
+from lab.rootfs import write
 from lab.sites import SERVICES_ADDRESS, Layout
-from lab.tree import write
 
 PLAIN = "X-Lab-Without-Tls"
 """The header of requests that reached AWS without TLS."""

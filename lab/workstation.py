@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lab.authority import SYSTEM_BUNDLE
 from lab.host import RUN
+from lab.rootfs import write
 from lab.sites import SERVICES_ADDRESS, Layout, host_key
-from lab.tree import write
 
 
 def make_home(home: Path, layout: Layout) -> str:

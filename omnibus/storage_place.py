@@ -1,7 +1,7 @@
 """Where a registry's images are, from its driver's settings: equal for two registries on one storage.
 
 Also runs on the host of an external registry: only Python 3.8 and its standard library. The program on
-GitLab nodes has the same in Ruby (gitlab_node/5_storage.rb); tests/unit/test_storages.py compares both.
+GitLab nodes has the same in Ruby (gitlab_node/storage.rb); tests/unit/test_storages.py compares both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The identity of a registry's storage, in the same form as on GitLab nodes (gitlab_node/5_storage.rb)."""
+"""The identity of a registry's storage, in the same form as on GitLab nodes (gitlab_node/storage.rb)."""
 
 from __future__ import annotations
 

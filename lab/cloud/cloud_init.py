@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from lab.tree import write
+from lab.rootfs import write
 
 USER = "ubuntu"
 KNOWN = {

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from lab.cloud import routing
 from lab.cloud.addresses import METADATA, METADATA_PORT
+from lab.cloud.desired_state import Machine
 from lab.cloud.rules import Rule
-from lab.cloud.wanted import Machine
 
 
 def apply(machine: Machine) -> None:

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from lab.authority import Authority
-from lab.cloud import firewall, names, routing, wanted
+from lab.cloud import desired_state, firewall, names, routing
+from lab.cloud.desired_state import Machine, Wanted
 from lab.cloud.instance import Instance
 from lab.cloud.metadata import Service
-from lab.cloud.wanted import Machine, Wanted
-from lab.tree import make_image, write
+from lab.rootfs import make_image, write
 
 NOTHING = Wanted({}, {}, ())
 
@@ -83,7 +83,7 @@ class Hypervisor:
             list(pool.map(self._try, jobs))
 
     def _reconcile(self) -> None:
-        want, have = wanted.read(), self._have
+        want, have = desired_state.read(), self._have
         if want == have:
             return
         self._have = want
@@ -126,7 +126,7 @@ class Hypervisor:
         firewall.apply(machine)
         host = self._host(machine)
         image = self._image("ubuntu" if machine.image.startswith("ubuntu/") else "gitlab")
-        host.create(image, wanted.public_key(machine.id), wanted.user_data(machine.id))
+        host.create(image, desired_state.public_key(machine.id), desired_state.user_data(machine.id))
         if version := re.search(r"GitLab [CE]E (\d+\.\d+\.\d+)", machine.image):
             host.install(version[1])
         self._services[machine.id] = Service(machine.id)

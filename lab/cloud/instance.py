@@ -9,9 +9,9 @@ from typing import Any
 from lab.cloud import routing
 from lab.cloud.cloud_init import FirstBoot
 from lab.host import Host
+from lab.rootfs import write
 from lab.services import wait_for
 from lab.sites import Layout, Node
-from lab.tree import write
 
 DISK = "size=96m,mode=755"
 """Size of a host's disk: enough for GitLab's files and small images, and quickly filled."""

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 
-from lab.cloud import wanted
+from lab.cloud import desired_state
 from lab.cloud.addresses import METADATA, METADATA_PORT
 from lab.cloud.metadata_facts import LIFETIME, facts
 
@@ -93,7 +93,7 @@ class Service:
     def put(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
         """A token with the requested lifetime."""
         lowered = {name.lower(): value for name, value in headers.items()}
-        instance = wanted.instance(self.id)
+        instance = desired_state.instance(self.id)
         if instance is None or path != "/latest/api/token":
             return 404, ""
         if instance.metadata_options.http_endpoint == "disabled" or "x-forwarded-for" in lowered:
@@ -108,7 +108,7 @@ class Service:
     def get(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
         """The instance's metadata; for the path of a folder, the names in it."""
         lowered = {name.lower(): value for name, value in headers.items()}
-        instance = wanted.instance(self.id)
+        instance = desired_state.instance(self.id)
         if instance is None:
             return 404, ""
         if instance.metadata_options.http_endpoint == "disabled":

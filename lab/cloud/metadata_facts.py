@@ -12,7 +12,7 @@ from moto.ec2.models.instances import Instance
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
-from lab.cloud import wanted
+from lab.cloud import desired_state
 from lab.cloud.account import profile_role
 
 LIFETIME = 6 * 3600
@@ -24,7 +24,7 @@ Credentials = dict[str, dict[str, str]]
 
 def facts(id: str, instance: Instance, credentials: Credentials) -> dict[str, str]:
     """Path below /latest → text; `credentials` caches the role's credentials."""
-    machine = wanted.read().machines[id]
+    machine = desired_state.read().machines[id]
     meta = {
         "ami-id": instance.image_id,
         "instance-id": id,
@@ -38,12 +38,12 @@ def facts(id: str, instance: Instance, credentials: Credentials) -> dict[str, st
     }
     if machine.public:
         meta |= {"public-ipv4": machine.public, "public-hostname": _dns_name(machine)}
-    if key := wanted.public_key(id):
+    if key := desired_state.public_key(id):
         meta["public-keys/0/openssh-key"] = key
     meta |= _role(instance, machine.region, credentials)
     tree = {f"meta-data/{path}": text for path, text in meta.items()}
     tree["dynamic/instance-identity/document"] = _identity(instance, machine)
-    if data := wanted.user_data(id):
+    if data := desired_state.user_data(id):
         tree["user-data"] = data.decode(errors="replace")
     return tree
 
@@ -101,12 +101,12 @@ def _assume(role: str, region: str, instance: Instance, credentials: Credentials
     return known
 
 
-def _dns_name(machine: wanted.Machine) -> str:
+def _dns_name(machine: desired_state.Machine) -> str:
     zone = "compute-1" if machine.region == "us-east-1" else f"{machine.region}.compute"
     return f"ec2-{(machine.public or '').replace('.', '-')}.{zone}.amazonaws.com"
 
 
-def _identity(instance: Instance, machine: wanted.Machine) -> str:
+def _identity(instance: Instance, machine: desired_state.Machine) -> str:
     document = {
         "accountId": instance.owner_id,
         "architecture": instance.architecture,

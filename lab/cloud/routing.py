@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 from lab.cloud.addresses import CERTIFICATE_AUTHORITY, WORKSTATION
-from lab.cloud.wanted import Machine, Network
+from lab.cloud.desired_state import Machine, Network
 from lab.sites import SERVICES_ADDRESS
 
 UPLINKS = ipaddress.ip_network("100.64.0.0/16")

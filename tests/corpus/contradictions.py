@@ -7,13 +7,24 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from tests.corpus import against_credentials, against_hosts, against_sites, against_storage
+from tests.corpus import (
+    contradictions_credentials,
+    contradictions_hosts,
+    contradictions_sites,
+    contradictions_storage,
+)
 from tests.corpus.valid import TAPES, configuration
 from tests.corpus.values import Raw, Tape
 from tests.corpus.whole import TABLE, Impossible, Make, Whole
 
 # Importing them fills the table.
-__all__ = ["against_credentials", "against_hosts", "against_sites", "against_storage", "contradictions"]
+__all__ = [
+    "contradictions",
+    "contradictions_credentials",
+    "contradictions_hosts",
+    "contradictions_sites",
+    "contradictions_storage",
+]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from lab.api import Lab
-from lab.by_hand import follow
 from lab.host import Host
+from lab.next_steps_runner import follow
 from lab.registry import SkopeoError
 from tests.e2e.audit import findings
 from tests.e2e.faults import refused

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lab.azurite import CONTRIBUTOR, DELEGATOR, READER, Azure, Principal, azurite
-from lab.cloud_front import Front, certify, front
+from lab.cloud_proxy import Front, certify, front
 from lab.distribution import missing, program
 from lab.registry import SkopeoError
 from tests.configurations import SHARED, per_site

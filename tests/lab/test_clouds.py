@@ -1,5 +1,5 @@
 """oss: a real registry takes the rendered configuration and comes to the right address with the right credentials. The
-address is a stand-in that takes down what it is asked (lab/fake_cloud.py), no storage: there is no emulator.
+address is a stand-in that takes down what it is asked (lab/oss_stub.py), no storage: there is no emulator.
 
 azure and gcs have one: test_azure.py, test_gcs.py. The registries of all three are built by
 `python -m lab.distribution`; what is not built is skipped.
@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from lab.cloud_front import certify, front
+from lab.cloud_proxy import certify, front
 from lab.distribution import missing, program
-from lab.fake_cloud import Alibaba
+from lab.oss_stub import Alibaba
 from tests.configurations import per_site
 from tests.lab.registries import RefusedError, registry, rendered
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
-from lab.cloud_front import Front, Request, certify, front
+from lab.cloud_proxy import Front, Request, certify, front
 from lab.distribution import missing, program
 from lab.gcs_emulator import Account, Google, emulator
 from lab.gitlab_registry import chosen

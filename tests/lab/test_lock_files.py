@@ -16,7 +16,7 @@ import pytest
 
 from components.host_programs import GITLAB_NODE
 from lab.azurite import CONTRIBUTOR, DELEGATOR, READER, Azure, Principal, azurite
-from lab.cloud_front import Front, certify, front
+from lab.cloud_proxy import Front, certify, front
 from lab.distribution import missing
 from lab.gcs_emulator import Google, emulator
 from lab.gitlab_registry import chosen

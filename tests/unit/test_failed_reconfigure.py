@@ -11,7 +11,7 @@ import pytest
 from components.host_programs import GITLAB_NODE
 
 REASON = """
-%w[1_report 2_files 3_omnibus 3_reason].each { |name| require File.join(ARGV[0], name) }
+%w[report files omnibus reason].each { |name| require File.join(ARGV[0], name) }
 Omnibus.send(:remove_const, :GITLAB_RB)
 Omnibus::GITLAB_RB = ARGV[1]
 puts JSON.generate(Reason.of($stdin.read))

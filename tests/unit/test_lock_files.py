@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from components.host_programs import GITLAB_NODE
 from lab.azurite import _signature
-from lab.cloud_front import Request
+from lab.cloud_proxy import Request
 from tests.ruby import Ruby
 
 FILESYSTEM = "docker/registry/lockfiles/filesystem-in-use"

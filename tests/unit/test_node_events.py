@@ -19,7 +19,7 @@ SINCE = 1_790_000_000.0
 ORDER = {"node": "london-1", "roles": ["rails", "registry"]}
 ENDPOINT = {"name": "geo_event", "url": "http://gitlab/events", "headers": {"Authorization": ["the-token"]}}
 DRIVER = """
-%w[1_report 2_files 2_in_place 3_omnibus 4_registry 4_registry_log 5_stopping_registry 5_events].each { |name| require File.join(ARGV[0], name) }
+%w[report files in_place omnibus registry registry_log stopping_registry events].each { |name| require File.join(ARGV[0], name) }
 $now = 0.0
 Omnibus.define_singleton_method(:now) { $now }
 Kernel.module_eval { private def sleep(seconds) = $now += seconds }
@@ -338,7 +338,7 @@ def test_a_former_primary_says_what_the_new_one_may_not_have(log: Path) -> None:
 
 
 ENDING = """
-%w[1_report 2_files 2_in_place 3_omnibus 4_registry 4_registry_log 5_stopping_registry 5_events].each { |name| require File.join(ARGV[0], name) }
+%w[report files in_place omnibus registry registry_log stopping_registry events].each { |name| require File.join(ARGV[0], name) }
 order, states, config = JSON.parse($stdin.read)
 $now = 0.0
 killed = nil

@@ -770,7 +770,7 @@ Report.result('proof' => { latin => [latin, 1, nil, true] }, :sym => :bol)
 
 def test_whatever_is_shown_is_utf_8() -> None:
     """What is not cannot be passed on by the provider, which fails the run after it has ended well."""
-    file = str(GITLAB_NODE / "1_report.rb")
+    file = str(GITLAB_NODE / "report.rb")
     environment = {**NO_LOCALE, "LC_ALL": "de_DE.ISO-8859-1"}
     for env in (NO_LOCALE, environment):
         done = subprocess.run(

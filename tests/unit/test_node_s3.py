@@ -25,7 +25,8 @@ from plan import storage
 from tests.configurations import certificate, deployment, per_site
 
 ASK = """
-Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/7_main/).sort.each { |file| require file }
+require File.join(ARGV[0], 'files')
+Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/main/).sort.each { |file| require file }
 asked = nil
 Http.define_singleton_method(:call) { |method, url, headers: {}, **| asked = [method, url, headers]; [200, '', {}] }
 S3.new(JSON.parse(ARGV[1])).read
@@ -92,7 +93,8 @@ PROVE = """
 require 'net/http'
 # The server's name leads to this machine, as it would by DNS.
 Net::HTTP.class_eval { def conn_address = '127.0.0.1' }
-Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/7_main/).sort.each { |file| require file }
+require File.join(ARGV[0], 'files')
+Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/main/).sort.each { |file| require file }
 access = JSON.parse(ARGV[1])
 begin
   puts JSON.generate(Storage.permissions('site' => 'tokyo', 'storage' => access))

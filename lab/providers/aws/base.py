@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.providers.aws import naming, schema, tagging
 from lab.providers.aws.api import Api, AwsError
-from lab.providers.aws.compared import canonical, completed, refreshed, unordered
+from lab.providers.aws.normalize import canonical, completed, refreshed, unordered
 from lab.providers.protocol import PropertyMap, is_unknown, plain
 from lab.providers.resource import Call, HalfMade, Invalid, Resource
 

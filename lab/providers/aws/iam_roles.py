@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 from lab.providers.aws import tagging
 from lab.providers.aws.base import AwsResource
-from lab.providers.aws.compared import canonical
 from lab.providers.aws.iam import retag
+from lab.providers.aws.normalize import canonical
 from lab.providers.aws.shapes import pick
 from lab.providers.protocol import PropertyMap, is_unknown
 

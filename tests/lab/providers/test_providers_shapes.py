@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.providers.aws import schema, shape
-from lab.providers.aws.compared import settled
+from lab.providers.aws.normalize import settled
 from lab.providers.aws.shapes import from_api, to_api
 
 

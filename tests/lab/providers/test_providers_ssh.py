@@ -14,7 +14,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.lab.providers.harness import REMOTE, Provider, Sshd, error, free_port, once
+from tests.lab.providers.harness import REMOTE, Provider, Sshd, error, once
+from tests.ports import free_port
 
 
 def dial(provider: Provider, connection: dict[str, Any], create: str = "echo in") -> str:

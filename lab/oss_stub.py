@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from lab.cloud_front import Answer, Request
+from lab.cloud_proxy import Answer, Request
 
 
 @dataclass(frozen=True)

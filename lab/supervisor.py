@@ -16,13 +16,13 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from lab import gitlab_registry, network, project, services, tree
+from lab import gitlab_registry, network, project, rootfs, services
 from lab.api import Lab
 from lab.authority import Authority
-from lab.handover import Handover
 from lab.host import REGISTRY, RUN, Host
 from lab.layouts import LAYOUTS
 from lab.services import Credentials
+from lab.site_credentials import SiteCredentials
 from lab.sites import Layout
 from lab.workstation import make_home, make_workstation
 
@@ -52,8 +52,8 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     _mount_disks(lab_dir, layout)
     version = _install_registry(lab_dir, progress)
     authority = Authority()
-    handover = Handover(layout, authority)
-    handover.write_trust(lab_dir / "ca")
+    site_credentials = SiteCredentials(layout, authority)
+    site_credentials.write_trust(lab_dir / "ca")
     authority.save(RUN / "authority.pem")
     operator_key = make_home(lab_dir / "home", layout)
     make_workstation(lab_dir, project.TMP)
@@ -67,8 +67,8 @@ def build(lab_dir: Path, sites: str, progress: Progress) -> dict[str, str]:
     hosts = [Host(lab_dir, layout, site, node) for site, node in layout.nodes()]
 
     def bring_up(host: Host) -> None:
-        tree.make(host.dir, host.site, host.node, authority, operator_key)
-        handover.write_files(host.dir, host.site, host.node)
+        rootfs.make(host.dir, host.site, host.node, authority, operator_key)
+        site_credentials.write_files(host.dir, host.site, host.node)
         if host.site is not None:
             host.install(version)
         host.start()

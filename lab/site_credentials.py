@@ -9,7 +9,7 @@ from lab.authority import SYSTEM_BUNDLE, Authority
 from lab.sites import Layout, Node, Site
 
 
-class Handover:
+class SiteCredentials:
     """Created once per lab. `authority` is the lab's own, which every host trusts like a public CA."""
 
     def __init__(self, layout: Layout, authority: Authority) -> None:

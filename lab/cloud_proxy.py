@@ -1,7 +1,7 @@
 """Connects a registry to clouds on this machine: an HTTP proxy that represents every host, including TLS.
 
 Go programs and skopeo read it from HTTPS_PROXY, so a registry requests the same names and paths as in
-production. The answers come from the cloud: azurite.py, gcs_emulator.py, fake_cloud.py.
+production. The answers come from the cloud: azurite.py, gcs_emulator.py, oss_stub.py.
 """
 
 from __future__ import annotations
