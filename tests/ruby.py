@@ -10,14 +10,21 @@ from components.host_programs import GITLAB_NODE
 
 POOREST = {"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin"}
 """An environment with the locale that is hardest on programs."""
-PROGRAM = """
-Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('_main.rb') }.each { |path| require path }
+LOAD = """
+require "#{ARGV[0]}/files"
+Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('/main.rb') }.each { |path| require path }
+"""
+"""The program on GitLab nodes without its main part, in the order of components/host_programs.py; ARGV: its folder."""
+PROGRAM = (
+    LOAD
+    + """
 $stdout.sync = true
 while (line = $stdin.gets)
   call, *args = JSON.parse(line)
   puts JSON.generate([eval(call).call(*args)])
 end
 """
+)
 
 
 class Ruby:

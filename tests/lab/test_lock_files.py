@@ -24,6 +24,7 @@ from omnibus.ruby import filled
 from plan import storage
 from tests.configurations import deployment, per_site
 from tests.lab.registries import RefusedError, registry, rendered
+from tests.ruby import LOAD
 
 FILESYSTEM = "docker/registry/lockfiles/filesystem-in-use"
 TENANT = "0f1e2d3c-0000-4000-8000-00000000ac3e"
@@ -32,8 +33,9 @@ REAL = chosen()
 LOCKS = REAL is not None and tuple(map(int, REAL.version.split("."))) >= (4, 33)
 only_with_locks = pytest.mark.skipif(not LOCKS, reason="GITLAB_REGISTRY names no registry with lock files")
 # What the program asks for goes to the front, as to a proxy that ends TLS.
-RUN = """
-Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('_main.rb') }.each { |path| require path }
+RUN = (
+    LOAD
+    + """
 order = JSON.parse($stdin.read)
 Http.define_singleton_method(:call) do |method, url, headers: {}, body: nil, **_|
   request = Net::HTTP.const_get(method.capitalize).new(url, headers)
@@ -47,6 +49,7 @@ rescue Failure => e
   puts JSON.generate('failed' => e.message, 'cause' => e.cause_text)
 end
 """
+)
 
 
 def on_node(raw: dict[str, Any], site: str, verb: str, running: Front) -> dict[str, str]:

@@ -17,6 +17,7 @@ from config.storage_drivers import identity
 from lab.storage_servers import Swift, swift
 from tests.configurations import deployment, per_site
 from tests.lab.registries import RefusedError, registry, rendered
+from tests.ruby import LOAD
 
 USERS = ["acme_london=london-key-0123 .admin", "acme_tokyo=tokyo-key-0123"]
 KEYS = {"london": "london-key-0123", "tokyo": "tokyo-key-0123"}
@@ -89,8 +90,9 @@ def test_a_wrong_password_keeps_the_registry_from_starting(server: Swift, tmp_pa
         pass
 
 
-PROVE = """
-Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('_main.rb') }.each { |path| require path }
+PROVE = (
+    LOAD
+    + """
 order = JSON.parse($stdin.read)
 begin
   puts JSON.generate(ARGV[1] == 'lock_file' ? LockFiles.new(order).write : Storage.prove(order))
@@ -98,6 +100,7 @@ rescue Failure => e
   puts "#{e.message}: #{e.cause_text}"
 end
 """
+)
 
 
 def proven(raw: dict[str, Any], site: str, secret: str, *, write: bool, verb: str = "prove") -> str:

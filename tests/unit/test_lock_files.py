@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from components.host_programs import GITLAB_NODE
 from lab.azurite import _signature
 from lab.cloud_proxy import Request
-from tests.ruby import Ruby
+from tests.ruby import LOAD, Ruby
 
 FILESYSTEM = "docker/registry/lockfiles/filesystem-in-use"
 DATABASE = "docker/registry/lockfiles/database-in-use"
 # Http.call answers from `names`: what is asked for is there (200) or not (404), `status` says otherwise; and is noted.
-DRIVER = """
-Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('_main.rb') }.each { |path| require path }
+DRIVER = (
+    LOAD
+    + """
 $stdout.sync = true
 ServerBlocks.define_singleton_method(:version) { $version }
 Http.define_singleton_method(:call) do |method, url, headers: {}, body: nil, **_|
@@ -47,6 +48,7 @@ while (line = $stdin.gets)
   puts JSON.generate([found, $asked])
 end
 """
+)
 
 
 class Node(Ruby):

@@ -23,15 +23,17 @@ from config.parsing import parse
 from omnibus.ruby import filled
 from plan import storage
 from tests.configurations import certificate, deployment, per_site
+from tests.ruby import LOAD
 
-ASK = """
-require File.join(ARGV[0], 'files')
-Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/main/).sort.each { |file| require file }
+ASK = (
+    LOAD
+    + """
 asked = nil
 Http.define_singleton_method(:call) { |method, url, headers: {}, **| asked = [method, url, headers]; [200, '', {}] }
 S3.new(JSON.parse(ARGV[1])).read
 puts JSON.generate(asked)
 """
+)
 KEYS = {
     "access_key": "AKIAX",
     "secret_key": "secret",
@@ -89,12 +91,12 @@ def test_it_is_signed_as_aws_sdk_signs_it(access: dict[str, Any]) -> None:
     assert headers["authorization"].endswith(f"Signature={signer.signature(text, request)}")
 
 
-PROVE = """
+PROVE = (
+    LOAD
+    + """
 require 'net/http'
 # The server's name leads to this machine, as it would by DNS.
 Net::HTTP.class_eval { def conn_address = '127.0.0.1' }
-require File.join(ARGV[0], 'files')
-Dir.glob(File.join(ARGV[0], '*.rb')).grep_v(/main/).sort.each { |file| require file }
 access = JSON.parse(ARGV[1])
 begin
   puts JSON.generate(Storage.permissions('site' => 'tokyo', 'storage' => access))
@@ -102,6 +104,7 @@ rescue Failure => e
   puts "#{e.message}: #{e.cause_text}"
 end
 """
+)
 
 
 @contextmanager
