@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from components.host_session import session_input, session_once
+from components.host_session import run_once, session
 from components.ssh_target import SshTarget
 from config.errors import report
 from plan.existing_storage import ExistingStoragePlan, shared_storage
@@ -38,11 +38,9 @@ class ExistingStorage(pulumi.ComponentResource):
         identities: dict[str, pulumi.Input[dict[str, Any] | None]] = {**args.plan.known}
         for site, host in args.plan.inspected.items():
             target = args.targets[host]
-            command = session_once(
+            command = run_once(
                 f"{name}-{site}-existing-storage",
-                target,
-                "inspect_storage",
-                session_input(target, "inspect_storage", target.plan.inspect),
+                session(target, "inspect_storage", target.plan.inspect),
                 opts=pulumi.ResourceOptions(parent=self),
             )
             identities[site] = command.stdout.apply(lambda text: json.loads(text)["storage"])

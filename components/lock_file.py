@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.host_session import Secrets, host_session, session_input
+from components.host_session import Secrets, run, session
 from components.ssh_target import SshTarget
 from plan.lock_file import LockFilePlan
 
@@ -36,11 +36,9 @@ class LockFile(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LockFileArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gitlabgeo:index:LockFile", name, {}, opts)
-        host_session(
+        run(
             name,
-            args.target,
-            "lock_file",
-            session_input(args.target, "lock_file", args.plan.payload, args.secrets),
+            session(args.target, "lock_file", args.plan.payload, args.secrets),
             after=args.after,
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from components.host_session import Secrets, digest, host_session, session_input
+from components.host_session import Secrets, run, session
 from components.ssh_target import SshTarget
 from plan.node import HostPlan, NodePlan
 
@@ -49,13 +49,11 @@ class ConfiguredHost(pulumi.ComponentResource):
         if target.instance:
             # Another instance at the same address has no settings yet.
             triggers["instance"] = target.instance.id
-        text = session_input(target, "apply", plan.apply, args.secrets, triggers)
-        self.digest = digest(target, text)
-        command = host_session(
+        apply = session(target, "apply", plan.apply, args.secrets, triggers)
+        self.digest = apply.digest()
+        command = run(
             f"{name}-settings",
-            target,
-            "apply",
-            text,
+            apply,
             delete="undo",
             after=args.after,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),

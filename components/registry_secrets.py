@@ -11,7 +11,7 @@ import pulumi
 from pulumi_command import remote
 
 from components.generated_secrets import GeneratedSecret
-from components.host_session import session_input, session_once
+from components.host_session import run_once, session
 from components.ssh_target import SshTarget
 from plan.secrets import SecretsPlan
 
@@ -72,20 +72,16 @@ class RegistrySecrets(pulumi.ComponentResource):
         inspected = None
         if plan.inspected_first:
             target = args.targets[plan.inspected_first]
-            inspected = session_once(
+            inspected = run_once(
                 f"{name}-images",
-                target,
-                "inspect_storage",
-                session_input(target, "inspect_storage", target.plan.inspect),
+                session(target, "inspect_storage", target.plan.inspect),
                 logging=remote.Logging.NONE,
                 opts=child,
             )
         target = args.targets[plan.key_node]
-        adopted = session_once(
+        adopted = run_once(
             f"{name}-key",
-            target,
-            "adopt",
-            session_input(target, "adopt", target.plan.inspect),
+            session(target, "adopt", target.plan.inspect),
             logging=remote.Logging.NONE,
             opts=pulumi.ResourceOptions(
                 parent=self,

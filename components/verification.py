@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components.host_session import host_session, session_input
+from components.host_session import run, session
 from components.node import ConfiguredHost, HostArgs
 
 
@@ -42,18 +42,16 @@ class Verification(pulumi.ComponentResource):
     def _ask(self, resource: str, host: HostArgs, args: VerificationArgs) -> pulumi.Output[dict[str, str]]:
         before = {one: args.configured[one] for one in host.plan.answering}
         # A change on one of them repeats the verification.
-        text = session_input(
+        verify = session(
             host.target,
             "verify",
             host.plan.verify or {},
             host.secrets,
             {"applied": {one: configured.digest for one, configured in before.items()}},
         )
-        command = host_session(
+        command = run(
             f"{resource}-verification",
-            host.target,
-            "verify",
-            text,
+            verify,
             after=[*before.values()],
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )

@@ -53,7 +53,7 @@ def _rules(d: Deployment, site: str) -> Iterator[Rule]:
                 cidr,
                 "administrators and this program",
             )
-    web = ports(d, site) | ({80} if d.sites[site].https else set())
+    web = _web_ports(d, site) | ({80} if d.sites[site].https else set())
     for port in sorted(web):
         for cidr in aws.client_cidrs:
             yield Rule(
@@ -74,7 +74,7 @@ def _rules(d: Deployment, site: str) -> Iterator[Rule]:
 
 def _between(d: Deployment, site: str, other: str) -> Iterator[Rule]:
     """Includes the site itself: its registry notifies its GitLab by its public host name."""
-    inward, outward = ports(d, site), ports(d, other)
+    inward, outward = _web_ports(d, site), _web_ports(d, other)
     if site != other and d.primary == site:
         inward = inward | {POSTGRESQL}
     if site != other and d.primary == other:
@@ -96,7 +96,7 @@ def peers(d: Deployment, site: str) -> dict[str, str | Node]:
     return {_plain(cidr): cidr for cidr in cidrs}
 
 
-def ports(d: Deployment, site: str) -> set[int]:
+def _web_ports(d: Deployment, site: str) -> set[int]:
     """The ports of a site's GitLab and of its registry."""
     numbers = set()
     config = d.sites[site]

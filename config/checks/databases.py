@@ -22,7 +22,7 @@ def errors(d: Deployment) -> Iterator[ConfigError]:
             yield from _login(database, key)
         else:
             yield from _managed(d, name, key)
-    yield from _one_each(d)
+    yield from _unique_databases(d)
 
 
 def _beside(d: Deployment, name: str, key: str) -> Iterator[ConfigError]:
@@ -105,7 +105,7 @@ def _managed(d: Deployment, name: str, key: str) -> Iterator[ConfigError]:
         )
 
 
-def _one_each(d: Deployment) -> Iterator[ConfigError]:
+def _unique_databases(d: Deployment) -> Iterator[ConfigError]:
     databases: dict[tuple[str, int, str, str], str] = {}
     for name, site in d.sites.items():
         database = site.metadata_database

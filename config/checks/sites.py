@@ -21,7 +21,7 @@ def errors(d: Deployment) -> Iterator[ConfigError]:
     yield from _roles(d)
     yield from _urls(d)
     yield from _beside_gitlab(d)
-    yield from _one_each(d)
+    yield from _unique_urls(d)
     yield from _names_of_several(d)
     yield from _external(d)
     yield from _trusted(d)
@@ -117,7 +117,7 @@ _SELF_REPLICATION = "a secondary would replicate from itself and report success"
 _LOST_NOTIFICATIONS = "the primary's notifications could reach a secondary, which refuses them"
 
 
-def _one_each(d: Deployment) -> Iterator[ConfigError]:
+def _unique_urls(d: Deployment) -> Iterator[ConfigError]:
     """Sites may share the URLs that users see; each needs its own for the other sites."""
     yield from _behind_one_url(d)
     registries: dict[tuple[str, int | None], str] = {}
@@ -168,7 +168,7 @@ def _behind_one_url(d: Deployment) -> Iterator[ConfigError]:
             ),
         ):
             there = public.get(normalize.server(internal))
-            # If the other site has no internal URL either, _one_each reports that.
+            # If the other site has no internal URL either, _unique_urls reports that.
             if there and normalize.server(there) != normalize.server(internal):
                 url = getattr(site, key)
                 yield ConfigError(

@@ -62,7 +62,7 @@ def test_a_server_is_as_configured_and_never_replaced_by_accident(created: dict[
     assert created["london-1-server"].plain("ami") == "ami-of-x86_64"
     open_to_it = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].update(termination_protection=False))
     unprotected = record(open_to_it)
-    # Without these the server would be there and lost all the same; the other site's stay protected.
+    # Without these the instance would exist but be unreachable; the other site's stay protected.
     needed = ("server", "host-key", "address")
     for name in (*(f"tokyo-1-{part}" for part in needed), "tokyo-vpc", "tokyo-subnet", "tokyo-nodes"):
         assert created[name].request.protect, name

@@ -259,7 +259,7 @@ def test_no_certificate_is_wanted_where_tls_ends_in_front(only_tokyo: Stack, tok
 
 
 def test_settings_that_only_chef_can_read_are_said(only_tokyo: Stack, tokyo: Host) -> None:
-    """Nothing is guessed, and nginx is looked at afterwards all the same."""
+    """Nothing is guessed, and nginx is still checked afterwards."""
     # In the lab node[…] is nothing; the branch is not taken by a reconfigure.
     line = "node['fqdn'] if File.exist?('/opt/gitlab/embedded/cookbooks/cache/cinc-client-running.pid') && !defined?(Reconfigure)\n"
     with put_back(tokyo, GITLAB_RB):

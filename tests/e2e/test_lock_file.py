@@ -1,4 +1,4 @@
-"""Shared storage: a secondary's registry, which may not write its lock file, starts on any day all the same."""
+"""Shared storage: a secondary's registry, which may not write its lock file, still starts at any time."""
 
 from __future__ import annotations
 

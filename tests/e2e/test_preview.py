@@ -10,7 +10,7 @@ from tests.e2e.stack import Stack, measured
 
 
 def test_a_first_preview_needs_no_host(existing: Stack, fresh: Lab, london: Host, tokyo: Host) -> None:
-    """Both hosts are off: every setting is shown all the same. Its time is printed."""
+    """Both hosts are off: every setting is still shown. Its time is printed."""
     for host in (london, tokyo):
         host.stop()
     began = time.monotonic()

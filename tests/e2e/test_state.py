@@ -198,7 +198,7 @@ def test_an_earlier_state_comes_back(anna: Colleague, moved: dict[str, str], fre
 
 
 def cut_off_creating(lab: Lab, colleague: Colleague) -> None:
-    """A first `up` is killed while S3 does not answer for the registry's bucket, which comes to be all the same."""
+    """A first `up` is killed while S3 does not answer for the registry's bucket, which is then created anyway."""
     busy = refused(f"PUT /{REGISTRY_BUCKET}", "SlowDown", 503)
     with busy, colleague.starts("pulumi up") as running:
         lab.wait(

@@ -53,7 +53,7 @@ def test_a_host_that_cannot_be_logged_into(
 def test_an_agent_that_is_gone(
     existing: Stack, tokyo: Host, monkeypatch: pytest.MonkeyPatch, key: str | None
 ) -> None:
-    """Also where a key's file is named: the provider opens the agent's socket all the same."""
+    """Also with `private_key_file`: the provider still opens the agent's socket."""
     right = existing.file.read_text()
     existing.configure(lambda config: config["ssh"].update({"private_key_file": key} if key else {}))
     monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere/agent.sock")
@@ -103,7 +103,7 @@ def test_mended_it_works(existing: Stack, tokyo: Host) -> None:
 
 
 def test_a_connection_that_is_lost_on_the_way(existing: Stack, tokyo: Host) -> None:
-    """The node's program goes on to its end all the same, and the next `up` looks at what it left."""
+    """The node's program still runs to its end, and the next `up` finds its result."""
     existing.up()
     slow = "/opt/gitlab/etc/lab.json"
     before = tokyo.read(slow)
@@ -127,7 +127,7 @@ def test_a_connection_that_is_lost_on_the_way(existing: Stack, tokyo: Host) -> N
 
 
 def test_a_node_that_was_taken_out_of_the_configuration_and_is_gone(existing: Stack, tokyo: Host) -> None:
-    """The program no longer knows it, and says all the same what is left to do."""
+    """The program no longer knows the node, but still says what remains to be done."""
     existing.up()
     right = existing.file.read_text()
     existing.configure(lambda config: config["sites"].pop("tokyo"))

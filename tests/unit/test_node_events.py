@@ -300,7 +300,7 @@ def test_a_log_that_cannot_be_read_fails_nothing(log: Path) -> None:
 
 
 def test_a_registry_that_logs_no_start_is_known_by_its_process(log: Path) -> None:
-    """registry['log_level'] of "warn" or "error": requests are logged all the same."""
+    """registry['log_level'] of "warn" or "error": requests are still logged."""
     lines = [push(1, "lost"), push(3, "later")]
     assert reported(deliver(log, lines, process=2)) == [("group/app", "lost", "push")]
     assert reported(deliver(log, lines, process=-5)) == []

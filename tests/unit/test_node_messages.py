@@ -338,7 +338,7 @@ def test_an_nginx_that_was_away_after_a_failed_run_is_not_taken_for_off(node: No
 
 
 def test_a_config_yml_that_cannot_be_read_does_not_stop_a_rollback(node: Node) -> None:
-    """omnibus has just written it, from a value that is not YAML without quotes; the files come back all the same."""
+    """omnibus has just written it, from a value that is not YAML without quotes; the files are still restored."""
     broken = "put('/var/opt/gitlab/registry/config.yml', \"http:\\n  addr: [::]:5000\\n\"); "
     look = "stub(Omnibus, :reconfigure) { |_| }; stub(Omnibus, :restart) { |*_| }; stub(LocalNginx, :new) { |_| nil }; "
     back = (

@@ -8,6 +8,7 @@ import pytest
 
 from lab.api import Lab
 from lab.databases import Database
+from tests.lab.omnibus.gitlab_site import GitLabSite
 from tests.lab.omnibus.gitlab_tree import GitLabTree, made
 
 
@@ -15,6 +16,14 @@ from tests.lab.omnibus.gitlab_tree import GitLabTree, made
 def host() -> Iterator[GitLabTree]:
     with made("host") as (tree,):
         yield tree
+
+
+@pytest.fixture
+def site() -> Iterator[GitLabSite]:
+    """A site whose registry can have a metadata database."""
+    with made("london") as (tree,):
+        tree.install("18.11.0")
+        yield GitLabSite(tree)
 
 
 @pytest.fixture(scope="module")

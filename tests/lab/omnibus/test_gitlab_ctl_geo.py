@@ -125,7 +125,7 @@ def test_a_service_is_restarted_only_when_its_own_files_changed(
 
 
 def test_restarts_are_made_up_for_by_a_run_that_fails_in_the_middle(host: GitLabTree) -> None:
-    """What had changed before is restarted all the same."""
+    """What had changed before is still restarted."""
     host.reconfigure()
     host.commanded()
     host.path(CONFIG_YML).unlink()

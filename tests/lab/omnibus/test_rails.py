@@ -194,7 +194,7 @@ def test_without_a_secret_every_notification_is_refused(stopped: GitLabSite) -> 
 
 
 def test_a_secondary_records_no_event_and_no_repository(site: GitLabSite, stopped: GitLabSite) -> None:
-    """Its database is read-only: 403 with the right secret, 401 without; tokens it gives all the same."""
+    """Its database is read-only: 403 with the right secret, 401 without; tokens are still issued."""
     lines = stopped.replicate_from(site)
     stopped.reconfigure(lines + "gitlab_rails['registry_notification_secret'] = 'the-token'\n")
     before = site.database()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lab.databases import Database
 from tests.lab.omnibus.gitlab_site import GitLabSite, http
-from tests.lab.omnibus.gitlab_tree import OMNIBUS, made, wait_for
+from tests.lab.omnibus.gitlab_tree import OMNIBUS, wait_for
 from tests.lab.omnibus.registry_commands import BODY, FILESYSTEM, IN_DATABASE, fails, lines, run, succeeds
 from tests.lab.omnibus.test_registry_stand_in import refuses
 
@@ -21,13 +21,6 @@ PENDING = (
     "and apply them"
 )
 CONFIGURING = "creating new registry instance: configuring application: "
-
-
-@pytest.fixture
-def site() -> Iterator[GitLabSite]:
-    with made("london") as (tree,):
-        tree.install("18.11.0")
-        yield GitLabSite(tree)
 
 
 def headers(site: GitLabSite) -> dict[str, str]:

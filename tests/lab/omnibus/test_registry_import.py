@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from lab.api import Lab
 from lab.databases import Database
 from lab.services import AWS_ENDPOINT
 from tests.lab.omnibus.gitlab_site import GitLabSite
-from tests.lab.omnibus.gitlab_tree import made, wait_for
+from tests.lab.omnibus.gitlab_tree import wait_for
 from tests.lab.omnibus.registry_commands import BODY, FILESYSTEM, IN_DATABASE, fails, lines, run, succeeds
 from tests.lab.omnibus.test_registry_stand_in import refuses
 
@@ -22,13 +21,6 @@ FROM tags t JOIN repositories r ON r.id = t.repository_id JOIN manifests m ON m.
 """
 COUNTS = "SELECT (SELECT count(*) FROM repositories), (SELECT count(*) FROM manifests), (SELECT count(*) FROM tags)"
 NOT_EMPTY = "halting import to protect data: tags already present in database"
-
-
-@pytest.fixture
-def site() -> Iterator[GitLabSite]:
-    with made("london") as (tree,):
-        tree.install("18.11.0")
-        yield GitLabSite(tree)
 
 
 @pytest.fixture

@@ -103,9 +103,7 @@ def test_the_flag_is_honoured_while_there_is_one(site: GitLabSite) -> None:
     only_to_be_read(site)
     assert "failed to mark" in starts(site, "18.7.0", **{FLAG: "true"})
     assert starts(site, "18.6.0", **{FLAG: "false"}) == ""
-    assert "failed to mark" in starts(site, "18.9.0", **{FLAG: "false"}), (
-        "from 18.8 on it is written all the same"
-    )
+    assert "failed to mark" in starts(site, "18.9.0", **{FLAG: "false"}), "from 18.8 it is still written"
     assert "failed to mark" in starts(site, "18.10.0", **{FLAG: "false"})
     site.tree.path("/images/docker/registry").chmod(0o755)
     site.tree.write(DATABASE, BODY)
