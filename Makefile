@@ -17,7 +17,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo lab lock test check static unit components lab-tests e2e bench format clean \
-	reference subjects preview-comment preview-of-fork cloud-credentials apply
+	reference subjects preview-comment preview-of-fork cloud-credentials apply import-registry
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
@@ -95,6 +95,15 @@ cloud-credentials: setup
 apply: setup ## `pulumi up` as the apply job runs it, without a question; STACK=prod
 	@[ -n '$(STACK)' ] || { echo "Name the stack: make apply STACK=prod" >&2; exit 1; }
 	@$(WITH_ENGINE) pulumi up --cwd '$(PROJECT)' --yes --non-interactive --stack '$(STACK)'
+
+SITE ?=
+DRY_RUN ?=
+GIVE_UP ?=
+YES ?=
+import-registry: setup ## imports a site's images into its metadata database; STACK=prod SITE=tokyo, DRY_RUN=1, GIVE_UP=1, YES=1
+	@[ -n '$(STACK)' ] && [ -n '$(SITE)' ] || { echo "Name both: make import-registry STACK=prod SITE=tokyo" >&2; exit 1; }
+	@$(WITH_ENGINE) $(BIN)/python -m operations.import_registry --stack '$(STACK)' --site '$(SITE)' --project '$(PROJECT)' \
+		$(if $(DRY_RUN),--dry-run) $(if $(GIVE_UP),--give-up) $(if $(YES),--yes)
 
 UPGRADE ?=
 # Not after setup, which fails until the lock file matches.

@@ -10,10 +10,11 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
-from components.host_programs import command_line, stdin
 from components.ssh_connection import connection_args
 from components.ssh_target import SshTarget
+from hosts import programs
 from omnibus.ruby import filled
+from plan.node import HostPlan, NodePlan
 
 Secrets = Mapping[str, pulumi.Input[Any]]
 
@@ -47,7 +48,23 @@ def session(
     payload: dict[str, Any] = {"owner": owner, **filled(planned, secrets or {})}
     if triggers:
         payload["triggers"] = {**payload.get("triggers", {}), **triggers}
-    return Session(target, verb, stdin(target.plan, payload, verb))
+    return Session(target, verb, _stdin(target.plan, payload, verb))
+
+
+def _stdin(host: HostPlan, payload: Mapping[str, Any], verb: str) -> pulumi.Output[str]:
+    """The program, or what `verb` needs of it, and its payload, as one secret."""
+    text = pulumi.Output.json_dumps(payload)
+    if isinstance(host, NodePlan):
+        program = programs.gitlab_node(programs.VERIFY if verb == "verify" else ())
+        return pulumi.Output.secret(text.apply(lambda sent: program + sent))
+    whole = programs.external_registry()
+    return pulumi.Output.secret(text.apply(lambda sent: f"{whole}run(MODULES, {sent!r})\n"))
+
+
+def _command_line(host: HostPlan, verb: str) -> str:
+    """`exec sudo -n … ruby - apply`. Program and secrets come over stdin."""
+    sudo = "" if host.ssh.user == "root" else "sudo -n "
+    return f"exec {sudo}{programs.RUBY if isinstance(host, NodePlan) else programs.PYTHON} {verb}"
 
 
 def run(
@@ -101,8 +118,8 @@ def _command(
     return remote.Command(
         name,
         connection=connection_args(target),
-        create=command_line(target.plan, session.verb),
-        delete=command_line(target.plan, delete) if delete else None,
+        create=_command_line(target.plan, session.verb),
+        delete=_command_line(target.plan, delete) if delete else None,
         stdin=session.text,
         logging=logging,
         # sshd accepts no such variable, and the next run does not need the former result.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from pydantic import BaseModel, SecretStr
 
 from config.errors import report
 from config.model import Deployment
-from config.parsing import parse
+from config.parsing import parse, raw_values
 
 
 def load() -> Deployment:
@@ -59,18 +58,9 @@ def _secrets(key: str, value: object) -> Iterator[str]:
 def _raw(config: pulumi.Config) -> dict[str, Any]:
     """All keys of the project's namespace, unknown ones included, with strings converted to values.
 
-    Pulumi passes a structured value as JSON and a scalar as a string: `replication: false` arrives as
-    "false". pulumi.Config does not list keys: unknown ones are found in the environment.
+    pulumi.Config does not list keys: unknown ones are found in the environment.
     """
     prefix = f"{config.name}:"
     written = {key.removeprefix(prefix) for key in pulumi.runtime.get_config_env() if key.startswith(prefix)}
-    texts = {name for name, field in Deployment.model_fields.items() if field.annotation is str}
     values = {key: config.get(key) for key in [*Deployment.model_fields, *sorted(written)]}
-    return {key: text if key in texts else _value(text) for key, text in values.items() if text is not None}
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+    return raw_values({key: text for key, text in values.items() if text is not None})

@@ -1,1 +1,1 @@
-"""What runs on hosts. It is sent to them as text; only tests import it."""
+"""What runs on hosts. `programs` has its text, which is sent to them; only tests import the rest."""

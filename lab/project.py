@@ -16,7 +16,7 @@ from tools import engine
 from tools.progress import SetupError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-LINKED = ("__main__.py", "config", "plan", "omnibus", "hosts", "components", "requirements.txt")
+LINKED = ("__main__.py", "config", "plan", "omnibus", "hosts", "components", "operations", "requirements.txt")
 AGENT = RUN / "agent.sock"
 TMP = RUN / "tmp"
 """The lab's own folder for temporary files. Its name is short and without spaces, unlike the checkout's may

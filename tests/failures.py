@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import not_begun, session_errors
-from components.host_programs import GITLAB_NODE as NODE
 from config import errors as config_errors
+from hosts.programs import GITLAB_NODE as NODE
 
 REGISTRY = NODE.parent / "external_registry"
 CONFIG = Path(config_errors.__file__).parent
@@ -79,10 +79,13 @@ def of_configurations() -> list[Written]:
 def of_components() -> list[Written]:
     """Of what the program finds out before it changes anything: in AWS, in key files, in existing storage."""
     found: list[Written] = []
-    for path in [*sorted((ROOT / "components").glob("*.py")), ROOT / "plan/existing_storage.py"]:
+    sources = [
+        path for package in ("components", "operations") for path in sorted((ROOT / package).glob("*.py"))
+    ]
+    for path in [*sources, ROOT / "plan/existing_storage.py"]:
         text = path.read_text(encoding="utf-8")
         found += _config_errors(path)
-        if "RunError" in text and path not in SESSIONS:
+        if ("RunError" in text or "Refused(" in text) and path not in SESSIONS:
             coded = re.finditer(rf"\[({CODE})\]|return \"({CODE})\"", text)
             found += [Written(one[1] or one[2], "", _at(path, text, one.start())) for one in coded]
     return found

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import Any, Self
 
-from components.host_programs import GITLAB_NODE
+from hosts.programs import GITLAB_NODE
 
 POOREST = {"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin"}
 """An environment with the locale that is hardest on programs."""
@@ -14,7 +14,7 @@ LOAD = """
 require "#{ARGV[0]}/files"
 Dir.glob("#{ARGV[0]}/*.rb").sort.reject { |path| path.end_with?('/main.rb') }.each { |path| require path }
 """
-"""The program on GitLab nodes without its main part, in the order of components/host_programs.py; ARGV: its folder."""
+"""The program on GitLab nodes without its main part, in the order of hosts/programs.py; ARGV: its folder."""
 PROGRAM = (
     LOAD
     + """

@@ -30,17 +30,15 @@ class Database
     @database = order['database'] || {}
   end
 
-  # Raises Failure if the registry could not start with the database, or would find other images there.
-  # Returns {check => answer}.
-  def check(settings)
+  # Raises Failure if the registry could not start with the database, or would find other images there; `importing`:
+  # those are the ones that this program has imported. Returns {check => answer}.
+  def check(settings, importing: false)
     return {} if @database.empty? || !@order['roles'].include?('registry')
     return managed(settings) if @database['managed']
 
-    version, standby, creates, tables, registrys = query(ASK).split('|')
-    refuse_old(version) if version.to_i < OLDEST
-    refuse_standby if standby == 't'
-    refuse_tables("it has #{tables} tables that are not a registry's") if tables.to_i.positive? && registrys != 't'
-    refuse_permission unless creates == 't'
+    registrys = check_server
+    return {} if importing
+
     images = registrys == 't' && query(IMAGES) == 't'
     refuse_tables('another registry keeps the metadata of its images there') if images && others?
     refuse_change if !images && elsewhere?
@@ -48,9 +46,9 @@ class Database
   end
 
   # The database's tables, where no reconfigure creates them. They do no harm to a registry that does not use them.
-  def migrate
+  def migrate(always: false)
     return if @database.empty? || @database['managed'] || !@order['roles'].include?('registry')
-    return unless ServerBlocks.version && (ServerBlocks.version <=> MIGRATED_BY_RECONFIGURE).negative?
+    return unless always || (ServerBlocks.version && (ServerBlocks.version <=> MIGRATED_BY_RECONFIGURE).negative?)
 
     Report.say("#{@order['node']}: registry database migrate up")
     ok, output = with_file('.yml', config) do |path|
@@ -68,7 +66,52 @@ class Database
     "#{@database['host']}:#{@database['port']}/#{@database['name']}"
   end
 
+  # The section of the registry's configuration.
+  def settings
+    { 'enabled' => true, 'host' => @database['host'], 'port' => @database['port'], 'user' => @database['user'],
+      'password' => @order['secrets']['database_password'], 'dbname' => @database['name'],
+      'sslmode' => @database['sslmode'], 'sslrootcert' => @database['sslrootcert'] }.compact
+  end
+
+  # The last line of what a query returns, columns separated by `|`; raises Failure.
+  def query(sql)
+    # Warnings come before it.
+    psql(sql).lines.last.to_s.strip
+  end
+
+  # All rows of a query whose columns have no `|`.
+  def rows(sql)
+    psql(sql).lines.map { |line| line.chomp.split('|') }.select { |row| row.size > 1 }
+  end
+
+  # Whether a registry's migrations have created its tables.
+  def registry_tables?
+    query("SELECT to_regclass('tags') IS NOT NULL") == 't'
+  end
+
+  def as_registry
+    owner ? [CHPST, '-u', ":#{owner.join(':')}"] : []
+  end
+
+  # The registry's user, as of the last reconfigure.
+  def owner
+    stat = File.stat(Omnibus.registry_config_path)
+    [stat.uid, stat.gid]
+  rescue SystemCallError
+    nil
+  end
+
   private
+
+  # Whether a registry has created tables there: "t" or "f".
+  def check_server
+    version, standby, creates, tables, registrys = query(ASK).split('|')
+    refuse_old(version) if version.to_i < OLDEST
+    refuse_standby if standby == 't'
+    refuse_tables("it has #{tables} tables that are not a registry's") if tables.to_i.positive? && registrys != 't'
+    refuse_permission unless creates == 't'
+    registrys
+  end
 
   # A registry that keeps the PostgreSQL of the Linux package on another node has no database of its own there.
   def managed(settings)
@@ -83,7 +126,7 @@ class Database
 
   # Metadata of images that the registry on this node does not have. Other nodes of the site may have written it.
   def others?
-    !@order['data_moved'] && @order['alone'] && !(now && same?(now))
+    !@order['data_moved'] && !Import.complete?(where) && @order['alone'] && !(now && same?(now))
   end
 
   # Whether the registry has its metadata in another database, which it would lose sight of.
@@ -112,14 +155,13 @@ class Database
     {}
   end
 
-  def query(sql)
+  def psql(sql)
     password = @order['secrets']['database_password']
     # A socket may know the registry's user; everybody else needs the password.
     user = password ? [] : as_registry
     with_file('.pass', password ? "*:*:*:*:#{escaped(password)}\n" : '') do |pass|
       ok, output = Omnibus.run([*user, PSQL, '-XwAtc', sql, conninfo(pass)], SECONDS * 3)
-      # Warnings come before it.
-      ok ? output.lines.last.to_s.strip : unusable(output)
+      ok ? output : unusable(output)
     end
   end
 
@@ -151,26 +193,10 @@ class Database
     end
   end
 
-  # The registry's user, as of the last reconfigure.
-  def owner
-    stat = File.stat(Omnibus.registry_config_path)
-    [stat.uid, stat.gid]
-  rescue SystemCallError
-    nil
-  end
-
-  def as_registry
-    owner ? [CHPST, '-u', ":#{owner.join(':')}"] : []
-  end
-
   # Only what the command reads: any storage will do.
   def config
-    database = { 'enabled' => true, 'host' => @database['host'], 'port' => @database['port'],
-                 'user' => @database['user'], 'password' => @order['secrets']['database_password'],
-                 'dbname' => @database['name'], 'sslmode' => @database['sslmode'],
-                 'sslrootcert' => @database['sslrootcert'] }.compact
     JSON.generate('version' => '0.1', 'storage' => { 'filesystem' => { 'rootdirectory' => '/nonexistent' } },
-                  'database' => database)
+                  'database' => settings)
   end
 
   # By what PostgreSQL's client says.

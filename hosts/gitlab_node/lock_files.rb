@@ -140,7 +140,6 @@ class LockFiles
                       cause: "#{path} exists, and with the metadata database enabled GitLab's registry " \
                              'does not start: registry filesystem metadata in use, ' \
                              'please import data before enabling the database',
-                      remedy: 'import them first (`gitlab-ctl registry-database import`, which removes this file), ' \
-                              'then `pulumi up` again')
+                      remedy: "import it first, which removes this file: #{Import.command(@order)}")
   end
 end

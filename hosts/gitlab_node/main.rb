@@ -6,7 +6,7 @@ class Main
   LOCK = '/run/gitlab-geo-registry.lock'
   COMMANDS = {
     'apply' => :apply, 'undo' => :undo, 'verify' => :verify, 'adopt' => :read_key_pair,
-    'inspect_storage' => :inspect_storage
+    'inspect_storage' => :inspect_storage, 'import' => :import
   }.freeze
 
   def initialize(order)
@@ -24,6 +24,7 @@ class Main
     end
     # It need not wait for the end of a reconfigure, and other sites wait for it.
     return lock_file if command == 'lock_file'
+    return Import.new(@order).progress if @order.dig('import', 'action') == 'progress'
 
     locked { send(COMMANDS.fetch(command)) }
   end
@@ -87,9 +88,59 @@ class Main
     { 'storage' => Storage.identity(Omnibus.registry_config) }
   end
 
+  # One action of an import of metadata into the database.
+  def import
+    ensure_owned
+    unless @state['owner']
+      raise Failure.new('import-before-first-up', 'refused: this node is not configured by this program yet',
+                        cause: "#{STATE} is missing",
+                        remedy: 'leave out metadata_database of this site, `pulumi up`, add it, then try again')
+    end
+    recover
+    import = Import.new(@order)
+    case @order['import']['action']
+    when 'check' then import.check(Settings.read({}))
+    when 'run', 'record', 'compare' then import.send(@order['import']['action'])
+    when 'stop' then import.stop && nil
+    when 'read_only' then read_only(import, @order['import']['enabled'])
+    when 'give_up' then import.give_up { read_only(import, false) }
+    end
+  end
+
+  # The registry stops, or starts again, to take pushes.
+  def read_only(import, enabled)
+    text = import.read_only_settings(enabled)
+    @nginx = LocalNginx.new(@order, incomplete: false)
+    unless Files.read(Include::SETTINGS) == text && import.read_only? == enabled
+      change({ Include::SETTINGS => text }, restart: false) do
+        unless import.read_only? == enabled
+          raise Failure.new('registry-mode-unchanged', "its registry is still #{enabled ? 'writable' : 'read-only'}",
+                            cause: "a line after the include of #{Include::SETTINGS} sets registry['storage']",
+                            remedy: "remove that line, then #{Import.command(@order)} again")
+        end
+        wait_for_registry
+      end
+    end
+    import.note_read_only(enabled)
+    { 'read_only' => enabled }
+  end
+
+  def wait_for_registry
+    answer = Http.until(LocalNginx::SERVICE_SECONDS) do
+      code, body = Http.call('get', "#{Registry.local.url}/v2/")
+      { ok: code == 401, code: code, body: body }
+    end
+    return if answer[:ok]
+
+    raise Failure.new('registry-not-answering', 'the registry does not answer',
+                      cause: "GET #{Registry.local.url}/v2/: #{[answer[:code], answer[:body]].join(' ')[0, 200]}",
+                      remedy: "read its log (`gitlab-ctl tail registry`), then #{Import.command(@order)} again")
+  end
+
   def apply
     ensure_owned
     interrupted = recover
+    Import.refuse_change(@order) if registry?
     Storage.refuse_to_hide_images(@order) if registry?
     report_missing_include
     PublicName.refuse_change(@order) unless @state['owner']
@@ -106,6 +157,7 @@ class Main
     @nginx = LocalNginx.new(@order, incomplete: interrupted)
     proof = -> { proven.merge!(Proof.new(@order).run, @nginx.check_services) }
     needed ? change(changed, restart: interrupted, &proof) : proof.call
+    Import.switched if registry? && @order['database']
     { 'node' => @order['node'], 'site' => @order['site'], 'reconfigured' => needed,
       'fingerprint' => Omnibus.fingerprint(@order['secrets']['registry_certificate']), 'proof' => proven,
       **(@events ? { 'events' => @events } : {}) }
@@ -137,12 +189,13 @@ class Main
 
   def ensure_owned
     owner = @state['owner']
-    return if owner.nil? || owner == @order['owner']
+    # Only the engine knows the organization.
+    return if owner.nil? || owner == @order['owner'] || (@order['stack'] && owner.end_with?("/#{@order['stack']}"))
 
     raise Failure.new('managed-by-another-stack', "this node is managed by the stack #{owner}",
                       cause: "#{STATE} says so",
                       remedy: 'run `pulumi destroy` in that stack first; if that stack is gone, ' \
-                              "set owner to #{@order['owner']} there")
+                              "set owner to #{@order['owner'] || @order['stack']} there")
   end
 
   def desired_files
@@ -212,6 +265,7 @@ class Main
   def roll_back(transaction)
     Report.say("#{@order['node']}: rolling back to the former settings")
     transaction.rollback
+    Import.new(@order).back if Import.state['phase'] == 'imported'
     before = rendered_files
     Omnibus.restore_registry_secrets(transaction.section)
     Omnibus.reconfigure(@order)

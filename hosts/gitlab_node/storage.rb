@@ -97,13 +97,14 @@ module Storage
 
   # A registry with a database reads metadata only from there, and does not start if the storage contains metadata.
   def self.refuse_import(order, config)
-    return if order['data_moved'] || database?(config) || images?(config) == false
+    imported = Import.complete?(Database.new(order).where)
+    return if order['data_moved'] || imported || database?(config) || images?(config) == false
 
     raise Failure.new('metadata-database-switched-on', "refused: its registry's metadata database would be switched on",
                       cause: 'the registry holds images, or did not answer, ' \
                              'and their metadata is not in the database',
-                      remedy: 'import them first (`gitlab-ctl registry-database import`, GitLab docs, "Container ' \
-                              'registry metadata database"), then `pulumi config set --path storage.data_moved true`')
+                      remedy: "import it first: #{Import.command(order)} " \
+                              '(docs/storage.md, "Import of existing images")')
   end
 
   # The registry's former and new storage, as text; nil if they are the same.

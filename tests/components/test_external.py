@@ -11,7 +11,7 @@ import pulumi
 import pytest
 import yaml
 
-from components.host_programs import external_registry
+from hosts.programs import external_registry
 from tests.components.recording import ADOPTED, KEPT, Registration, record
 from tests.configurations import HOST_KEY, SHARED, changed, per_site, put
 from tests.invalid_configs.topologies import EXTERNAL, IMAGES, SNIPPET

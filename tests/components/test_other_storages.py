@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.host_programs import gitlab_node
+from hosts.programs import gitlab_node
 from tests.components.recording import Registration, record
 from tests.configurations import per_site
 from tests.storages import SERVICE_ACCOUNT, service_account

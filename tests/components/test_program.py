@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.host_programs import VERIFY, gitlab_node
+from hosts.programs import VERIFY, gitlab_node
 from tests.components.recording import ADOPTED, CALLS, HOOKS, KEPT, Registration, record
 from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from components.host_programs import GITLAB_NODE
+from hosts.programs import GITLAB_NODE
 from lab.azurite import CONTRIBUTOR, DELEGATOR, READER, Azure, Principal, azurite
 from lab.cloud_proxy import Front, certify, front
 from lab.distribution import missing

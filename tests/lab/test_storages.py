@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from components.host_programs import GITLAB_NODE
 from config.storage_drivers import identity
+from hosts.programs import GITLAB_NODE
 from lab.storage_servers import Swift, swift
 from tests.configurations import deployment, per_site
 from tests.lab.registries import RefusedError, registry, rendered

@@ -112,7 +112,9 @@ ELSEWHERE = {
 def test_files_that_are_named_exist(page: str) -> None:
     """Those of this project, and on a node those that program, lab or tests know."""
     top = {path.name for path in ROOT.iterdir()}
-    known = texts("config", "plan", "omnibus", "hosts", "components", "lab", "ci", "tools", "tests")
+    known = texts(
+        "config", "plan", "omnibus", "hosts", "components", "operations", "lab", "ci", "tools", "tests"
+    )
     for word in (word for span in spans(page) for word in re.findall(r"(?<![\w:/~*.-])[\w./-]+", span)):
         if re.match("/(etc|opt|var|srv)/", word):
             folder, _, name = word.rstrip("/").rpartition("/")
@@ -132,6 +134,7 @@ def test_environment_variables_that_are_named_exist(page: str) -> None:
         "omnibus",
         "hosts",
         "components",
+        "operations",
         "lab",
         "ci",
         "tools",

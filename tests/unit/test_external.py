@@ -13,13 +13,13 @@ import pytest
 import yaml
 from hypothesis import given
 
-from components.host_programs import EXTERNAL_REGISTRY, external_registry
 from config.parsing import parse
 from config.storage_drivers import identity
 from hosts.external_registry import storage as on_host
 from hosts.external_registry.document import Scalar, read, tree
 from hosts.external_registry.edits import applied
 from hosts.external_registry.render import block
+from hosts.programs import EXTERNAL_REGISTRY, external_modules, external_registry
 from omnibus.ruby import filled
 from plan import external_registry as external
 from tests.configurations import changed, deployment, drop, per_site, put
@@ -192,7 +192,7 @@ def test_the_program_runs_as_it_is_sent(tmp_path: Path) -> None:
 
 def test_the_modules_without_comments_are_the_same_to_python() -> None:
     """Every node of the syntax tree, at the same line, so that an error names the line of the source."""
-    modules = ast.literal_eval(external_registry().partition("\nMODULES = ")[2])
+    modules = external_modules()
     for path in EXTERNAL_REGISTRY.glob("*.py"):
         sent, source = modules.get(f"registry.{path.stem}"), path.read_text()
         if sent is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.host_programs import GITLAB_NODE
+from hosts.programs import GITLAB_NODE
 
 REASON = """
 %w[report files omnibus reason].each { |name| require File.join(ARGV[0], name) }

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from components.host_programs import GITLAB_NODE
+from hosts.programs import GITLAB_NODE
 from lab.azurite import _signature
 from lab.cloud_proxy import Request
 from tests.ruby import LOAD, Ruby

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from components.host_programs import GITLAB_NODE
+from hosts.programs import GITLAB_NODE
 
 SINCE = 1_790_000_000.0
 """When the change of the node began."""

@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from components.host_programs import source
+from hosts.programs import source
 from tests.configurations import certificate
 from tests.failures import of_nodes, of_registries, of_sessions, without_a_code
 from tests.ruby import Ruby
@@ -161,6 +161,14 @@ def database(
     )
 
 
+def state(**known: Any) -> str:
+    """What an import has noted."""
+    return f"put('/etc/gitlab/geo-registry/import.json', {json.dumps(json.dumps(known))})"
+
+
+IMPORT = "Import.new($order.merge('database' => { 'host' => 'db', 'port' => 5432, 'name' => 'registry', 'sslmode' => 'require' }, 'import' => {}))"
+
+
 @dataclass(frozen=True)
 class Case:
     """What happens on the node (Ruby), the code of the failure, and what of its words is the cause or the remedy."""
@@ -193,7 +201,7 @@ CASES = [
     Case("service-reload-failed", "Omnibus.hup('nginx')", ("FATAL: nginx", "gitlab-ctl tail nginx")),
     Case("gitlab-secrets-invalid", "put('/etc/gitlab/gitlab-secrets.json', '{'); Omnibus.secrets", ("DIR/etc/gitlab/gitlab-secrets.json", "backup-etc",)),
     Case("rendered-config-invalid", "put('/var/opt/gitlab/registry/config.yml', \"http:\\n  addr: [::]:5000\\n\"); Omnibus.registry_config", ("DIR/var/opt/gitlab/registry/config.yml", "without quotes", "correct gitlab.rb")),
-    Case("metadata-database-switched-on", f"{HOLDS}; {configured()}; Storage.refuse_to_hide_images('database' => {{}})", ("holds images", "registry-database import")),
+    Case("metadata-database-switched-on", f"{HOLDS}; {configured()}; Storage.refuse_to_hide_images('database' => {{}})", ("holds images", "make import-registry STACK=")),
     Case("metadata-database-switched-off", f"{HOLDS}; {configured(database={'enabled': True})}; Storage.refuse_to_hide_images('storage' => nil, 'site' => 'tokyo')", ("are in that database", "sites.tokyo.metadata_database managed")),
     Case("metadata-database-login-refused", database(f'{SERVER}: FATAL:  password authentication failed for user "registry"'), ("db.tokyo.example.com:5432/registry: password authentication failed for user", "check user and password of metadata_database")),
     Case("metadata-database-login-refused", database(f'{SERVER}: FATAL:  no pg_hba.conf entry for host "10.20.0.11", user "registry"'), ("no pg_hba.conf entry", "pg_hba.conf there admits this node")),
@@ -212,6 +220,16 @@ CASES = [
     Case("metadata-database-would-change", f"{configured(database={'enabled': True, 'host': 'old.example.com', 'dbname': 'registry'})}; put('/opt/gitlab/service/postgresql', ''); {database(managed=True)}", ("is in old.example.com/registry", "storage.data_moved")),
     Case("metadata-database-not-managed", database(managed=True), ("PostgreSQL is not enabled on this node", "sites.tokyo.metadata_database")),
     Case("metadata-database-not-migrated", "stub(ServerBlocks, :version) { [17, 11] }; " + database("no space left on device", asks="migrate"), ("no space left", "creates those that are missing")),
+    Case("import-in-progress", f"{state(phase='read-only', read_only_since=0)}; Import.refuse_change($order)", ("it is read-only since 1970-01-01T00:00:00Z", "make import-registry STACK=prod SITE=tokyo` (GIVE_UP=1)")),
+    Case("import-into-another-database", f"{configured()}; {state(database='old:5432/registry')}; {IMPORT}.check(nil)", ("names old:5432/registry, and the configuration db:5432/registry", "give up the former import")),
+    Case("import-not-needed", f"{configured(database={'enabled': True})}; {IMPORT}.check(nil)", ("`pulumi up`",)),
+    Case("import-not-possible", f"{IMPORT}.check(nil)", ("has not been configured yet", "gitlab-ctl reconfigure")),
+    Case("metadata-database-in-use", f"{configured()}; rows = ['150010|f|t|9|t', 't', 't', '3']; stub(Omnibus, :run) {{ |*_| [true, rows.shift] }}; {IMPORT}.check(nil)", ("db:5432/registry has metadata of images that this program did not import", "name an empty database")),
+    Case("import-differs", f"{configured()}; stub(Storage, :token) {{ |_| nil }}; Catalog.class_eval {{ def digests = [{{ 'a:1' => 'sha256:aa', 'a:2' => 'sha256:bb' }}, []] }}; stub(Omnibus, :run) {{ |*_| [true, \"a|1|01aa\\n\"] }}; {IMPORT}.compare", ("1 of 2 tags differ: a:2", "repeats the import of the tags")),
+    Case("import-before-first-up", "main('import' => { 'action' => 'check' }).send(:import)", ("state.json is missing", "leave out metadata_database of this site")),
+    Case("registry-mode-unchanged", f"{configured()}; put('/etc/gitlab/geo-registry/settings.rb', ''); stub(Omnibus, :run) {{ |*_| [true, ''] }}; main.send(:read_only, {IMPORT}, true)", ("sets registry['storage']", "remove that line"), f"{BACK} restored, and a reconfigure with them succeeded"),
+    Case("registry-not-answering", f"{configured()}; answers(502, 'Bad Gateway'); main.send(:wait_for_registry)", ("/v2/: 502 Bad Gateway", "gitlab-ctl tail registry")),
+    Case("registry-not-readable", f"{configured()}; answers(500, 'x'); Catalog.new(Token.new($order['secrets']['registry_key'], 'i')).repositories", ("_catalog?n=1000 was answered 500 x",)),
     Case("storage-would-move", f"{HOLDS}; {configured()}; Storage.refuse_to_hide_images($order)", ("from filesystem DIR/images to s3://acme", "the registry holds images", "data_moved true")),
     Case("storage-would-move", f"{configured(storage={'s3': {'bucket': 'acme-old'}})}; Storage.refuse_to_hide_images($order)", ("from s3 acme-old to s3://acme", "did not answer whether it holds images", "copy the images")),
     Case("storage-directory-not-local", "stub(Storage, :directory) { |at| ['nfs:/export', at] }; Storage.disk($order, 'place' => ['srv/registry'])", ("/srv/registry", "it is on nfs:/export", "sites.tokyo.storage")),
@@ -221,7 +239,7 @@ CASES = [
     Case("storage-unreachable", "unreached(SocketError.new('getaddrinfo: Name or service not known')); " + PERMISSIONS, ("read s3://acme with the key of tokyo: the name acme.s3.eu-west-1.amazonaws.com does not resolve", "make acme.s3.eu-west-1.amazonaws.com resolve on this node")),
     Case("lock-file-missing", "answers(404); " + LOCKS, ("s3://acme/docker/registry/lockfiles/filesystem-in-use is missing", "pulumi config set proof", "printf '{\"version\":1}' | aws s3 cp - s3://acme/docker/registry/lockfiles/filesystem-in-use")),
     Case("lock-file-database-in-use", "answers(200); " + LOCKS, ("s3://acme/docker/registry/lockfiles/database-in-use exists", "registry metadata database in use, please enable the database", "metadata_database")),
-    Case("lock-file-filesystem-in-use", "answers(200); $order['database'] = {}; " + LOCKS, ("s3://acme/docker/registry/lockfiles/filesystem-in-use exists", "please import data", "registry-database import")),
+    Case("lock-file-filesystem-in-use", "answers(200); $order['database'] = {}; " + LOCKS, ("s3://acme/docker/registry/lockfiles/filesystem-in-use exists", "please import data", "make import-registry STACK=prod SITE=tokyo")),
     Case("storage-key-refused", "$answer = ->(method, *_) { method == 'HEAD' ? [404, '', {}] : [403, '<Code>AccessDenied</Code>', {}] }; main.send(:lock_file)", ("put docker/registry/lockfiles/filesystem-in-use in s3://acme", "403 AccessDenied")),
     Case("settings-without-effect", "proof.send(:check_rendered)", ("contains another key", "a line after the include of")),
     Case("own-token-not-accepted", f"{configured()}; answers(502, 'Bad Gateway'); proof.send(:own_registry, Registry.local)", ("http://127.0.0.1:5000 answered 502 Bad Gateway", "gitlab-ctl tail registry")),

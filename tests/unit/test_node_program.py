@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.host_programs import GITLAB_NODE, VERIFY, gitlab_node, lean, source
 from config.storage_drivers import identity
+from hosts.programs import GITLAB_NODE, VERIFY, gitlab_node, lean, source
 from tests.configurations import certificate, deployment
 from tests.examples import examples
 from tests.ruby import Program
@@ -642,7 +642,7 @@ def test_a_line_of_gitlab_rb_is_not_shown_with_its_error(ruby: Program) -> None:
 def test_the_program_is_valid_ruby_without_warnings() -> None:
     """sshd hands over no locale."""
     checked = subprocess.run(
-        ["ruby", "-wc", "-"], input=gitlab_node(), capture_output=True, text=True, check=False, env=NO_LOCALE
+        ["ruby", "-wc", "-"], input=lean(source()), capture_output=True, text=True, check=False, env=NO_LOCALE
     )
     assert (checked.stdout.strip(), checked.stderr) == ("Syntax OK", "")
 
@@ -681,7 +681,7 @@ def test_the_program_runs_as_it_is_sent() -> None:
     line = source().splitlines().index("  Report.result(Main.new(order).run(ARGV.fetch(0)))") + 1
     assert (done.returncode, done.stdout) == (1, "")
     assert "london-1 (site london): the program stopped" in done.stderr
-    assert f"-:{line}:" in done.stderr
+    assert f"gitlab_node:{line}:" in done.stderr
 
 
 def test_the_files_of_verification_are_enough_for_it() -> None:

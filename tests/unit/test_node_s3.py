@@ -18,8 +18,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from components.host_programs import GITLAB_NODE
 from config.parsing import parse
+from hosts.programs import GITLAB_NODE
 from omnibus.ruby import filled
 from plan import storage
 from tests.configurations import certificate, deployment, per_site

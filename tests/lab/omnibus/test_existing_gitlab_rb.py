@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components.host_programs import source
+from hosts.programs import source
 from plan.node import node_settings
 from tests.configurations import SHARED, certificate, deployment
 from tests.lab.omnibus.gitlab_tree import CONFIG_YML, GitLabTree

@@ -1,24 +1,26 @@
-"""The programs that run on hosts: their text, which is sent over stdin, and their command lines."""
+"""The programs that run on hosts: their text, which is sent over stdin.
+
+It is compressed, because the engine stores it in its state per session, and writes the whole state after each
+step: with plain text, a first `pulumi up` of 24 nodes took 71 s, compressed 39 s (docs/benchmarks.md).
+"""
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
 import tokenize
-from collections.abc import Mapping
+import zlib
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import pulumi
 import yaml
 
 from omnibus import storage_place
-from plan.node import HostPlan, NodePlan
 
-HOSTS = Path(__file__).parents[1] / "hosts"
-GITLAB_NODE, EXTERNAL_REGISTRY = HOSTS / "gitlab_node", HOSTS / "external_registry"
+GITLAB_NODE = Path(__file__).with_name("gitlab_node")
+EXTERNAL_REGISTRY = Path(__file__).with_name("external_registry")
 VERIFY = (
     "report",
     "files",
@@ -38,30 +40,16 @@ _ORDER = {"files": -1, "main": 1}
 # The part of PyYAML that is pure Python and reads: the host might not have PyYAML.
 PYYAML_MODULES = ("error", "events", "nodes", "parser", "reader", "resolver", "scanner", "tokens")
 # The program needs only Ruby's standard library, and starts faster without gems.
-_RUBY = "/opt/gitlab/embedded/bin/ruby --disable-gems -"
+RUBY = "/opt/gitlab/embedded/bin/ruby --disable-gems -"
 # Isolated from the environment and from the user's modules.
-_PYTHON = "python3 -I -"
-
-
-def command_line(host: HostPlan, verb: str) -> str:
-    """`exec sudo -n … ruby - apply`. Program and secrets come over stdin."""
-    sudo = "" if host.ssh.user == "root" else "sudo -n "
-    return f"exec {sudo}{_RUBY if isinstance(host, NodePlan) else _PYTHON} {verb}"
-
-
-def stdin(host: HostPlan, payload: Mapping[str, Any], verb: str) -> pulumi.Output[str]:
-    """The program, or what `verb` needs of it, and its payload, as one secret."""
-    text = pulumi.Output.json_dumps(payload)
-    if isinstance(host, NodePlan):
-        program = gitlab_node(VERIFY if verb == "verify" else ())
-        return pulumi.Output.secret(text.apply(lambda sent: program + sent))
-    return pulumi.Output.secret(text.apply(lambda sent: f"{external_registry()}run(MODULES, {sent!r})\n"))
+PYTHON = "python3 -I -"
 
 
 @cache
 def gitlab_node(files: tuple[str, ...] = ()) -> str:
     """The Ruby program without its comments, then the mark before its payload. `files`: by default all."""
-    return f"{lean(source(files))}\n__END__\n"
+    program = f"Zlib.inflate('{_packed(lean(source(files)))}'.unpack1('m')).force_encoding('UTF-8')"
+    return f"require 'zlib'\neval({program}, TOPLEVEL_BINDING, 'gitlab_node')\n__END__\n"
 
 
 def source(files: tuple[str, ...] = ()) -> str:
@@ -72,14 +60,21 @@ def source(files: tuple[str, ...] = ()) -> str:
 def lean(source: str) -> str:
     """Comment lines become empty lines, except the first, which Ruby reads.
 
-    Line numbers in errors stay those of the source; the engine stores the text in its state per node.
+    Line numbers in errors stay those of the source.
     """
     return re.sub(r"(?<=\n)[ ]*#[^\n]*", "", source)
 
 
 @cache
 def external_registry() -> str:
-    """The Python program without its comments, to be followed by the call with its payload."""
+    """The Python program, to be followed by the call with its payload."""
+    bootstrap = _without_comments(EXTERNAL_REGISTRY / "bootstrap.py")
+    modules = f"zlib.decompress(base64.b64decode('{_packed(json.dumps(external_modules()))}'))"
+    return f"{bootstrap}\n\nimport base64, json, zlib\nMODULES = json.loads({modules})\n"
+
+
+def external_modules() -> dict[str, str]:
+    """Name → source without comments, of the Python program's modules and of what they need."""
     sources = {"yaml": "", "registry": "", "omnibus": ""}
     sources |= {
         f"yaml.{name}": _without_comments(Path(yaml.__file__).with_name(f"{name}.py"))
@@ -88,8 +83,11 @@ def external_registry() -> str:
     paths = [path for path in EXTERNAL_REGISTRY.glob("*.py") if path.stem not in ("__init__", "bootstrap")]
     sources |= {f"registry.{path.stem}": _without_comments(path) for path in paths}
     sources["omnibus.storage_place"] = _without_comments(Path(storage_place.__file__))
-    bootstrap = _without_comments(EXTERNAL_REGISTRY / "bootstrap.py")
-    return f"{bootstrap}\n\nMODULES = {json.dumps(sources, indent=1, sort_keys=True)}\n"
+    return sources
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _without_comments(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""What administrators run beside `pulumi up`: programs that connect to a stack's nodes themselves."""

@@ -1,0 +1,273 @@
+"""Sites that hold images in legacy metadata move to a database each, the secondary first. Tests build on each other."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.api import Lab
+from lab.databases import Database
+from lab.host import Host
+from tests import installed
+from tests.e2e.stack import Stack, files, measured, settle
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(
+        installed.VERSION < (17, 3), reason="the metadata database is a beta before GitLab 17.3"
+    ),
+]
+ROOT = Path(__file__).parents[2]
+CONFIG = "/var/opt/gitlab/registry/config.yml"
+STATE = "/etc/gitlab/geo-registry/import.json"
+REPOSITORIES = [f"group/app{number}" for number in range(3)]
+
+
+def command(stack: Stack, site: str, *options: str) -> list[str]:
+    """As `make import-registry` runs it."""
+    project = str(stack.lab.dir / "project")
+    named = ["--stack", stack.name, "--site", site, "--project", project]
+    return [sys.executable, "-m", "operations.import_registry", *named, *options]
+
+
+def run(stack: Stack, site: str, *options: str, status: int = 0) -> str:
+    """What it prints; its exit status must be `status`."""
+    done = subprocess.run(
+        command(stack, site, *options),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == status, said
+    return said
+
+
+def digests(lab: Lab, site: str) -> dict[str, dict[str, str]]:
+    return {repository: lab.tags(site, repository) for repository in REPOSITORIES}
+
+
+def database(host: Host) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(host.read(CONFIG))["database"]
+    return found
+
+
+def name_database(stack: Stack, server: Database) -> None:
+    def change(config: dict[str, Any]) -> None:
+        config["sites"][server.site]["metadata_database"] = {"host": server.host}
+
+    stack.configure(change)
+    key = f"sites.{server.site}.metadata_database.password"
+    stack.lab.pulumi("config", "set", "--secret", "--path", key, server.password, stack=stack.name)
+
+
+@pytest.fixture(scope="module")
+def stack(replicated: Stack, fresh: Lab) -> Stack:
+    """Both sites with images in legacy metadata, replicated."""
+
+    def change(config: dict[str, Any]) -> None:
+        for site in config["sites"].values():
+            site["storage"] = "keep"
+
+    replicated.configure(change)
+    for repository in REPOSITORIES:
+        for tag in ("1", "2"):
+            fresh.push("london", f"{repository}:{tag}", f"{repository}{tag}".encode())
+    replicated.up()
+    fresh.wait(lambda: digests(fresh, "tokyo") == digests(fresh, "london"), 60, "the backfill of tokyo")
+    return replicated
+
+
+@pytest.fixture(scope="module")
+def tokyo_server(stack: Stack, fresh: Lab) -> Database:
+    """Named in the configuration."""
+    server = fresh.database("tokyo")
+    name_database(stack, server)
+    return server
+
+
+@pytest.fixture
+def locked(tokyo_server: Database) -> Iterator[threading.Event]:
+    """The importer waits for a table until the event is set."""
+    released = threading.Event()
+    lock = "BEGIN; LOCK TABLE repositories IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60);"
+
+    def hold() -> None:
+        with pytest.raises(subprocess.CalledProcessError):
+            tokyo_server.query(lock)
+
+    def release() -> None:
+        released.wait()
+        tokyo_server.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+        )
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    waiter = threading.Thread(target=release)
+    waiter.start()
+    yield released
+    released.set()
+    waiter.join()
+    holder.join()
+
+
+def test_a_site_with_images_is_not_switched_without_an_import(
+    stack: Stack, tokyo_server: Database, tokyo: Host
+) -> None:
+    """`up` refuses it, and names the command."""
+    assert tokyo_server.host
+    before = files(tokyo), tokyo.reconfigures()
+    said = stack.fails()
+    assert (
+        "[metadata-database-switched-on]" in said
+        and "make import-registry STACK=replicated SITE=tokyo" in said
+    )
+    assert (files(tokyo), tokyo.reconfigures()) == before
+
+
+def test_a_site_without_a_database_cannot_be_imported(stack: Stack) -> None:
+    """Nor one that does not exist."""
+    assert "sites.london.metadata_database is not set" in run(stack, "london", status=1)
+    assert "There is no site 'paris'" in run(stack, "paris", status=1)
+
+
+def test_a_database_that_is_down_is_refused_before_anything_is_changed(
+    stack: Stack, tokyo_server: Database, tokyo: Host
+) -> None:
+    before = files(tokyo), tokyo.reconfigures()
+    tokyo_server.stop()
+    try:
+        said = run(stack, "tokyo", "--yes", status=1)
+    finally:
+        tokyo_server.start()
+    assert "[metadata-database-unreachable]" in said and "state: nothing was changed on this node" in said
+    assert tokyo_server.password not in said
+    assert (files(tokyo), tokyo.reconfigures()) == before
+
+
+def test_a_dry_run_says_how_long_each_step_takes(stack: Stack, tokyo_server: Database, tokyo: Host) -> None:
+    """It leaves no metadata, and the registry as it was."""
+    before = files(tokyo), tokyo.reconfigures()
+    said = run(stack, "tokyo", "--dry-run")
+    assert [line.split(" takes")[0] for line in said.splitlines() if " takes " in line] == [
+        "Step 1",
+        "Step 2",
+        "Step 3",
+    ]
+    assert tokyo_server.query("SELECT count(*) FROM tags") == "0"
+    assert (files(tokyo), tokyo.reconfigures()) == before
+
+
+def test_read_only_mode_is_confirmed(stack: Stack, fresh: Lab, tokyo: Host) -> None:
+    """Without YES=1 nobody is asked where there is no terminal; manifests are imported, and pushes go on."""
+    before = tokyo.reconfigures()
+    assert "Confirm it with YES=1" in run(stack, "tokyo", status=1)
+    assert tokyo.reconfigures() == before
+    fresh.push("tokyo", "group/direct:1")
+
+
+def test_it_can_be_given_up(stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database) -> None:
+    """Nothing of it is left on the node."""
+    before = files(tokyo), digests(fresh, "tokyo")
+    assert "is given up" in run(stack, "tokyo", "--give-up")
+    assert (files(tokyo), digests(fresh, "tokyo")) == before
+    assert not tokyo.exists(STATE) and not tokyo.exists("/var/opt/gitlab/registry/geo-registry-import")
+    tokyo_server.empty()
+
+
+def test_a_full_disk_at_the_database_stops_it(stack: Stack, tokyo_server: Database) -> None:
+    """The step says why, and the registry serves."""
+    run(stack, "tokyo", "--dry-run")
+    tokyo_server.fill_disk()
+    try:
+        said = run(stack, "tokyo", "--yes", status=1)
+    finally:
+        tokyo_server.free_disk()
+    assert "No space left on device" in said, said
+
+
+def test_an_interrupted_import_continues(stack: Stack, tokyo: Host, locked: threading.Event) -> None:
+    """Ctrl-C ends the command, not the importer; one that is killed is started again."""
+    process = subprocess.Popen(
+        command(stack, "tokyo"),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    importing = "pgrep -f 'database import --step-one' >/dev/null"
+    for _ in range(300):
+        if tokyo.run(importing, check=False).returncode == 0:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert "Interrupted" in process.communicate(timeout=30)[0]
+    assert process.returncode == 130
+    assert tokyo.run(importing, check=False).returncode == 0
+    tokyo.run("pkill -KILL -f 'database import --step-one'")
+    locked.set()
+    assert "step 1 of 3" in run(stack, "tokyo", status=1)
+
+
+def test_the_secondary_is_imported(stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database) -> None:
+    """Every digest is there before and after; `up` has switched it, and the next one changes nothing."""
+    before = digests(fresh, "tokyo")
+    said = run(stack, "tokyo", "--yes")
+    seconds = said.partition("Nobody could push for ")[2].partition(".")[0]
+    assert seconds, said
+    measured(f"read-only at tokyo for {seconds}", 0)
+    assert (database(tokyo)["enabled"], database(tokyo)["host"]) == (True, tokyo_server.host)
+    assert digests(fresh, "tokyo") == before
+    assert "unchanged" in stack.up()
+    assert "the import is complete" in run(stack, "tokyo", "--yes")
+    digest = fresh.push("london", f"{REPOSITORIES[0]}:3", b"third")
+    fresh.wait(lambda: fresh.tags("tokyo", REPOSITORIES[0]).get("3") == digest, 60, "a push after the import")
+
+
+def test_the_primary_is_imported_while_users_push(stack: Stack, fresh: Lab, london: Host) -> None:
+    """Pushes are refused in read-only mode only; what was accepted is there afterwards, at both sites."""
+    server = fresh.database("london")
+    name_database(stack, server)
+    accepted: dict[str, str] = {}
+    over = threading.Event()
+    refused: list[float] = []
+
+    def push() -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            try:
+                accepted[str(number)] = fresh.push("london", f"group/busy:{number}", str(number).encode())
+            except RuntimeError:
+                refused.append(time.monotonic())
+
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    try:
+        said = run(stack, "london", "--yes")
+        settle(london)
+        time.sleep(2)
+    finally:
+        over.set()
+        pusher.join()
+    assert refused and accepted, (len(refused), len(accepted))
+    window = said.partition("Nobody could push for ")[2].partition(".")[0]
+    measured(f"read-only at london for {window}; pushes refused within", refused[-1] - refused[0])
+    assert fresh.tags("london", "group/busy") == accepted
+    assert digests(fresh, "tokyo") == digests(fresh, "london")
+    fresh.wait(lambda: fresh.tags("tokyo", "group/busy") == accepted, 60, "replication of the pushes")
+    assert server.query("SELECT count(*) FROM tags") != "0"
