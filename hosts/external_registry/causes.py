@@ -88,7 +88,7 @@ def _tls(error: ssl.SSLError, address: str) -> Cause:
     if reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
         return Cause(
             f"{address} speaks plain HTTP, not TLS",
-            f"correct the scheme in its URL: plain HTTP is spoken at {address}",
+            f"correct the scheme in its URL: the service at {address} speaks plain HTTP",
         )
     if isinstance(error, ssl.SSLEOFError):
         return Cause(

@@ -107,7 +107,7 @@ class Main:
             raise Failure(
                 "managed-by-another-stack",
                 f"this host is managed by the stack {owner}",
-                cause=f"{self._host.file} says so",
+                cause=f"{self._host.file} names that stack as the owner",
                 remedy="run `pulumi destroy` in that stack first; if that stack is gone, "
                 f"set owner to {stack} there",
             )

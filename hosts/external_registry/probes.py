@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 
     @property
     def summary(self) -> str:
-        return f"answered {self.status}" if self.status else f"not answered ({self.text})"
+        return f"answered with {self.status}" if self.status else f"not answered ({self.text})"
 
 
 def ask(
@@ -144,15 +144,15 @@ class Proof:
                 cause=f"{self._request} was {answer.summary}",
                 remedy=f"{answer.cause.remedy}; then `pulumi up` again"
                 if answer.final and answer.cause
-                else "read the registry's log on this host: storage, certificate or a setting may keep it "
-                "from starting; then `pulumi up` again",
+                else "read the registry's log on this host; a problem with the storage, the certificate or a "
+                "setting may prevent the registry from starting; then `pulumi up` again",
             )
         if not right(answer):
-            received = f"{answer.summary} with {_challenge_text(answer.challenge)}"
+            received = f"{answer.summary} ({_challenge_text(answer.challenge)})"
             raise Failure(
                 "registry-auth-not-in-effect",
                 "the proof failed: the registry does not ask for GitLab's tokens",
-                cause=f"{self._request} was {received}, not 401 with {_challenge_text(expected)}",
+                cause=f"{self._request} was {received}; 401 ({_challenge_text(expected)}) was expected",
                 remedy="check whether it reads another file, whether its environment (REGISTRY_AUTH_…) takes "
                 "precedence, and whether `restart` restarts it; then `pulumi up` again",
             )

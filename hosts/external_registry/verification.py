@@ -32,7 +32,7 @@ def verify(order: dict[str, Any]) -> dict[str, str]:
         raise Failure(
             "notification-secret-not-checked",
             "verification failed: GitLab accepts notifications with any secret",
-            cause=f"POST {url} with a wrong secret was {wrong.summary}, not 401",
+            cause=f"POST {url} with a wrong secret was {wrong.summary}; 401 was expected",
             remedy="something in front of GitLab answers this path: pass it on to Rails",
         ).with_state(STATE)
     return {

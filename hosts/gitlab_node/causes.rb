@@ -47,7 +47,7 @@ class Unreached
       slow: "check in its log what keeps #{@address} busy",
       route: "correct routing or firewall between this node and #{@host}",
       closed: "check the log of the service at #{@address}: is it a proxy, or does it restart?",
-      plain: "correct the scheme in its URL: plain HTTP is spoken at #{@address}",
+      plain: "correct the scheme in its URL: the service at #{@address} speaks plain HTTP",
       tls: "enable a TLS version and cipher at #{@address} that this node supports",
       strange: "check what listens at #{@address}"
     }.fetch(@kind)

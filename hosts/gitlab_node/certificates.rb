@@ -86,7 +86,8 @@ class Certificates
     "install a certificate for #{block.host} (followed by its intermediates) " \
       "as #{block.certificate} and its key as #{block.key}, " \
       "or name other files in gitlab.rb (#{block.names}['ssl_certificate'], ['ssl_certificate_key']), " \
-      "or, where TLS ends in front of this node, #{block.names}['listen_https'] = false; then `pulumi up` again"
+      "or, if TLS is terminated in front of this node, set #{block.names}['listen_https'] = false; " \
+      'then `pulumi up` again'
   end
 
   # Let's Encrypt resolves each name; what it reaches there is unknown here.

@@ -93,19 +93,19 @@ module Checks
 
   def not_accepted(registry, answer, why)
     log = "run `gitlab-ctl tail registry` on the #{"registry's " unless registry?}node"
-    log = 'read its log on its host' unless @order['registry_kind'] == 'omnibus'
-    log = "#{log}; its storage or its certificate may keep it from starting"
+    log = "read the registry's log on its host" unless @order['registry_kind'] == 'omnibus'
+    log = "#{log}; a problem with the storage or the certificate may prevent the registry from starting"
     failed('own-token-not-accepted', "the registry of #{@order['site']} does not accept its own token",
            why ? "GET #{registry.url}/v2/: #{answer}" : "#{registry.url} answered #{answer}",
            why && !%i[refused closed].include?(why.kind) ? Http.remedy(why) : log)
   end
 
-  # A token with the right key ID and a wrong signature must be refused.
+  # A token with the right key ID and an invalid signature must be refused.
   def forged(registry, site)
     code, = settled(registry.url, 401) { registry.tags(forger) }
     unless code == 401
       failed('forged-token-accepted', "#{site}'s registry accepts a forged token",
-             "a token with a wrong signature was answered #{code}, not 401",
+             "the registry answered #{code} to a token with an invalid signature; 401 was expected",
              "token authentication is off or bypassed at #{registry.url}: fix it on #{site}, then `pulumi up` again")
     end
     passed("#{site}'s registry refuses a forged token", code)
@@ -121,7 +121,8 @@ module Checks
       setting = 'REGISTRY_STORAGE_MAINTENANCE_READONLY in its environment'
       setting = "a later registry['storage'] in gitlab.rb" if @order['registry_kind'] == 'omnibus'
       failed('secondary-accepts-pushes',
-             'the registry of this secondary accepts pushes', "starting an upload was answered #{code}, not 405",
+             'the registry of this secondary accepts pushes',
+             "the registry answered #{code} to a request to start an upload; 405 was expected",
              "with shared storage it must be read-only: look for #{setting}, then `pulumi up` again")
     end
     passed('own registry refuses a push (read-only)', code)

@@ -215,7 +215,8 @@ class Database
               'enable TLS there (`ssl = on`), or use a sslmode that does not need it')
     when /certificate|SSL error/
       refused('metadata-database-certificate-refused', 'the certificate of its metadata database is not trusted', cause,
-              'name a file with its authority in metadata_database.sslrootcert, or the host as the certificate does')
+              'set metadata_database.sslrootcert to a file that contains its CA, ' \
+              'or set host to a name in the certificate')
     when /could not translate|refused|timeout|No route|unreachable|No such file|closed the connection|starting up/
       refused('metadata-database-unreachable', 'its metadata database does not answer', cause,
               'check host and port of metadata_database, that PostgreSQL runs, and the firewall in between')
@@ -227,14 +228,15 @@ class Database
 
   def refuse_old(version)
     refused('metadata-database-too-old', 'its metadata database is too old',
-            "#{where} is PostgreSQL #{version.to_i / 10_000}, and GitLab's registry starts with 15 or later only",
+            "#{where} is PostgreSQL #{version.to_i / 10_000}, and GitLab's registry requires PostgreSQL 15 or later",
             'upgrade PostgreSQL')
   end
 
   def refuse_standby
     refused('metadata-database-read-only', 'its metadata database is a read-only replica',
-            "#{where} is in recovery, as each PostgreSQL is that Geo replicates, and the registry would not start",
-            "name a PostgreSQL in sites.#{@order['site']}.metadata_database that is not replicated")
+            "#{where} is in recovery: it is a read-only replica, " \
+            'like every PostgreSQL server to which Geo replicates, so the registry would not start',
+            "use a PostgreSQL server that is not a replica (sites.#{@order['site']}.metadata_database)")
   end
 
   def refuse_permission

@@ -157,14 +157,14 @@ class Events
   def report(sent, left, endpoint)
     if sent.positive?
       Report.say("#{@order['node']}: GitLab was notified again of #{images(sent)}: " \
-                 'the registry restarted before it could')
+                 'the registry restarted before it could deliver the events')
     end
     return if left.empty?
 
     Report.say("#{@order['node']}: GitLab does not know of #{images(left.size)}, " \
                'which may be missing at the secondaries')
-    Report.say("  cause: the registry restarted with their events, and POST #{endpoint['url']} " \
-               "#{@code.zero? ? 'got no answer' : "was answered #{@code}"}")
+    Report.say("  cause: the registry restarted before it delivered their events, and POST #{endpoint['url']} " \
+               "#{@code.zero? ? 'got no answer' : "was answered with #{@code}"}")
     Report.say('  do:    on each secondary, under Admin > Geo > Sites > Container repositories, ' \
                "resync #{names(left)}, or all")
   end
@@ -173,7 +173,8 @@ class Events
   def report_former_primary(left)
     Report.say("#{@order['node']}: the secondaries do not know of #{images(left.size)}, " \
                'which may be missing at the new primary')
-    Report.say('  cause: this registry was restarted with their events, and its site is no longer the primary')
+    Report.say('  cause: this registry restarted before it delivered their events, ' \
+               'and its site is no longer the primary')
     Report.say("  do:    push these again to the new primary, unless it has them: #{names(left.reverse)}")
     left
   end

@@ -128,7 +128,7 @@ class LocalNginx
     return unless seen.distrust && @before[block] && @before[block].rank.positive? && @before[block].distrust.nil?
 
     raise Failure.new('certificate-no-longer-trusted', "this node no longer trusts the certificate of #{block.name}",
-                      cause: "#{seen.distrust}; before this change it did",
+                      cause: "#{seen.distrust}; before this change, this node trusted the certificate",
                       remedy: 'restore the former certificate, or add the new one\'s CA to ' \
                               'trusted_certificates; then `pulumi up` again')
   end

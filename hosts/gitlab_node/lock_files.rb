@@ -90,7 +90,7 @@ class LockFiles
       raise Storage.unusable(@order, store, what, got)
     end
 
-    throw :given_up, "not written: an attempt to #{what} #{store.where} was answered #{got}"
+    throw :given_up, "not written: a request to #{what} #{store.where} was answered with #{got}"
   end
 
   def done(text)

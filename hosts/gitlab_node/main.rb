@@ -193,7 +193,7 @@ class Main
     return if owner.nil? || owner == @order['owner'] || (@order['stack'] && owner.end_with?("/#{@order['stack']}"))
 
     raise Failure.new('managed-by-another-stack', "this node is managed by the stack #{owner}",
-                      cause: "#{STATE} says so",
+                      cause: "#{STATE} names that stack as the owner",
                       remedy: 'run `pulumi destroy` in that stack first; if that stack is gone, ' \
                               "set owner to #{@order['owner'] || @order['stack']} there")
   end

@@ -28,9 +28,9 @@ class Proof
     wrong = Rendered.faults(@order)
     unless wrong.empty?
       failed('settings-without-effect', 'the settings have no effect', wrong.join('; '),
-             "look in #{Omnibus::GITLAB_RB} and the files that it includes for what sets these values: " \
+             "find what overrides these values in #{Omnibus::GITLAB_RB} and the files it includes: " \
              "a line after the include of #{Include::SETTINGS}, " \
-             'or ends the file early; then `pulumi up` again')
+             'or a statement that ends the file early; then `pulumi up` again')
     end
     passed('key, certificate and settings are in effect', 'yes')
   end

@@ -31,10 +31,11 @@ module Rendered
     endpoints = (config.dig('notifications', 'endpoints') || []).select { |e| e['name'] == 'geo_event' }
     tokens = endpoints.map { |e| e.dig('headers', 'Authorization') }
     expected = order['kind'] == 'primary' ? [[secrets['notification_secret']]] : []
-    wrong << 'config.yml has other geo_event notifications' if tokens != expected
+    wrong << 'config.yml contains different geo_event notifications' if tokens != expected
     read_only = config.dig('storage', 'maintenance', 'readonly', 'enabled') == true
     if order['storage'] && read_only != order['read_only']
-      wrong << "config.yml has read-only #{read_only} (registry['storage']['maintenance']['readonly'])"
+      wrong << "read-only mode is #{read_only ? 'on' : 'off'} in config.yml " \
+               "(registry['storage']['maintenance']['readonly'])"
     end
     wrong
   end
@@ -52,9 +53,8 @@ module Rendered
     config = Omnibus.rails_config
     geo = config.dig('geo', 'registry_replication') || {}
     wrong = address(order, config)
-    if (geo['enabled'] == true) != order['replication']
-      wrong << "gitlab.yml has registry replication #{geo['enabled'].inspect}"
-    end
+    enabled = geo['enabled'] == true
+    wrong << "registry replication is #{enabled ? 'on' : 'off'} in gitlab.yml" if enabled != order['replication']
     if order['kind'] == 'primary' && config.dig('registry', 'notification_secret') != secrets['notification_secret']
       wrong << 'gitlab.yml has another notification secret'
     end

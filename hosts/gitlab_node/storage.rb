@@ -263,15 +263,15 @@ module Storage
 
   def self.writable(order, s3, what, got)
     Failure.new('storage-writable-by-secondary', 'the proof failed: this secondary could change the shared storage',
-                cause: "an attempt to #{what} in #{s3.where} with the key of #{order['site']} was answered #{got}, " \
-                       "not 403; Geo's worker could delete the primary's images",
+                cause: "a request to #{what} in #{s3.where} with the key of #{order['site']} was answered with " \
+                       "#{got}; 403 was expected, because Geo's worker could otherwise delete the primary's images",
                 remedy: "remove the write permission of #{order['site']}'s key (IAM policy of its user, " \
                         'policy of the bucket), then `pulumi up` again')
   end
 
   def self.unusable(order, s3, what, got)
     Failure.new('storage-key-refused', "the proof failed: the storage refuses this site's key",
-                cause: "an attempt to #{what} #{s3.where} with the key of #{order['site']} was answered #{got}",
+                cause: "a request to #{what} #{s3.where} with the key of #{order['site']} was answered with #{got}",
                 remedy: "check sites.#{order['site']}.s3_keys if you set them, the bucket's name and region, " \
                         "and the policy of the key's user; then `pulumi up` again")
   end

@@ -37,7 +37,7 @@ class Verification
     forged, = registry.tags(forger)
     return true if known?(code, body) && forged == 401
 
-    answer = "answers #{code}#{", and #{forged} to a forged one" if known?(code, body)}"
+    answer = "answers #{code}#{" to a valid token, and #{forged} to a forged one" if known?(code, body)}"
     answer = "does not answer (#{body})" if code.zero?
     passed(check, "not yet: #{registry.url} #{answer}; add the lines from the output registry_config, then " \
                   '`pulumi config set proof "$(date)"` and `pulumi up`')
@@ -56,7 +56,7 @@ class Verification
 
   def not_accepted_events(url, code, text, why)
     failed('notifications-not-accepted', "GitLab does not accept the registry's notifications",
-           "POST #{url} #{code.zero? ? "got no answer: #{text}" : "was answered #{code}"}",
+           "POST #{url} #{code.zero? ? "got no answer: #{text}" : "was answered with #{code}"}",
            Http.remedy(why) { events_remedy(code) })
   end
 
@@ -65,7 +65,7 @@ class Verification
     not_accepted_events(url, code, text, why) if code.zero? || code >= 500
     unless [401, 403].include?(code)
       failed('notification-secret-not-checked', 'GitLab accepts notifications with any secret',
-             "POST #{url} with a wrong secret was answered #{code}, not 401",
+             "POST #{url} with a wrong secret was answered with #{code}; 401 was expected",
              'something in front of GitLab answers this path: pass it on to Rails')
     end
     passed('notification endpoint accepts the secret', 'yes')
@@ -76,8 +76,8 @@ class Verification
   def events_remedy(code)
     return "promote #{@order['site']} in GitLab, or set `primary` back; then `pulumi up` again" if code == 403
 
-    "on each Rails node of #{@order['site']} registry_notification_secret must be the secret of this stack: " \
-      'list all of them in the configuration; if GitLab is still starting, run `pulumi up` again'
+    "every Rails node of #{@order['site']} must use this stack's registry_notification_secret: " \
+      'list all Rails nodes in the configuration; if GitLab is still starting, run `pulumi up` again'
   end
 
   def events(url, secret)
@@ -105,7 +105,7 @@ class Verification
     code, = settled(registry.url, 401, 403) { registry.push(@token, %w[pull]) }
     unless [401, 403].include?(code)
       failed('pull-only-token-pushes', "#{site}'s registry accepts a push with a pull-only token",
-             "starting an upload there was answered #{code}, not 401",
+             "the registry answered #{code} to a request to start an upload; 401 was expected",
              "token authentication is off or bypassed at #{registry.url}: fix it on #{site}, then `pulumi up` again")
     end
     passed("#{site}'s registry refuses a push with it", code)
@@ -124,7 +124,7 @@ class Verification
            "#{site}'s registry cannot be reached from this node",
            "GET #{registry.url}/v2/ from #{@order['node']}: #{answer}",
            Http.remedy(why) do
-             "request #{registry.url} from this node: does a proxy answer? Then `pulumi up` again"
+             "request #{registry.url} from this node and check whether a proxy answers; then `pulumi up` again"
            end)
   end
 end

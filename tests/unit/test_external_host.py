@@ -219,7 +219,7 @@ def test_a_registry_that_is_not_the_one_restarted_is_found_out(
     (host.dir / "restart").write_text("#!/bin/sh\n")
     said = reported(capsys, host)
     assert "[registry-auth-not-in-effect]" in said
-    assert f"was answered 401 with realm x, not 401 with realm {REALM}" in said
+    assert f"was answered with 401 (realm x); 401 (realm {REALM}" in said
     assert "the former files are restored" in said
     assert 30 <= sum(hurried) < 40
     assert host.config.read_bytes() == host.original
@@ -259,14 +259,14 @@ def test_verification_asks_gitlab_and_changes_nothing(
     gitlab.accepted = "former"
     said = reported(capsys, host, "verify")
     assert "[notifications-not-accepted]" in said
-    assert "was answered 401" in said and SECRET not in said
+    assert "was answered with 401" in said and SECRET not in said
     assert "state: the settings are in effect on this host, and nothing is rolled back" in said
     assert sum(hurried) == 0
     gitlab.accepted = "any"
     assert "[notification-secret-not-checked]" in reported(capsys, host, "verify")
     gitlab.accepted = "starting"
     said = reported(capsys, host, "verify")
-    assert "(answered 502), at most 300 s" in said and "was answered 502" in said
+    assert "(answered with 502), at most 300 s" in said and "was answered with 502" in said
     assert 300 <= sum(hurried) < 310
     assert (host.config.read_bytes(), host.restarts) == before
 

@@ -71,7 +71,7 @@ def order(kind: str, *, primary: bool = True, **more: Any) -> dict[str, Any]:
         ([401, ""], [401, ""], "answers 401;"),
         ([0, "refused"], [0, "refused"], "does not answer (refused);"),
         ([404, "nothing here"], [404, "nothing here"], "answers 404;"),
-        (YES, YES, "answers 404, and 404 to a forged one;"),
+        (YES, YES, "answers 404 to a valid token, and 404 to a forged one;"),
     ],
 )
 def test_before_the_lines_are_in_that_is_recorded_and_no_failure(

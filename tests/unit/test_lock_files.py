@@ -233,9 +233,9 @@ def test_s3_must_answer_the_primary_and_others_need_not(node: Node) -> None:
     assert found["failed"] == "the proof failed: the storage refuses this site's key"
     assert f"put images/{FILESYSTEM} in s3://acme" in found["cause"]
     found, _ = node.run("write", order(S3, write=True, registry_kind="external"), HEAD=403)
-    assert found["lock_file"].startswith("not written: an attempt to look for")
+    assert found["lock_file"].startswith("not written: a request to look for")
     found, _ = node.run("write", order(GCS, write=True), GET=403)
-    assert found["lock_file"].startswith("not written: an attempt to look for")
+    assert found["lock_file"].startswith("not written: a request to look for")
     for storage, status in ((GCS, {"POST": 412}), (AZURE, {"PUT": 409})):
         assert node.run("write", order(storage, write=True), **status)[0] == {"lock_file": "written"}
 

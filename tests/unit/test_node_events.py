@@ -138,7 +138,7 @@ def test_what_was_pushed_before_the_registry_ended_is_told_again(log: Path) -> N
     assert {call["token"] for call in found["sent"]} == {"the-token"}
     assert found["result"] == {"notified_again": 2, "not_notified": []}
     assert found["said"] == [
-        "london-1: GitLab was notified again of 2 changed images: the registry restarted before it could"
+        "london-1: GitLab was notified again of 2 changed images: the registry restarted before it could deliver the events"
     ]
     target = found["sent"][0]["events"][0]["target"]
     assert "manifest" in target["mediaType"], "else Geo takes no notice of a digest"
@@ -222,7 +222,12 @@ def test_gitlab_may_be_starting_still(log: Path) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(502, "was answered 502"), (401, "was answered 401"), (404, "was answered 404"), (0, "got no answer")],
+    [
+        (502, "was answered with 502"),
+        (401, "was answered with 401"),
+        (404, "was answered with 404"),
+        (0, "got no answer"),
+    ],
 )
 def test_what_gitlab_does_not_take_is_said_with_what_to_do(log: Path, answer: int, said: str) -> None:
     """The repositories by name, and never the token."""
@@ -321,7 +326,7 @@ def test_a_registry_that_is_taken_out_notifies_as_it_did_before(log: Path) -> No
     assert found["sent"][0]["token"] == "the-token"
     refused = deliver(log, lines, endpoint=None, former=ENDPOINT, leaving=True, answers=(0, 401))
     assert len(refused["sent"]) == 2
-    assert "POST http://gitlab/events was answered 401" in "\n".join(refused["said"])
+    assert "POST http://gitlab/events was answered with 401" in "\n".join(refused["said"])
 
 
 def test_a_former_primary_says_what_the_new_one_may_not_have(log: Path) -> None:
