@@ -48,7 +48,7 @@ def shared_storage(identities: dict[str, dict[str, Any] | None]) -> ConfigError 
             return ConfigError(
                 "existing-storage-not-unique",
                 f"sites.{site}.storage",
-                f"{storage['driver']} {where} is the storage of {other} too",
+                f"{storage['driver']} {where} is also the storage of {other}",
                 expectation=f"storage.mode: shared, or a separate storage for {site}",
                 consequence="with storage per site, Geo's worker deletes what the primary does not have, and "
                 "these are the primary's live images",

@@ -65,7 +65,7 @@ def _names(d: Deployment) -> Iterator[ConfigError]:
                 yield ConfigError(
                     "node-name-not-unique",
                     key,
-                    f"{names[name]} has a node named {name!r} too",
+                    f"{names[name]} also has a node named {name!r}",
                     expectation="a name that is unique in the stack",
                     consequence="both nodes would be one resource of the stack, and only one would be "
                     "configured",

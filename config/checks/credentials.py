@@ -83,7 +83,9 @@ def credentials(d: Deployment) -> Iterator[ConfigError]:
             yield ConfigError(
                 "credentials-unused",
                 f"{key}.{other}",
-                "provided for a site whose storage is another",
+                "provided for a site that uses a different storage driver"
+                if driver
+                else "provided for a site whose storage is kept",
                 expectation=f"credentials for {wanted} only" if wanted else "no credentials for this storage",
                 consequence="they would have no effect",
                 example="remove them",

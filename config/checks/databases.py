@@ -78,7 +78,7 @@ def _managed(d: Deployment, name: str, key: str) -> Iterator[ConfigError]:
             "database-managed-at-secondary",
             key,
             f"managed at {name}, which is a secondary",
-            expectation="a PostgreSQL at each secondary that Geo does not replicate",
+            expectation="at each secondary, a PostgreSQL server that is not a replica",
             consequence="the PostgreSQL of a secondary's nodes is a read-only replica of the primary's, "
             "with which a registry does not start",
             example=f"{{host: db.{name}.example.com, password: …}}",
@@ -100,7 +100,7 @@ def _managed(d: Deployment, name: str, key: str) -> Iterator[ConfigError]:
             key,
             f"not known to GitLab {d.gitlab_version}",
             expectation=f"managed {limit.range}",
-            consequence="the Linux package creates the registry's database from 18.3 on only",
+            consequence="the Linux package creates the registry's database only in GitLab 18.3 and later",
             example=limit.way_out,
         )
 
@@ -118,7 +118,7 @@ def _unique_databases(d: Deployment) -> Iterator[ConfigError]:
             yield ConfigError(
                 "database-not-unique",
                 f"sites.{name}.metadata_database.name",
-                f"{database.name!r} on {database.host} is the database of {databases[place]} too",
+                f"{database.name!r} on {database.host} is also the database of {databases[place]}",
                 expectation="a database for each site",
                 consequence="each registry would hide the other's images",
                 example=f"registry_{name.replace('-', '_')}",

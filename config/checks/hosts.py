@@ -105,7 +105,7 @@ def _ranges(d: Deployment) -> Iterator[ConfigError]:
                 "range-invalid",
                 key,
                 f"{text!r}",
-                expectation=f"a network of /{least} to /{most}, with zeros in all bits behind",
+                expectation=f"a network of /{least} to /{most}, with all host bits set to zero",
                 consequence="AWS refuses other ranges"
                 + (", and a wider one would let in much of the Internet" if least == _WIDEST else ""),
                 example="10.110.0.0/16" if least else "198.51.100.7/32",
@@ -204,8 +204,8 @@ def _zones_and_egress(d: Deployment) -> Iterator[ConfigError]:
                 f"sites.{name}.aws.egress_ports",
                 f"{aws.egress_ports} lacks 443",
                 expectation="a list of ports with 443",
-                consequence="the registry could not reach its storage, nor the node its certificates and "
-                "packages",
+                consequence="the registry could not reach its storage, and the node could not fetch "
+                "certificates and packages",
                 example="[80, 443]",
             )
 

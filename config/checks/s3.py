@@ -53,7 +53,8 @@ def _region(d: Deployment, key: str, s3: S3, sites: list[str]) -> Iterator[Confi
             f"{key}.region",
             f"{s3.region!r} is not known to {d.registry_name(unknown[0])}",
             expectation="a region that the registry knows, or an endpoint",
-            consequence=f"{NO_START} without an endpoint, and this program does not know the region's",
+            consequence=f"without an endpoint {NO_START}, and this program does not know the endpoint of "
+            "that region",
             example="an endpoint, with create: false and s3_keys for each site",
         )
 

@@ -106,7 +106,7 @@ def _beside_gitlab(d: Deployment) -> Iterator[ConfigError]:
             yield ConfigError(
                 "registry-url-of-gitlab",
                 f"sites.{name}.registry_url",
-                f"{site.registry_url!r} is the URL of the site's GitLab too",
+                f"{site.registry_url!r} is also the URL of the site's GitLab",
                 expectation="another host name or port than that of external_url",
                 consequence="the NGINX of a node would answer for only one of them",
                 example=f"https://registry.{name}.example.com",
@@ -130,7 +130,7 @@ def _unique_urls(d: Deployment) -> Iterator[ConfigError]:
             yield ConfigError(
                 "registry-url-not-unique",
                 f"sites.{name}.{key}",
-                f"{url!r} is the URL of {registries[registry]}'s registry too",
+                f"{url!r} is also the URL of {registries[registry]}'s registry",
                 expectation="a registry_url, or behind a unified URL a registry_internal_url, for each site",
                 consequence=_SELF_REPLICATION,
                 example=f"https://registry.{name}.example.com",
@@ -141,7 +141,7 @@ def _unique_urls(d: Deployment) -> Iterator[ConfigError]:
             yield ConfigError(
                 "gitlab-url-not-unique",
                 f"sites.{name}.{key}",
-                f"{site.own_url!r} is the URL of {gitlabs[gitlab]}'s GitLab too",
+                f"{site.own_url!r} is also the URL of {gitlabs[gitlab]}'s GitLab",
                 expectation="an external_url, or behind a unified URL an internal_url, for each site",
                 consequence=_LOST_NOTIFICATIONS,
                 example=f"https://gitlab.{name}.example.com",
@@ -193,7 +193,7 @@ def _names_of_several(d: Deployment) -> Iterator[ConfigError]:
                 yield ConfigError(
                     "hosted-zone-behind-unified-url",
                     f"sites.{name}.aws.hosted_zone",
-                    f"provided, and {host} is the host name of another site too",
+                    f"provided, and {host} is also the host name of another site",
                     expectation="no hosted_zone for a site behind a unified URL",
                     consequence="the record that the stack creates would lead all users to this site",
                     example="remove it, and create a record that leads to the nearest site yourself",
@@ -202,7 +202,7 @@ def _names_of_several(d: Deployment) -> Iterator[ConfigError]:
                 yield ConfigError(
                     "certificate-missing-behind-unified-url",
                     f"sites.{name}.aws.tls.certificate",
-                    f"missing, and {host} is the host name of another site too",
+                    f"missing, and {host} is also the host name of another site",
                     expectation="your own certificate for all host names of the site",
                     consequence="Let's Encrypt verifies a host name at one address, which may be the other "
                     "site's",

@@ -129,7 +129,7 @@ def _distinct_storage(d: Deployment) -> Iterator[ConfigError]:
             yield ConfigError(
                 "storage-not-unique",
                 f"sites.{name}.storage.{parent}{field}",
-                f"{value!r} is the storage of {other} too",
+                f"{value!r} is also the storage of {other}",
                 expectation=f"with mode per_site, a {field} that no other site uses",
                 consequence="Geo's worker would delete live images: it deletes what the primary does not "
                 "have",
@@ -154,8 +154,8 @@ def _writers(d: Deployment) -> Iterator[ConfigError]:
                 f"sites.{name}.read_only",
                 "false on a secondary of shared storage",
                 expectation="true or left out on a secondary of shared storage",
-                consequence="Geo's worker deletes the tags that the primary does not have; with one storage "
-                "under both registries these are the primary's live images",
+                consequence="Geo's worker deletes the tags that the primary does not have; if both "
+                "registries use the same storage, those tags are the primary's live images",
                 example="true, or storage.mode: per_site",
             )
         if not d.shared and site.read_only and d.replication:

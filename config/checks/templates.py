@@ -44,7 +44,8 @@ def errors(d: Deployment) -> Iterator[ConfigError]:
                     f"sites.{name}.{key}",
                     f"{host!r} is not a string to YAML",
                     expectation="a host name that YAML reads as a string without quotes",
-                    consequence=f"{_UNQUOTED}, and GitLab would give images and itself another address",
+                    consequence=f"{_UNQUOTED}, and GitLab would use a different address for itself and "
+                    "for its images",
                     example=f"https://registry.{name}.example.com",
                 )
         for node_name, node in site.nodes.items():
