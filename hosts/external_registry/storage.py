@@ -84,7 +84,7 @@ def refuse_to_hide_images(order: dict[str, Any], now: Tree, new: Tree) -> None:
         "storage-would-move",
         f"refused: its registry would move {move}",
         cause=f"{holds}; after the change it would not find them",
-        remedy='copy the images to the new storage (docs/storage.md, "Images that are there already"), '
+        remedy='copy the images to the new storage (docs/storage.md, "Existing images"), '
         "then `pulumi config set --path storage.data_moved true`",
     )
 

@@ -139,7 +139,7 @@ module Storage
     raise Failure.new('storage-would-move', "refused: its registry would move #{move}",
                       cause: "#{images}, and after the change it would not find them",
                       remedy: 'copy the images to the new storage (docs/storage.md, ' \
-                              '"Images that are there already"), ' \
+                              '"Existing images"), ' \
                               'then `pulumi config set --path storage.data_moved true`')
   end
 

@@ -60,7 +60,7 @@ def test_data_that_has_been_moved_is_found(digest: str, existing: Stack, fresh: 
     for file in (path for path in disk.rglob("*") if path.is_file()):
         key = str(file.relative_to(disk))
         fresh.s3().put_object(Bucket="acme-gitlab-registry", Key=key, Body=file.read_bytes())
-    Reader(fresh, stack=existing.name).does("storage.md", "Images that are there already")
+    Reader(fresh, stack=existing.name).does("storage.md", "Existing images")
     assert "data_moved" not in existing.file.read_text()
     assert fresh.push("london", "new/image:1", seed=b"new") == fresh.pull("tokyo", "new/image:1")
     assert fresh.pull("london", "old/image:1") == fresh.pull("tokyo", "old/image:1") == digest
