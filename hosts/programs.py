@@ -26,7 +26,7 @@ VERIFY = (
     "files",
     "in_place",
     "omnibus",
-    "causes",
+    "unreached",
     "registry",
     "registry_log",
     "events",

@@ -8,7 +8,7 @@ class Certificates
 
   # {check => answer}. Raises Failure if nginx would not start, or the registry's clients would reject its certificate.
   # contents: the desired files, nil for one to delete.
-  def self.check(order, contents, settings = Settings.read(contents))
+  def self.check(order, contents, settings = EvaluatedSettings.read(contents))
     return new(order, contents, settings).check if settings.known?
 
     Report.say("#{order['node']}: the certificates for nginx could not be checked in advance: " \

@@ -3,7 +3,7 @@
 # Finds settings in the administrator's gitlab.rb that this program must not override, because only the administrator
 # knows whether they are intended. Runs before anything is changed.
 class Conflicts
-  # settings: Settings; if they cannot be evaluated, the checks after the reconfigure find the same.
+  # settings: EvaluatedSettings; if they cannot be evaluated, the checks after the reconfigure find the same.
   def self.refuse(order, settings, certificate)
     return unless settings.known?
 

@@ -57,7 +57,7 @@ class Database
     return if ok
 
     raise Failure.new('metadata-database-not-migrated', 'the tables of its metadata database could not be created',
-                      cause: "#{where}: #{Reason.of(output)}",
+                      cause: "#{where}: #{CommandReason.of(output)}",
                       remedy: 'correct that, then `pulumi up` again; the next run creates those that are missing')
   end
 

@@ -75,7 +75,7 @@ class Main
                                 'then `pulumi up` again')
     end
     PublicName.refuse_change(@order)
-    Conflicts.refuse(@order, Settings.read({}), certificate)
+    Conflicts.refuse(@order, EvaluatedSettings.read({}), certificate)
     key_pair(key, certificate)
   end
 
@@ -99,7 +99,7 @@ class Main
     recover
     import = Import.new(@order)
     case @order['import']['action']
-    when 'check' then import.check(Settings.read({}))
+    when 'check' then import.check(EvaluatedSettings.read({}))
     when 'run', 'record', 'compare' then import.send(@order['import']['action'])
     when 'stop' then import.stop && nil
     when 'read_only' then read_only(import, @order['import']['enabled'])
@@ -145,7 +145,7 @@ class Main
     report_missing_include
     PublicName.refuse_change(@order) unless @state['owner']
     contents = desired_files
-    settings = Settings.read(contents)
+    settings = EvaluatedSettings.read(contents)
     Conflicts.refuse(@order, settings, @order['secrets']['registry_certificate'])
     database = Database.new(@order)
     proven = database.check(settings).merge!(Storage.prove(@order))

@@ -21,7 +21,7 @@ module Omnibus
 
     Report.redact(secrets)
     raise Failure.new('reconfigure-failed', 'gitlab-ctl reconfigure failed',
-                      cause: Reason.of(output),
+                      cause: CommandReason.of(output),
                       remedy: 'read /var/log/gitlab/reconfigure/ on the node, fix the cause, then `pulumi up` again')
   end
 
@@ -31,7 +31,7 @@ module Omnibus
     return if ok
 
     raise Failure.new('service-restart-failed', "gitlab-ctl restart #{service} failed",
-                      cause: Reason.of(output),
+                      cause: CommandReason.of(output),
                       remedy: "run `gitlab-ctl tail #{service}` on the node, fix the cause, then `pulumi up` again")
   end
 
@@ -40,7 +40,7 @@ module Omnibus
     return if ok
 
     raise Failure.new('service-reload-failed', "gitlab-ctl hup #{service} failed",
-                      cause: Reason.of(output),
+                      cause: CommandReason.of(output),
                       remedy: "run `gitlab-ctl tail #{service}` on the node, fix the cause, then `pulumi up` again")
   end
 

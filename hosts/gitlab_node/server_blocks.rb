@@ -12,7 +12,7 @@ class ServerBlocks
   # From this version on nginx settings belong to the service (omnibus-gitlab 0ddeb868); the older names are also valid.
   BELOW_SERVICE = [19, 2].freeze
 
-  # settings: Settings; exists: whether a file will be there; secrets: gitlab-secrets.json.
+  # settings: EvaluatedSettings; exists: whether a file will be there; secrets: gitlab-secrets.json.
   def initialize(settings, exists:, secrets:, version: ServerBlocks.version)
     @settings = settings
     @exists = exists
@@ -129,7 +129,7 @@ class ServerBlocks
 
   def service_roles
     listed = Array(@settings.get('roles')).flatten.map { |role| role.to_s.tr('-', '_').delete_suffix('_role') }
-    known = Settings::READ.map(&:first).grep(/_role\z/).map { |role| role.delete_suffix('_role') }
+    known = EvaluatedSettings::READ.map(&:first).grep(/_role\z/).map { |role| role.delete_suffix('_role') }
     (listed + known.select { |role| @settings.get("#{role}_role", 'enable') }).uniq - SITE_ROLES
   end
 end

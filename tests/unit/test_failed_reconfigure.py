@@ -11,10 +11,10 @@ import pytest
 from hosts.programs import GITLAB_NODE
 
 REASON = """
-%w[report files omnibus reason].each { |name| require File.join(ARGV[0], name) }
+%w[report files omnibus command_reason].each { |name| require File.join(ARGV[0], name) }
 Omnibus.send(:remove_const, :GITLAB_RB)
 Omnibus::GITLAB_RB = ARGV[1]
-puts JSON.generate(Reason.of($stdin.read))
+puts JSON.generate(CommandReason.of($stdin.read))
 """
 GITLAB_RB = """\
 external_url 'https://gitlab.london.example.com'

@@ -132,7 +132,7 @@ def refused(line: str) -> str:
     return (
         f"put('/etc/gitlab/gitlab.rb', {json.dumps(f'x = 1{chr(10)}{line}{chr(10)}')}.gsub(\"'/etc/own\", \"'#{{$dir}}/etc/own\")); "
         f"m = main('settings' => {json.dumps(own)}); "
-        "stub(Omnibus, :now) { Process.clock_gettime(Process::CLOCK_MONOTONIC) }; $stderr = STDERR; settings = Settings.read(m.send(:desired_files)); $stderr = StringIO.new; "
+        "stub(Omnibus, :now) { Process.clock_gettime(Process::CLOCK_MONOTONIC) }; $stderr = STDERR; settings = EvaluatedSettings.read(m.send(:desired_files)); $stderr = StringIO.new; "
         "Conflicts.refuse($order.merge('settings' => ''), settings, $order['secrets']['registry_certificate'])"
     )
 
@@ -141,7 +141,7 @@ def database(
     said: str = "",
     *,
     rows: tuple[str, ...] = (),
-    asks: str = "check(Settings.new('all' => {}, 'administrators' => {}))",
+    asks: str = "check(EvaluatedSettings.new('all' => {}, 'administrators' => {}))",
     **more: Any,
 ) -> str:
     """The check of a metadata database, where psql fails with these words, or prints a row for each query."""
@@ -184,7 +184,7 @@ CHANGE = (
     "main.send(:change, { \"#{$dir}/etc/gitlab/gitlab.rb\" => 'new' }, restart: false) { raise IOError, 'chosen' }"
 )
 BACK = "the former settings are"
-TLS = "stub(Settings, :read) { |_| Settings.new('all' => { 'external_url' => 'http://x', 'registry_external_url' => 'https://registry.tokyo.example.com', 'letsencrypt.enable' => false }) }"
+TLS = "stub(EvaluatedSettings, :read) { |_| EvaluatedSettings.new('all' => { 'external_url' => 'http://x', 'registry_external_url' => 'https://registry.tokyo.example.com', 'letsencrypt.enable' => false }) }"
 PAIR = f"put('/etc/gitlab/ssl/registry.tokyo.example.com.crt', {json.dumps(SERVED['certificate'])}); put('/etc/gitlab/ssl/registry.tokyo.example.com.key', {json.dumps(SERVED['private_key'])})"
 NGINX = (
     "put('/opt/gitlab/service/nginx', ''); put('/var/log/gitlab/nginx/current', ''); "
@@ -441,7 +441,7 @@ def test_a_read_only_mode_that_was_left_on_is_found_where_people_push(
     order = json.dumps({"kind": kind, "storage": storage, "read_only": read_only, "site": "tokyo"})
     code = (
         "theirs = { 'registry.storage.maintenance' => { 'readonly' => { 'enabled' => true } } }; "
-        f"conflicts = Conflicts.new(JSON.parse({json.dumps(order)}), Settings.new('all' => {{}}, 'administrators' => theirs)); "
+        f"conflicts = Conflicts.new(JSON.parse({json.dumps(order)}), EvaluatedSettings.new('all' => {{}}, 'administrators' => theirs)); "
         "begin; conflicts.read_only; $stderr.puts 'nothing'; rescue Failure => e; $stderr.puts e.message; end"
     )
     said = node.reported(code).strip()

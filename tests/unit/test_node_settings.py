@@ -19,7 +19,7 @@ INCLUDE = (
 )
 READ = """
 ->(files, asked) {
-  settings = Settings.read(files.transform_values { |text| text&.b })
+  settings = EvaluatedSettings.read(files.transform_values { |text| text&.b })
   { known: settings.known?, why: settings.why, all: settings.known? && settings.get(*asked),
     theirs: settings.known? && settings.administrators(*asked), everything: settings.instance_variable_get(:@result) }
 }
@@ -160,20 +160,20 @@ def test_after_an_include_names_are_no_longer_made_up(ruby: Program, tmp_path: P
 
 def test_a_file_without_end_is_given_up(ruby: Program) -> None:
     """With all that it has started; the reader itself goes on."""
-    ruby.call("-> { Settings.send(:remove_const, :SECONDS); Settings::SECONDS = 0.5; nil }")
+    ruby.call("-> { EvaluatedSettings.send(:remove_const, :SECONDS); EvaluatedSettings::SECONDS = 0.5; nil }")
     began = time.monotonic()
     assert read(ruby, "system('sleep 30')", "registry", "dir")["why"] == "did not end within 0.5 s"
     assert time.monotonic() - began < 3
     held = read(ruby, "spawn('sleep 20', :out => :out); registry['dir'] = '/a'", "registry", "dir")
     assert held["all"] == "/a"
-    ruby.call("-> { Settings.send(:remove_const, :SECONDS); Settings::SECONDS = 60; nil }")
+    ruby.call("-> { EvaluatedSettings.send(:remove_const, :SECONDS); EvaluatedSettings::SECONDS = 60; nil }")
 
 
 def test_a_name_that_is_not_read_is_a_mistake_of_this_program(ruby: Program) -> None:
     """It would be nil forever."""
-    asked = "Settings.read('/etc/gitlab/gitlab.rb' => '').get('registry', 'internal_key')"
+    asked = "EvaluatedSettings.read('/etc/gitlab/gitlab.rb' => '').get('registry', 'internal_key')"
     said = ruby.call(f"-> {{ begin; {asked}; rescue KeyError => e; e.message; end }}")
-    assert said == "registry.internal_key is not in Settings::READ"
+    assert said == "registry.internal_key is not in EvaluatedSettings::READ"
 
 
 def test_pieces_of_configuration_that_may_hold_a_token_stay_where_they_are(ruby: Program) -> None:

@@ -39,7 +39,7 @@ begin
   when 'refuse'
     Storage.refuse_to_hide_images(order)
     PublicName.refuse_change(order)
-    Conflicts.refuse(order, Settings.read(main.send(:desired_files)), order['secrets']['registry_certificate'])
+    Conflicts.refuse(order, EvaluatedSettings.read(main.send(:desired_files)), order['secrets']['registry_certificate'])
   end
 rescue Failure => e
   Report.failure(order, e)

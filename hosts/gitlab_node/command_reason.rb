@@ -2,7 +2,7 @@
 
 # Why a gitlab-ctl command failed, from its output. Ruby's and chef's messages quote lines of gitlab.rb, which may
 # contain a password: they are omitted.
-class Reason
+class CommandReason
   HEADLINE = 'There was an error running gitlab-ctl reconfigure:'
   # What follows the exception's message (omnibus-gitlab, package/libraries/handlers/gitlab.rb): before this it also
   # prints the removed settings.

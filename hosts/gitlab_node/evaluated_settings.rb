@@ -5,13 +5,13 @@
 # `gitlab-ctl show-config`: that reads only files on disk, writes gitlab-secrets.json, generates an RSA key and takes
 # seconds.
 #
-#   settings = Settings.read('/etc/gitlab/gitlab.rb' => bytes, ...)   the desired files
+#   settings = EvaluatedSettings.read('/etc/gitlab/gitlab.rb' => bytes, ...)   the desired files
 #   settings.known?                                  false: could not be evaluated; the reason is settings.why
 #   settings.get('registry', 'enable')               including this program's settings; nil if not set
 #   settings.administrators('registry', 'enable')    what the administrator's gitlab.rb sets by itself
 #
 # Only what READ lists leaves the child process: no secret does.
-class Settings
+class EvaluatedSettings
   READ = [
     %w[external_url], %w[registry_external_url], %w[roles], %w[package generate_secrets_json_file],
     %w[letsencrypt enable], %w[letsencrypt alt_names],
@@ -69,7 +69,7 @@ class Settings
     end
     return if READ.any? { |known| known.first(path.size) == path || path.first(known.size) == known }
 
-    raise KeyError, "#{path.join('.')} is not in Settings::READ"
+    raise KeyError, "#{path.join('.')} is not in EvaluatedSettings::READ"
   end
 
   # A hash with string keys, which creates missing members while a file is evaluated (ConfigMash).
