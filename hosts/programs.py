@@ -23,6 +23,7 @@ GITLAB_NODE = Path(__file__).with_name("gitlab_node")
 EXTERNAL_REGISTRY = Path(__file__).with_name("external_registry")
 VERIFY = (
     "report",
+    "failure",
     "files",
     "in_place",
     "omnibus",

@@ -11,7 +11,7 @@ import pytest
 from hosts.programs import GITLAB_NODE
 
 REASON = """
-%w[report files omnibus command_reason].each { |name| require File.join(ARGV[0], name) }
+%w[report failure files omnibus command_reason].each { |name| require File.join(ARGV[0], name) }
 Omnibus.send(:remove_const, :GITLAB_RB)
 Omnibus::GITLAB_RB = ARGV[1]
 puts JSON.generate(CommandReason.of($stdin.read))

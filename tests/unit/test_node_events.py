@@ -19,7 +19,7 @@ SINCE = 1_790_000_000.0
 ORDER = {"node": "london-1", "roles": ["rails", "registry"]}
 ENDPOINT = {"name": "geo_event", "url": "http://gitlab/events", "headers": {"Authorization": ["the-token"]}}
 DRIVER = """
-%w[report files in_place omnibus registry registry_log stopping_registry events].each { |name| require File.join(ARGV[0], name) }
+%w[report failure files in_place omnibus registry registry_log stopping_registry events].each { |name| require File.join(ARGV[0], name) }
 $now = 0.0
 Omnibus.define_singleton_method(:now) { $now }
 Kernel.module_eval { private def sleep(seconds) = $now += seconds }
@@ -343,7 +343,7 @@ def test_a_former_primary_says_what_the_new_one_may_not_have(log: Path) -> None:
 
 
 ENDING = """
-%w[report files in_place omnibus registry registry_log stopping_registry events].each { |name| require File.join(ARGV[0], name) }
+%w[report failure files in_place omnibus registry registry_log stopping_registry events].each { |name| require File.join(ARGV[0], name) }
 order, states, config = JSON.parse($stdin.read)
 $now = 0.0
 killed = nil

@@ -758,7 +758,7 @@ def test_the_files_of_verification_are_enough_for_it() -> None:
 
 
 SAYS = r"""
-require ARGV[0]
+ARGV.each { |file| require file }
 latin = "caf\xE9".b + " \u2026".b
 Report.redact('password' => "g\u00fcltig-secret")
 error = Failure.new('a-code', "a \xFF", cause: latin + " g\u00fcltig-secret".b, remedy: 'x')
@@ -770,11 +770,11 @@ Report.result('proof' => { latin => [latin, 1, nil, true] }, :sym => :bol)
 
 def test_whatever_is_shown_is_utf_8() -> None:
     """What is not cannot be passed on by the provider, which fails the run after it has ended well."""
-    file = str(GITLAB_NODE / "report.rb")
+    files = [str(GITLAB_NODE / name) for name in ("report.rb", "failure.rb")]
     environment = {**NO_LOCALE, "LC_ALL": "de_DE.ISO-8859-1"}
     for env in (NO_LOCALE, environment):
         done = subprocess.run(
-            ["ruby", "-", file], input=SAYS.encode(), env=env, capture_output=True, check=True
+            ["ruby", "-", *files], input=SAYS.encode(), env=env, capture_output=True, check=True
         )
         said = done.stderr.decode()
         assert (
