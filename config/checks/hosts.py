@@ -1,4 +1,4 @@
-"""Contradictions about hosts: existing ones have an address, created ones a separate network."""
+"""Contradictions about hosts: each has its own name, existing ones an address, created ones a network."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ from config.model import Deployment, Node
 _WIDEST = 8
 
 
+def identities(d: Deployment) -> Iterator[ConfigError]:
+    """Hosts that would be one: as a resource of the stack by their name, or over SSH by their address."""
+    yield from _unique_names(d)
+    yield from _unique_addresses(d)
+
+
 def errors(d: Deployment) -> Iterator[ConfigError]:
     """Every contradiction in the configuration of hosts and their networks."""
     checks = (
@@ -24,6 +30,51 @@ def errors(d: Deployment) -> Iterator[ConfigError]:
     )  # fmt: skip
     for check in checks:
         yield from check(d)
+
+
+def _hosts(d: Deployment) -> Iterator[tuple[str, str, str, str | None]]:
+    """Key, site, name and address of each node, and of each host of an external registry."""
+    for site_name, site in d.sites.items():
+        site_key = f"sites.{site_name}"
+        yield from ((f"{site_key}.nodes.{n}", site_name, n, node.host) for n, node in site.nodes.items())
+        yield from (
+            (f"{site_key}.external_registry.hosts.{n}", site_name, n, host.host)
+            for n, host in site.external_hosts.items()
+        )
+
+
+def _unique_names(d: Deployment) -> Iterator[ConfigError]:
+    sites: dict[str, str] = {}
+    for key, site_name, name, _ in _hosts(d):
+        site = d.sites[site_name]
+        if name in sites:
+            yield ConfigError(
+                "node-name-not-unique",
+                key,
+                f"{sites[name]} also has a node named {name!r}",
+                expectation="a name that is unique in the stack",
+                consequence="both nodes would be one resource of the stack, and only one would be configured",
+                example=f"{site_name}-{len(site.nodes) + len(site.external_hosts) + 1}",
+            )
+        sites.setdefault(name, f"sites.{site_name}")
+
+
+def _unique_addresses(d: Deployment) -> Iterator[ConfigError]:
+    names: dict[tuple[str, int], str] = {}
+    for key, site_name, name, host in _hosts(d):
+        if not host:
+            continue
+        address = (normalize.host(host), d.ssh_of(site_name, name).port)
+        if address in names:
+            yield ConfigError(
+                "ssh-address-not-unique",
+                f"{key}.host",
+                f"{host!r} port {address[1]} is also the address of {names[address]}",
+                expectation="an address for each node",
+                consequence="the settings of two nodes would overwrite each other on one host",
+                example="10.10.0.12",
+            )
+        names.setdefault(address, name)
 
 
 def _existing_hosts(d: Deployment) -> Iterator[ConfigError]:

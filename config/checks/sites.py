@@ -16,6 +16,21 @@ from config.model import Deployment
 from config.storage_drivers import Filesystem
 
 
+def primary(d: Deployment) -> Iterator[ConfigError]:
+    """A primary that is not a site of the stack."""
+    if d.primary not in d.sites:
+        yield ConfigError(
+            "primary-not-a-site",
+            "primary",
+            f"{d.primary!r} is not a site of this stack",
+            expectation=f"one of {', '.join(d.sites)}"
+            if d.sites
+            else "one of the stack's sites; there are none",
+            consequence="no site would be the primary, so nothing could replicate",
+            example=next(iter(d.sites), "london"),
+        )
+
+
 def errors(d: Deployment) -> Iterator[ConfigError]:
     """Every contradiction in the configuration of sites, nodes and registries."""
     yield from _roles(d)
