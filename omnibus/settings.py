@@ -38,9 +38,9 @@ class GitlabNode:
     """The input of a node's settings file. URLs have no trailing slash.
 
     `registry_internal_url`: leads to this site's registry only; `primary_url` and `primary_registry_url`:
-    those of the primary. `database`: `registry['database']`,
-    merged into what gitlab.rb has if `database_managed`; `storage`: `registry['storage']`, None if the
-    registry keeps its storage. `created`: None on existing nodes.
+    those of the primary. `database`: `registry['database']`, merged into what gitlab.rb has if
+    `database_managed`; `storage`: `registry['storage']`, None if the registry keeps its storage.
+    `created`: None on existing nodes.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""Who may connect to a created site, and where it may connect to: explicit rules only."""
+"""Who may connect to a site created on AWS, and where it may connect to: explicit rules only.
+
+Rule `within` opens all TCP ports among the nodes of a site.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The registry's S3 driver: a bucket on AWS, or on another S3 service.
 
-The first keys have names of this program, those of `S3Options` the registry's. Source: GitLab container
-registry, docs/storage-drivers/s3_v2.md. Sizes are in bytes.
+Keys of class `S3` are named by this program; keys of `S3Options` are the registry's own. Version limits:
+omnibus/versions.py. Source: GitLab container registry, docs/storage-drivers/s3_v2.md. Sizes are in bytes.
 """
 
 from __future__ import annotations
