@@ -102,7 +102,7 @@ GIVE_UP ?=
 YES ?=
 import-registry: setup ## imports a site's images into its metadata database; STACK=prod SITE=tokyo, DRY_RUN=1, GIVE_UP=1, YES=1
 	@[ -n '$(STACK)' ] && [ -n '$(SITE)' ] || { echo "Name both: make import-registry STACK=prod SITE=tokyo" >&2; exit 1; }
-	@$(WITH_ENGINE) $(BIN)/python -m operations.import_registry --stack '$(STACK)' --site '$(SITE)' --project '$(PROJECT)' \
+	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible operations.import_registry --stack '$(STACK)' --site '$(SITE)' --project '$(PROJECT)' \
 		$(if $(DRY_RUN),--dry-run) $(if $(GIVE_UP),--give-up) $(if $(YES),--yes)
 
 UPGRADE ?=

@@ -79,16 +79,23 @@ def of_configurations() -> list[Written]:
 def of_components() -> list[Written]:
     """Of what the program finds out before it changes anything: in AWS, in key files, in existing storage."""
     found: list[Written] = []
-    sources = [
-        path for package in ("components", "operations") for path in sorted((ROOT / package).glob("*.py"))
-    ]
-    for path in [*sources, ROOT / "plan/existing_storage.py"]:
+    for path in [*sorted((ROOT / "components").glob("*.py")), ROOT / "plan/existing_storage.py"]:
         text = path.read_text(encoding="utf-8")
         found += _config_errors(path)
-        if ("RunError" in text or "Refused(" in text) and path not in SESSIONS:
-            coded = re.finditer(rf"\[({CODE})\]|return \"({CODE})\"", text)
-            found += [Written(one[1] or one[2], "", _at(path, text, one.start())) for one in coded]
+        if "RunError" in text and path not in SESSIONS:
+            found += _in_brackets(path, text)
     return found
+
+
+def of_operations() -> list[Written]:
+    """Of the programs that are run beside `pulumi up`."""
+    sources = sorted((ROOT / "operations").glob("*.py"))
+    return [one for path in sources for one in _in_brackets(path, path.read_text(encoding="utf-8"))]
+
+
+def _in_brackets(path: Path, text: str) -> list[Written]:
+    coded = re.finditer(rf"\[({CODE})\]|return \"({CODE})\"", text)
+    return [Written(one[1] or one[2], "", _at(path, text, one.start())) for one in coded]
 
 
 def _config_errors(path: Path) -> Iterator[Written]:

@@ -10,7 +10,7 @@ class Import
            '3' => /importing blob\b/ }.freeze
   FLAGS = { '1' => '--step-one', '2' => '--step-two', '3' => '--step-three' }.freeze
   # The line that is added to the settings file while the registry must be read-only.
-  MARK = '# Read-only while the metadata is imported.'
+  MARK = '# read-only while the metadata is imported'
   ROWS = 'SELECT count(*) FROM repositories'
   TAGS = 'SELECT count(*) FROM tags'
 
@@ -71,7 +71,7 @@ class Import
   def check(settings)
     config = Omnibus.registry_config
     state = Import.state
-    return described(state) if state['phase'] == 'switched'
+    return described(state) if %w[switched done].include?(state['phase'])
 
     refuse_foreign(state)
     refuse_database_in_use(config) unless state['phase'] == 'imported'
@@ -124,8 +124,9 @@ class Import
     return text.b unless enabled
 
     root = (Omnibus.registry_config || {}).dig('storage', 'filesystem', 'rootdirectory')
-    default = root ? " || { 'filesystem' => { 'rootdirectory' => #{root.dump} } }" : ''
-    "#{text.chomp}\nregistry['storage'] = (registry['storage']#{default}).merge('maintenance' => " \
+    # The default would be lost with the first key of `storage`.
+    default = root ? "{ 'filesystem' => { 'rootdirectory' => #{root.dump} } }" : '{}'
+    "#{text.chomp}\nregistry['storage'] = #{default}.merge(registry['storage'] || {}, 'maintenance' => " \
       "{ 'readonly' => { 'enabled' => true }, 'uploadpurging' => { 'enabled' => false } }) #{MARK}\n".b
   end
 

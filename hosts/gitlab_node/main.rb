@@ -126,7 +126,7 @@ class Main
   end
 
   def wait_for_registry
-    answer = Http.until(LocalNginx::SERVICE_SECONDS) do
+    answer = Http.until(Checks::STARTING) do
       code, body = Http.call('get', "#{Registry.local.url}/v2/")
       { ok: code == 401, code: code, body: body }
     end

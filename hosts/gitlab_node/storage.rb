@@ -113,7 +113,8 @@ module Storage
       return now && desired != now ? "from #{now['driver']} #{shown(now)} to #{order['storage']['shown']}" : nil
     end
 
-    managed = Files.read(Include::SETTINGS).to_s.include?("registry['storage']")
+    stated = Files.read(Include::SETTINGS).to_s.lines.reject { |line| line.include?(Import::MARK) }
+    managed = stated.any? { |line| line.include?("registry['storage']") }
     now && managed ? "from #{now['driver']} #{shown(now)} back to what gitlab.rb says" : nil
   end
 

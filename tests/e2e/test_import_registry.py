@@ -36,7 +36,7 @@ def command(stack: Stack, site: str, *options: str) -> list[str]:
     """As `make import-registry` runs it."""
     project = str(stack.lab.dir / "project")
     named = ["--stack", stack.name, "--site", site, "--project", project]
-    return [sys.executable, "-m", "operations.import_registry", *named, *options]
+    return [sys.executable, "-m", "tools.interruptible", "operations.import_registry", *named, *options]
 
 
 def run(stack: Stack, site: str, *options: str, status: int = 0) -> str:
@@ -186,41 +186,55 @@ def test_it_can_be_given_up(stack: Stack, fresh: Lab, tokyo: Host, tokyo_server:
     assert (files(tokyo), digests(fresh, "tokyo")) == before
     assert not tokyo.exists(STATE) and not tokyo.exists("/var/opt/gitlab/registry/geo-registry-import")
     tokyo_server.empty()
-
-
-def test_a_full_disk_at_the_database_stops_it(stack: Stack, tokyo_server: Database) -> None:
-    """The step says why, and the registry serves."""
+    # The tables, for the tests that lock one of them.
     run(stack, "tokyo", "--dry-run")
-    tokyo_server.fill_disk()
-    try:
-        said = run(stack, "tokyo", "--yes", status=1)
-    finally:
-        tokyo_server.free_disk()
-    assert "No space left on device" in said, said
 
 
-def test_an_interrupted_import_continues(stack: Stack, tokyo: Host, locked: threading.Event) -> None:
-    """Ctrl-C ends the command, not the importer; one that is killed is started again."""
+def importing(host: Host) -> bool:
+    return host.run("pgrep -f '[d]atabase import --step-one' >/dev/null", check=False).returncode == 0
+
+
+def started(stack: Stack, host: Host) -> subprocess.Popen[str]:
+    """The command, once the importer runs."""
     process = subprocess.Popen(
-        command(stack, "tokyo"),
+        command(stack, "tokyo", "--yes"),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    importing = "pgrep -f 'database import --step-one' >/dev/null"
-    for _ in range(300):
-        if tokyo.run(importing, check=False).returncode == 0:
-            break
-        time.sleep(0.1)
+    stack.lab.wait(lambda: importing(host), 60, "the importer")
+    return process
+
+
+def test_a_full_disk_at_the_database_stops_it(
+    stack: Stack, tokyo: Host, tokyo_server: Database, locked: threading.Event
+) -> None:
+    """The step says why, and the registry serves as before."""
+    before = files(tokyo), tokyo.reconfigures()
+    process = started(stack, tokyo)
+    tokyo_server.fill_disk()
+    try:
+        locked.set()
+        said = process.communicate(timeout=120)[0]
+    finally:
+        tokyo_server.free_disk()
+    assert process.returncode == 1 and "[import-step-failed]" in said, said
+    assert "No space left on device" in said and "state: the registry serves as before" in said, said
+    assert (files(tokyo), tokyo.reconfigures()) == before
+
+
+def test_an_interrupted_import_continues(stack: Stack, tokyo: Host, locked: threading.Event) -> None:
+    """Ctrl-C ends the command, not the importer; one that was killed is started again."""
+    process = started(stack, tokyo)
     process.send_signal(signal.SIGINT)
     assert "Interrupted" in process.communicate(timeout=30)[0]
     assert process.returncode == 130
-    assert tokyo.run(importing, check=False).returncode == 0
-    tokyo.run("pkill -KILL -f 'database import --step-one'")
+    assert importing(tokyo)
+    tokyo.run("pkill -KILL -f '[d]atabase import --step-one'")
     locked.set()
-    assert "step 1 of 3" in run(stack, "tokyo", status=1)
+    assert "Confirm it with YES=1" in run(stack, "tokyo", status=1)
 
 
 def test_the_secondary_is_imported(stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 
 from tests.docs import DOCS, PAGES, read
-from tests.failures import CODE, of_components, of_configurations, of_nodes, of_registries, of_sessions
+from tests.failures import (
+    CODE,
+    of_components,
+    of_configurations,
+    of_nodes,
+    of_operations,
+    of_registries,
+    of_sessions,
+)
 
 ROOT = DOCS.parent
 
@@ -108,7 +116,7 @@ def test_no_symptom_is_told_that_is_not_on_the_page() -> None:
 def test_the_page_has_each_failure_by_its_code_and_no_other() -> None:
     """Its words may change without this test; a code may not."""
     codes = {code for heading, cell in rows() if heading == "code" for code in spans(cell)}
-    written = [*of_nodes(), *of_registries(), *of_sessions(), *of_components()]
+    written = [*of_nodes(), *of_registries(), *of_sessions(), *of_components(), *of_operations()]
     assert codes == {message.code for message in written}
     (shown,) = re.findall(rf"\[({CODE})\]\n +expected:", read("troubleshooting.md"))
     assert shown in {message.code for message in of_configurations()}
