@@ -46,15 +46,26 @@ class Conflicts
             'remove maintenance.readonly there')
   end
 
-  # The Linux package's template writes the address to config.yml without quotes, where a bracket starts a list.
+  # The Linux package's templates write the address to config.yml without quotes, where a bracket starts a list, and to
+  # nginx' proxy_pass, which needs a host.
   def address
     address = @settings.get('registry', 'registry_http_addr').to_s
-    return unless address.start_with?('[')
+    has = "#{location(/registry_http_addr/)} has #{address}"
+    if address.start_with?('[')
+      refused('registry-address-ipv6', "registry['registry_http_addr'] is an IPv6 address",
+              "#{has}, which the Linux package writes to config.yml without quotes: the registry would not start",
+              "write '0.0.0.0#{address[/:\d+\z/]}' there")
+    elsif address.start_with?(':') && behind_nginx?
+      refused('registry-address-without-host', "registry['registry_http_addr'] has no host",
+              "#{has}, from which the Linux package makes `proxy_pass http://#{address}`: nginx would not start, " \
+              'and GitLab on this node would not answer',
+              "write '0.0.0.0#{address}' there")
+    end
+  end
 
-    refused('registry-address-ipv6', "registry['registry_http_addr'] is an IPv6 address",
-            "#{location(/registry_http_addr/)} has #{address}, which the Linux package writes to config.yml " \
-            'without quotes, so that the registry would not start',
-            "write ':5000' there, which listens on IPv4 and IPv6, or an IPv4 address")
+  # Whether nginx on this node has a server block for the registry.
+  def behind_nginx?
+    ![registry_nginx.last['enable'], @settings.administrators('nginx', 'enable')].include?(false)
   end
 
   # A load balancer may pass the URL on to this port: that is intended if gitlab.rb has the same URL.

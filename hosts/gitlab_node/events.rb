@@ -140,8 +140,8 @@ class Events
     body = JSON.generate('events' => images.map { |image| event(*image) })
     headers = { 'Authorization' => Array(endpoint.dig('headers', 'Authorization')).last.to_s, 'Content-Type' => TYPE }
     Http.until(seconds) do
-      @code, = Http.call('post', endpoint['url'], headers: headers, body: body, seconds: 30)
-      { ok: @code.between?(200, 299) || rejected? || final.include?(@code) }
+      @code, _, why = Http.call('post', endpoint['url'], headers: headers, body: body, seconds: 30)
+      { ok: @code.between?(200, 299) || rejected? || final.include?(@code) || Http.final?(why) }
     end
     @code.between?(200, 299)
   end

@@ -83,14 +83,22 @@ class LockFiles
     return answer[:code] if expected.include?(answer[:code])
 
     what = "#{what} #{key(name)} in"
-    got = [answer[:code], answer[:body][%r{<Code>(\w+)</Code>}, 1] || answer[:body][0, 200]].join(' ').strip
+    got = said(answer[:code], answer[:body][%r{<Code>(\w+)</Code>}, 1] || answer[:body][0, 200])
     if @access['driver'] == 's3' && @order['registry_kind'] == 'omnibus'
       raise Storage.unreached(@order, store, what, answer) if answer[:code].zero?
 
       raise Storage.unusable(@order, store, what, got)
     end
 
-    throw :given_up, "not written: a request to #{what} #{store.where} was answered with #{got}"
+    throw :given_up, "not written: a request to #{what} #{store.where} was answered with #{got}; #{manually(name)}"
+  end
+
+  def said(status, text)
+    status.zero? ? "no answer: #{text}" : "#{status} #{text}".strip
+  end
+
+  def manually(name)
+    "if it is missing, write it with credentials that have write access: printf '#{BODY}' | #{store.command(key(name))}"
   end
 
   def done(text)
@@ -103,9 +111,8 @@ class LockFiles
     return { "lock file #{name} is in the storage" => "no: #{not_needed_yet}" } if status == 404 && not_needed_yet
     raise missing(name) if status == 404
 
-    answer = [status, text[0, 200]].join(' ').strip
-    { "lock file #{name} is in the storage" =>
-        status == 200 ? 'yes' : "not checked (#{answer}): make sure that it exists" }
+    unknown = "not checked (#{said(status, text[0, 200])}): make sure that it exists; #{manually(name)}"
+    { "lock file #{name} is in the storage" => status == 200 ? 'yes' : unknown }
   end
 
   def not_needed_yet

@@ -111,6 +111,25 @@ def test_set_up_and_the_lab_refuse_it_before_anything_else(
         launch.check_machine()
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_set_up_ends_with_the_registry_and_the_plugins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], named: Path, own: bool
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(named) if own else "")
+    for done in (
+        "tools.debian.ensure_packages",
+        "tools.debian.ensure_namespaces",
+        "tools.virtualenv.ensure_venv",
+    ):
+        monkeypatch.setattr(done, lambda *_, **__: named)
+    monkeypatch.setattr("lab.storage_servers.ensure", lambda _: None)
+    monkeypatch.setattr("tools.engine.ensure_engine", lambda *_: "Pulumi v3")
+    assert setup.main() == 0
+    said = capsys.readouterr().out
+    assert f"registry {chosen({VARIABLE: str(named)}) if own else gitlab_registry.STAND_IN}" in said
+    assert "plugins  command" in said and "aws" in said
+
+
 def test_stacks_state_the_version_of_the_hosts() -> None:
     """A created site's to the patch, as its images have it; nothing else in the file changes."""
     text = '# GitLab\n  gitlab-geo-registry:gitlab_version: "18.11"\n  other: "18.11"\n'

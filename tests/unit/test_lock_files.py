@@ -154,6 +154,7 @@ def test_a_registry_that_may_not_write_needs_it_there(node: Node, storage: dict[
     method = "GET" if storage is GCS else "HEAD"
     found, _ = node.run("prove", order(storage, write=False), **{method: 503})
     assert found[check].startswith("not checked (503")
+    assert "if it is missing, write it" in found[check] and f"images/{FILESYSTEM}" in found[check]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ SINCE = 1_790_000_000.0
 ORDER = {"node": "london-1", "roles": ["rails", "registry"]}
 ENDPOINT = {"name": "geo_event", "url": "http://gitlab/events", "headers": {"Authorization": ["the-token"]}}
 DRIVER = """
-%w[report failure files in_place omnibus registry registry_log stopping_registry events].each { |name| require File.join(ARGV[0], name) }
+%w[report failure files in_place omnibus unreached registry registry_log stopping_registry events].each { |name| require File.join(ARGV[0], name) }
 $now = 0.0
 Omnibus.define_singleton_method(:now) { $now }
 Kernel.module_eval { private def sleep(seconds) = $now += seconds }
@@ -32,7 +32,9 @@ Events.define_singleton_method(:endpoint) { endpoint }
 sent = []
 Http.define_singleton_method(:call) do |method, url, headers: {}, body: nil, **_|
   sent << { url: url, token: headers['Authorization'], events: JSON.parse(body)['events'] }
-  [answers.size > 1 ? answers.shift : answers.first, '', {}]
+  answer = answers.size > 1 ? answers.shift : answers.first
+  final = answer.negative? && Unreached.of(SocketError.new('getaddrinfo: Name or service not known'), URI(url), 5)
+  [final ? 0 : answer, '', final || {}]
 end
 said = []
 Report.define_singleton_method(:say) { |text| said << text }
@@ -241,6 +243,13 @@ def test_what_gitlab_does_not_take_is_said_with_what_to_do(log: Path, answer: in
     assert "resync group/app-00, " in text and "group/app-09 and 2 more, or all" in text
     assert "the-token" not in text
     (log / "own/pending-events.json").unlink(missing_ok=True)
+
+
+def test_nobody_waits_for_a_gitlab_whose_name_does_not_resolve(log: Path) -> None:
+    """One request, in contrast to a GitLab that is starting."""
+    lines = [push(1, "1"), started(2)]
+    assert len(deliver(log, lines, answers=(-1,), seconds=120)["sent"]) == 1
+    assert len(deliver(log, lines, answers=(0,), seconds=120)["sent"]) > 100
 
 
 def test_what_gitlab_does_not_take_at_once_is_left_to_verification(log: Path) -> None:

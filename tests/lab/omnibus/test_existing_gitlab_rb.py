@@ -207,6 +207,19 @@ def test_a_port_that_nginx_alone_would_listen_on_is_named(
     assert "`registry_external_url 'https://registry.london.example.com'` above it" in said
 
 
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [("", True), ("registry_nginx['enable'] = false", False), ("nginx['enable'] = false", False)],
+)
+def test_an_address_without_a_host_stops_nginx_if_it_serves_the_registry(
+    existing: Existing, more: str, refused: bool
+) -> None:
+    """nginx -t with what omnibus makes of it: no host in upstream ":5000"."""
+    url = "external_url 'https://gitlab.london.example.com'\n"
+    existing.host.gitlab_rb(f"{url}registry['registry_http_addr'] = ':5000'\n{more}\n")
+    assert ("[registry-address-without-host]" in existing.refused()) == refused
+
+
 def test_a_registry_that_omnibus_turned_on_by_itself_keeps_its_name_unless_confirmed(
     existing: Existing,
 ) -> None:

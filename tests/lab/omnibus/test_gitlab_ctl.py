@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.lab.omnibus.gitlab_tree import (
     CONFIG_YML,
     GITLAB_YML,
+    OMNIBUS,
     SITE,
     GitLabTree,
+    for_everybody,
+    run_as,
     wait_for,
 )
 
@@ -149,3 +154,12 @@ def test_each_run_prints_changed_files_with_their_secrets_and_keeps_a_log(host: 
     assert [log.name.split("_")[1] for log in logs] == ["1.log", "2.log"]
     assert all(log.name.split("_")[0].isdigit() for log in logs)
     assert (logs[0].read_text(), logs[0].stat().st_mode & 0o777) == (output, 0o600)
+
+
+def test_a_checkout_that_only_root_may_enter_is_enough_for_these_tests(tmp_path: Path) -> None:
+    """Like /root, and with a space in its path: they run the lab's gitlab-ctl as somebody who may not enter it."""
+    tmp_path.chmod(0o700)
+    closed = shutil.copytree(OMNIBUS, tmp_path / "closed to others", symlinks=True)
+    command = [str(for_everybody(closed) / "bin/gitlab-ctl"), "status"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, user=run_as())
+    assert (done.returncode, done.stderr) == (1, "This command must be executed as root user\n")

@@ -16,6 +16,8 @@ from lab.providers import install
 from tools import engine
 from tools.progress import SetupError
 
+PASSPHRASE = "passphrase-of-a-test"
+
 
 def engine_folder() -> Path:
     """Where the engine is; without one the test is skipped."""
@@ -43,7 +45,7 @@ class Stack:
             "PATH": f"{Path(sys.executable).parent}:{engine_folder()}:{os.environ['PATH']}",
             "PULUMI_HOME": str(folder / "pulumi"),
             "PULUMI_BACKEND_URL": f"file://{folder}/state",
-            "PULUMI_CONFIG_PASSPHRASE": "lab",
+            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.providers.harness import Sshd
-from tests.lab.providers.stacks import Stack
+from tests.lab.providers.stacks import PASSPHRASE, Stack
 
 PROGRAM = """
 import json, os
@@ -75,3 +75,4 @@ def test_secrets_of_a_stack_appear_nowhere_but_at_log_level_9(
     level_9 = stack.run("preview", "-v=9", "--logtostderr")
     assert "settings" in level_7 and "second-secret" not in level_7 and "PRIVATE KEY" not in level_7
     assert "second-secret" in level_9 and "PRIVATE KEY" in level_9
+    assert PASSPHRASE not in level_9

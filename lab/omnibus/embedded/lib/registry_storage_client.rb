@@ -80,8 +80,12 @@ module RegistryStorageClient
     end
 
     def objects(prefix)
-      files = Dir.glob("#{@root}/#{prefix}**/*").select { |path| File.file?(path) }
-      files.map { |path| [path.delete_prefix("#{@root}/"), File.size(path)] }
+      Dir.glob("#{@root}/#{prefix}**/*").filter_map do |path|
+        file = File.stat(path)
+        [path.delete_prefix("#{@root}/"), file.size] if file.file?
+      rescue Errno::ENOENT
+        nil # an upload that has ended since
+      end
     end
 
     def get(key)
