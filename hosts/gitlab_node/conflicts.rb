@@ -65,7 +65,8 @@ class Conflicts
 
   # Whether nginx on this node has a server block for the registry.
   def behind_nginx?
-    ![registry_nginx.last['enable'], @settings.administrators('nginx', 'enable')].include?(false)
+    paths = [%w[nginx enable], %w[registry_nginx enable], %w[registry nginx enable]]
+    paths.none? { |path| @settings.get(*path) == false }
   end
 
   # A load balancer may pass the URL on to this port: that is intended if gitlab.rb has the same URL.

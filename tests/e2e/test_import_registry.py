@@ -18,6 +18,7 @@ from lab.api import Lab
 from lab.databases import Database
 from lab.host import Host
 from tests import installed
+from tests.docs import commands
 from tests.e2e.stack import Stack, files, measured, settle
 
 pytestmark = [
@@ -41,8 +42,18 @@ def command(stack: Stack, site: str, *options: str) -> list[str]:
 
 def run(stack: Stack, site: str, *options: str, status: int = 0) -> str:
     """What it prints; its exit status must be `status`."""
+    return ends(command(stack, site, *options), status)
+
+
+def types(stack: Stack, line: str, status: int = 0) -> str:
+    """A command of the page, for this stack."""
+    make = ["make", "-o", "setup", f"PROJECT={stack.lab.dir / 'project'}"]
+    return ends([*make, *line.replace("STACK=prod", f"STACK={stack.name}").split()[1:]], status)
+
+
+def ends(words: list[str], status: int) -> str:
     done = subprocess.run(
-        command(stack, site, *options),
+        words,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -161,7 +172,8 @@ def test_a_database_that_is_down_is_refused_before_anything_is_changed(
 def test_a_dry_run_says_how_long_each_step_takes(stack: Stack, tokyo_server: Database, tokyo: Host) -> None:
     """It leaves no metadata, and the registry as it was."""
     before = files(tokyo), tokyo.reconfigures()
-    said = run(stack, "tokyo", "--dry-run")
+    dry_run, *_ = commands("storage.md", "Import of existing images")
+    said = types(stack, dry_run)
     assert [line.split(" takes")[0] for line in said.splitlines() if " takes " in line] == [
         "Step 1",
         "Step 2",
@@ -174,7 +186,8 @@ def test_a_dry_run_says_how_long_each_step_takes(stack: Stack, tokyo_server: Dat
 def test_read_only_mode_is_confirmed(stack: Stack, fresh: Lab, tokyo: Host) -> None:
     """Without YES=1 nobody is asked where there is no terminal; manifests are imported, and pushes go on."""
     before = tokyo.reconfigures()
-    assert "Confirm it with YES=1" in run(stack, "tokyo", status=1)
+    _, begin, _ = commands("storage.md", "Import of existing images")
+    assert "Confirm it with YES=1" in types(stack, begin, status=2)  # make's
     assert tokyo.reconfigures() == before
     fresh.push("tokyo", "group/direct:1")
 
@@ -182,7 +195,8 @@ def test_read_only_mode_is_confirmed(stack: Stack, fresh: Lab, tokyo: Host) -> N
 def test_it_can_be_given_up(stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database) -> None:
     """Nothing of it is left on the node."""
     before = files(tokyo), digests(fresh, "tokyo")
-    assert "is given up" in run(stack, "tokyo", "--give-up")
+    *_, give_up = commands("storage.md", "Import of existing images")
+    assert "is given up" in types(stack, give_up)
     assert (files(tokyo), digests(fresh, "tokyo")) == before
     assert not tokyo.exists(STATE) and not tokyo.exists("/var/opt/gitlab/registry/geo-registry-import")
     tokyo_server.empty()
