@@ -19,6 +19,8 @@ from operations.stack import Stack
 from plan.node import NodePlan
 
 CONNECT_SECONDS = 15
+SILENT_SECONDS = 60
+"""A node that says nothing for that long, besides the time of a reconfigure, is no longer connected."""
 # Its log has tracebacks; errors say the same in one line.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
@@ -63,14 +65,16 @@ class NodeSession:
             verb: request,
         }
         try:
-            return self._run(verb, programs.gitlab_node() + json.dumps(payload))
+            busy = 0 if request["action"] == "progress" else payload["reconfigure_seconds"]
+            return self._run(verb, programs.gitlab_node() + json.dumps(payload), SILENT_SECONDS + busy)
         except (OSError, EOFError, paramiko.SSHException) as error:
             self.close()
             raise NotConnected(f"{self.node.name}: {str(error) or type(error).__name__}") from error
 
-    def _run(self, verb: str, text: str) -> dict[str, Any]:
+    def _run(self, verb: str, text: str, seconds: int) -> dict[str, Any]:
         sudo = "" if self._connection["user"] == "root" else "sudo -n "
-        stdin, stdout, stderr = self._client().exec_command(f"exec {sudo}{programs.RUBY} {verb}")
+        command = f"exec {sudo}{programs.RUBY} {verb}"
+        stdin, stdout, stderr = self._client().exec_command(command, timeout=seconds)
         stdin.write(text)
         stdin.channel.shutdown_write()
         for line in stderr:

@@ -17,6 +17,7 @@ import yaml
 from lab.api import Lab
 from lab.databases import Database
 from lab.host import Host
+from operations.ssh import SILENT_SECONDS
 from tests import installed
 from tests.docs import commands
 from tests.e2e.stack import Stack, files, measured, settle
@@ -113,7 +114,7 @@ def tokyo_server(stack: Stack, fresh: Lab) -> Database:
 def locked(tokyo_server: Database) -> Iterator[threading.Event]:
     """The importer waits for a table until the event is set."""
     released = threading.Event()
-    lock = "BEGIN; LOCK TABLE repositories IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60);"
+    lock = "BEGIN; LOCK TABLE repositories IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600);"
 
     def hold() -> None:
         with pytest.raises(subprocess.CalledProcessError):
@@ -122,7 +123,7 @@ def locked(tokyo_server: Database) -> Iterator[threading.Event]:
     def release() -> None:
         released.wait()
         tokyo_server.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"
         )
 
     holder = threading.Thread(target=hold)
@@ -208,10 +209,10 @@ def importing(host: Host) -> bool:
     return host.run("pgrep -f '[d]atabase import --step-one' >/dev/null", check=False).returncode == 0
 
 
-def started(stack: Stack, host: Host) -> subprocess.Popen[str]:
+def started(stack: Stack, host: Host, *, ask: bool = False) -> subprocess.Popen[str]:
     """The command, once the importer runs."""
     process = subprocess.Popen(
-        command(stack, "tokyo", "--yes"),
+        command(stack, "tokyo", *([] if ask else ["--yes"])),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -249,6 +250,18 @@ def test_an_interrupted_import_continues(stack: Stack, tokyo: Host, locked: thre
     tokyo.run("pkill -KILL -f '[d]atabase import --step-one'")
     locked.set()
     assert "Confirm it with YES=1" in run(stack, "tokyo", status=1)
+
+
+def test_a_lost_connection_is_renewed(stack: Stack, tokyo: Host, locked: threading.Event) -> None:
+    """The importer goes on meanwhile, and the command shows it again."""
+    process = started(stack, tokyo, ask=True)
+    stack.lab.cut("workstation", "tokyo")
+    time.sleep(SILENT_SECONDS + 5)
+    assert process.poll() is None and importing(tokyo)
+    stack.lab.heal()
+    locked.set()
+    said = process.communicate(timeout=120)[0]
+    assert "trying again for 10 minutes" in said and "Confirm it with YES=1" in said, said
 
 
 def test_the_secondary_is_imported(stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database) -> None:

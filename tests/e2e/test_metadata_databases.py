@@ -13,7 +13,7 @@ from lab.api import Lab
 from lab.databases import Database
 from lab.host import Host
 from tests import installed
-from tests.e2e.stack import GITLAB_RB, Stack, files, secrets, settle
+from tests.e2e.stack import GITLAB_RB, Stack, files, play, secrets, settle
 
 pytestmark = [
     pytest.mark.e2e,
@@ -159,3 +159,32 @@ def test_a_promotion_is_refused_until_the_former_primary_has_a_database(
     assert "[metadata-database-would-change]" in stack.fails()
     stack.file.write_text(text)
     assert (files(london), london.reconfigures()) == before
+
+
+def test_a_promotion_goes_through_with_a_copied_database(
+    stack: Stack, london: Host, tokyo: Host, fresh: Lab, image: str
+) -> None:
+    """London's registry moves to the copy while London is the primary, and keeps its images as a secondary."""
+    other = fresh.database("london")
+    # As the registry's account, which the PostgreSQL of the Linux package lets in.
+    dump = "for dump in /usr/lib/postgresql/*/bin/pg_dump; do :; done; "
+    dump += "chpst -u registry:registry $dump --no-owner --host /var/opt/gitlab/postgresql registry"
+    other.query(f"SET ROLE {other.user};\n{london.run(dump).stdout}")
+
+    def move(config: dict[str, Any]) -> None:
+        config["sites"]["london"]["metadata_database"] = {"host": other.host, "password": other.password}
+        config["storage"]["data_moved"] = True
+
+    stack.configure(move)
+    stack.up()
+    stack.configure(lambda config: config["storage"].pop("data_moved"))
+    assert database(london)["host"] == other.host
+    assert fresh.pull("london", "group/app:before") == image
+
+    play(london, "secondary")
+    play(tokyo, "primary")
+    stack.configure(lambda config: config.update(primary="tokyo"))
+    stack.up()
+    assert fresh.pull("london", "group/app:before") == image
+    digest = fresh.push("tokyo", "group/app:promoted", b"promoted")
+    fresh.wait(lambda: fresh.tags("london", "group/app").get("promoted") == digest, 60, "promoted at london")
