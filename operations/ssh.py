@@ -19,7 +19,7 @@ from operations.stack import Stack
 from plan.node import NodePlan
 
 CONNECT_SECONDS = 15
-SILENT_SECONDS = 60
+SILENT_SECONDS = 30
 """A node that says nothing for that long, besides the time of a reconfigure, is no longer connected."""
 # Its log has tracebacks; errors say the same in one line.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)

@@ -256,7 +256,7 @@ def test_a_lost_connection_is_renewed(stack: Stack, tokyo: Host, locked: threadi
     """The importer goes on meanwhile, and the command shows it again."""
     process = started(stack, tokyo, ask=True)
     stack.lab.cut("workstation", "tokyo")
-    time.sleep(SILENT_SECONDS + 5)
+    time.sleep(SILENT_SECONDS + 15)
     assert process.poll() is None and importing(tokyo)
     stack.lab.heal()
     locked.set()
