@@ -117,6 +117,8 @@ class GeoCommands
     Replica.follow(connection) { |line| break first = line }
     raise Replica::Refused, 'the connection was closed' unless first
 
+    # The service runs as git here, which may not read the certificate.
+    connection['authority'] = Replica.authority
     as_git do
       FileUtils.rm_f(Dir.glob("#{Lab.path(SiteDatabase::DIRECTORY)}/*"))
       Replica.begin(connection, first)
