@@ -76,7 +76,8 @@ class Authority:
 
     def certify(self, names: Sequence[str], public_key: ec.EllipticCurvePublicKey) -> bytes:
         """The same for an existing public key: the certificate, PEM."""
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        # A common name has at most 64 characters; clients read the alternative names.
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
         certificate = (
             self._builder(subject, public_key)
             .add_extension(
