@@ -182,7 +182,8 @@ class Aws(StrictModel):
     kms_key_id: Annotated[
         KmsKey | None,
         FieldHelp(
-            "The key that encrypts the nodes' disks; AWS's own key for EBS by default.",
+            "The key that encrypts the nodes' disks and a database that is created; AWS's own keys by "
+            "default.",
             consequence="AWS could not encrypt the disks, and the nodes would not start",
             example="arn:aws:kms:eu-west-2:123456789012:key/1234abcd-…",
         ),
@@ -194,7 +195,8 @@ class Aws(StrictModel):
     termination_protection: Annotated[
         Flag,
         FieldHelp(
-            "true: neither AWS nor `pulumi destroy` terminates the nodes.",
+            "true: neither AWS nor `pulumi destroy` terminates the nodes or deletes a database that was "
+            "created.",
             consequence="nodes that hold your data could be left without protection",
         ),
     ] = True

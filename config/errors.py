@@ -12,7 +12,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from config.created_database import CreatedMetadataDatabase
 from config.field_types import FieldHelp
+from config.metadata_database import MetadataDatabase
 from config.model import Deployment
 from omnibus import versions
 
@@ -105,6 +107,15 @@ def _unknown_key(key: str, name: str, owner: type[BaseModel] | None) -> ConfigEr
             expectation="a key that the registry reads",
             consequence=unread.why,
             example=unread.way_out,
+        )
+    if owner is CreatedMetadataDatabase and name in MetadataDatabase.model_fields:
+        return ConfigError(
+            "database-created-and-existing",
+            key,
+            "provided together with create",
+            expectation="create alone, or the address and login of a PostgreSQL that exists",
+            consequence="the program could not tell which database the registry is to use",
+            example="remove it, or remove create",
         )
     known = sorted(owner.model_fields) if owner else []
     near = difflib.get_close_matches(name.lower(), known, 1)

@@ -1,4 +1,4 @@
-"""The database of a registry's metadata: GitLab's own on the node, or a PostgreSQL server that exists."""
+"""The database of a registry's metadata: GitLab's own on the node, or a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
+from config.created_database import CreatedMetadataDatabase
 from config.field_types import FieldHelp, NonEmptySecret, Port, StrictModel, one_of
 from config.field_types import Path as FilePath
 
@@ -104,4 +105,6 @@ def database_form(value: Any) -> str:
 
     An error about a map does not show its value, which may be a password in the wrong place.
     """
+    if isinstance(value, CreatedMetadataDatabase) or (isinstance(value, dict) and "create" in value):
+        return "CreatedMetadataDatabase"
     return "literal['managed']" if value == "managed" else "MetadataDatabase"

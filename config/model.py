@@ -43,6 +43,7 @@ class Rotate(StrictModel):
 
     notification_secret: Counter = 0
     http_secret: Counter = 0
+    database_password: Counter = 0
 
 
 class Deployment(StrictModel):
@@ -136,7 +137,7 @@ class Deployment(StrictModel):
         Rotate,
         FieldHelp(
             "Which secrets are created again.",
-            expectation="a map with notification_secret or http_secret",
+            expectation="a map with notification_secret, http_secret or database_password",
             consequence="a secret that you want to replace would stay in use",
             example="{notification_secret: 1}",
         ),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from config.aws import Aws, NodeAws
+from config.created_database import CreatedDatabase, CreatedMetadataDatabase
 from config.credentials import Credentials
 from config.external_registry import ExternalHost, ExternalRegistry
 from config.field_types import (
@@ -260,17 +261,19 @@ class Site(StrictModel):
     metadata_database: Annotated[
         Annotated[
             Annotated[Managed, Tag("literal['managed']")]
-            | Annotated[MetadataDatabase, Tag("MetadataDatabase")],
+            | Annotated[MetadataDatabase, Tag("MetadataDatabase")]
+            | Annotated[CreatedMetadataDatabase, Tag("CreatedMetadataDatabase")],
             Discriminator(database_form),
         ]
         | None,
         FieldHelp(
             "Where the site's registry keeps the metadata of its images. managed: in the PostgreSQL that the "
             "Linux package runs on the registry's node, only on the primary. A map: in a PostgreSQL that "
-            "exists. Without it, in its storage: the metadata database is explicitly disabled.",
-            expectation="managed, or a map with host and password",
+            "exists, or with `create` in one that the stack creates on AWS. Without it, in its storage: the "
+            "metadata database is explicitly disabled.",
+            expectation="managed, or a map with host and password, or a map with create",
             consequence="the registry could not use its metadata database",
-            example="{host: db.london.example.com, password: …}",
+            example="{host: db.london.example.com, password: …}, or {create: {}}",
         ),
     ] = None
     external_registry: Annotated[
@@ -322,6 +325,12 @@ class Site(StrictModel):
     def external_hosts(self) -> dict[str, ExternalHost]:
         """The hosts on which this program edits the registry's config.yml, by name."""
         return self.external_registry.hosts if self.external_registry else {}
+
+    @property
+    def created_database(self) -> CreatedDatabase | None:
+        """The metadata database that the stack creates for the site."""
+        database = self.metadata_database
+        return database.create if isinstance(database, CreatedMetadataDatabase) else None
 
     @property
     def https(self) -> bool:

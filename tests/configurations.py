@@ -104,6 +104,18 @@ def per_site() -> dict[str, Any]:
     return raw
 
 
+def created_databases() -> dict[str, Any]:
+    """The created sites, each with a bucket of its own and a metadata database that the stack creates."""
+    raw = copy.deepcopy(CREATED)
+    raw["storage"] = {"mode": "per_site"}
+    for name, region in (("london", "eu-west-2"), ("tokyo", "ap-northeast-1")):
+        raw["sites"][name] |= {
+            "storage": {"bucket": f"acme-{name}", "region": region},
+            "metadata_database": {"create": {}},
+        }
+    return raw
+
+
 def changed(raw: dict[str, Any], change: Change) -> dict[str, Any]:
     """A copy with one change."""
     raw = copy.deepcopy(raw)

@@ -20,7 +20,7 @@ def errors(d: Deployment) -> Iterator[ConfigError]:
         yield from _beside(d, name, key)
         if isinstance(database, MetadataDatabase):
             yield from _login(database, key)
-        else:
+        elif database == "managed":
             yield from _managed(d, name, key)
     yield from _unique_databases(d)
 

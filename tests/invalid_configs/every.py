@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.invalid_configs import configurations, storages, topologies
+from tests.invalid_configs import configurations, created_databases, storages, topologies
 
-WRONG = [*configurations.WRONG, *storages.WRONG, *topologies.WRONG]
+WRONG = [*configurations.WRONG, *created_databases.WRONG, *storages.WRONG, *topologies.WRONG]
