@@ -8,7 +8,8 @@ source file is a syntax error.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,7 +21,44 @@ class Secret:
     name: str
 
 
-Value: TypeAlias = "str | bool | int | float | Secret | Sequence[Value] | Mapping[str, Value] | None"
+@dataclass(frozen=True)
+class Computed:
+    """A value that is known only once AWS has created something: an address. Texts have a mark instead."""
+
+    name: str
+
+    @property
+    def mark(self) -> str:
+        # Literals are ASCII: no other text in a settings file has these characters.
+        return f"⟦{self.name}⟧"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A text with marks of computed values, and their names."""
+
+    text: str
+    names: tuple[str, ...]
+
+    def filled(self, values: Mapping[str, str]) -> str:
+        """The text with the values. ValueError for one that is not a host name or an address."""
+        text = self.text
+        for name in self.names:
+            if not re.fullmatch(r"[A-Za-z0-9.:-]+", values[name]):
+                raise ValueError(f"{name} is not a host name or an address")
+            text = text.replace(Computed(name).mark, values[name])
+        return text
+
+
+def template(text: str) -> str | Template:
+    """The text as it is, unless it has marks."""
+    names = dict.fromkeys(re.findall("⟦([a-z_]+)⟧", text))
+    return Template(text, tuple(names)) if names else text
+
+
+Value: TypeAlias = (
+    "str | bool | int | float | Secret | Computed | Sequence[Value] | Mapping[str, Value] | None"
+)
 
 
 def secret_names(value: object) -> Iterator[str]:
@@ -35,14 +73,20 @@ def secret_names(value: object) -> Iterator[str]:
             yield from secret_names(inner)
 
 
-def filled(value: Any, secrets: Mapping[str, Any]) -> Any:
-    """The same value with each `Secret` replaced by its value."""
-    if isinstance(value, Secret):
-        return secrets[value.name]
+def filled(
+    value: Any,
+    values: Mapping[str, Any],
+    fill: Callable[[Template, Mapping[str, Any]], Any] = Template.filled,
+) -> Any:
+    """The same value with each `Secret` and `Computed` replaced by its value; `fill` fills a template."""
+    if isinstance(value, Secret | Computed):
+        return values[value.name]
+    if isinstance(value, Template):
+        return fill(value, values)
     if isinstance(value, Mapping):
-        return {key: filled(inner, secrets) for key, inner in value.items()}
+        return {key: filled(inner, values, fill) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [filled(inner, secrets) for inner in value]
+        return [filled(inner, values, fill) for inner in value]
     return value
 
 
@@ -81,6 +125,8 @@ def literal(value: Value, indent: int = 0) -> str:
             return "nil"
         case Secret(name):
             return f"secrets[{string(name)}]"
+        case Computed():
+            return f"'{value.mark}'"
         case bool():
             return "true" if value else "false"
         case str():

@@ -10,6 +10,7 @@ from config.model import Deployment
 from config.site import Node
 from config.ssh import ResolvedSsh
 from plan import firewall
+from plan.aws_database import AwsDatabasePlan, aws_database
 from plan.firewall import Rule
 from plan.storage import PolicyPlan
 
@@ -54,7 +55,7 @@ class AwsSitePlan:
     """Everything that is created for a site. `names`: host name → the node that has it, in `hosted_zone`.
 
     `tags`: the site's, on all resources. `login`: the SSH settings with the login key. `role`: the
-    permissions of the instances.
+    permissions of the instances. `database`: the metadata database to create, if any.
     """
 
     site: str
@@ -65,6 +66,7 @@ class AwsSitePlan:
     instances: dict[str, InstancePlan]
     login: ResolvedSsh
     role: PolicyPlan | None
+    database: AwsDatabasePlan | None
     hosted_zone: str | None
     names: dict[str, str]
     protect: bool
@@ -94,6 +96,7 @@ def aws_site(d: Deployment, name: str, role: PolicyPlan | None) -> AwsSitePlan |
         instances={node: _instance(name, aws, node, node_config) for node, node_config in site.nodes.items()},
         login=d.ssh_of(name, first),
         role=role,
+        database=aws_database(d, name),
         hosted_zone=aws.hosted_zone,
         names={
             urlsplit(site.registry_url).hostname or "": next(iter(site.nodes_with("registry"))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,13 @@ from config.site import Node
 from config.ssh import ResolvedSsh
 from omnibus import settings, versions
 from omnibus.created_site import TLS_CERTIFICATE, TLS_KEY, CreatedNode
-from omnibus.ruby import Secret
+from omnibus.ruby import Secret, Template, template
 from omnibus.settings import GitlabNode, NodeSettings
 from plan import database, external_registry, storage
 
 Payload = dict[str, Any]
-"""The input of a program on a host, as JSON values; `Secret` stands for a secret's value."""
+"""The input of a program on a host, as JSON values; `Secret`, `Computed` and `Template` stand for values that
+the components have."""
 
 TRUSTED = "/etc/gitlab/trusted-certs"
 
@@ -37,7 +39,7 @@ class HostPlan:
     host: str | None
     host_key: str | None
     ssh: ResolvedSsh
-    preview: dict[str, str]
+    preview: Mapping[str, str | Template]
     inspect: Payload
     apply: Payload = field(repr=False)
     verify: Payload | None
@@ -86,11 +88,12 @@ def node_plan(d: Deployment, site_name: str, name: str) -> NodePlan:
         host=None if site.aws else node.host,
         host_key=node.host_key,
         ssh=d.ssh_of(site_name, name),
-        preview=rendered.preview,
+        preview={setting: template(value) for setting, value in rendered.preview.items()},
         inspect=inspect,
         apply={
             **inspect,
-            "settings": rendered.text,
+            "settings": template(rendered.text),
+            "database": database.payload(site),
             "secrets_file": settings.SECRETS_FILE,
             "secrets": _named(rendered.secret_names),
             "storage": storage.access(d, site_name),
@@ -177,8 +180,9 @@ def _payload(d: Deployment, site_name: str, name: str) -> Payload:
         "issuer": d.issuer,
         # For secondaries only: the setting does not affect a primary.
         "replication": kind == "secondary" and d.replication,
-        # Otherwise another node could have filled the site's metadata database.
-        "alone": len(site.registries) == 1,
+        # Otherwise another node of the site could have filled its metadata database; one that the stack
+        # creates has no other users, and a replaced node finds its images there.
+        "alone": len(site.registries) == 1 and site.created_database is None,
         "read_only": d.read_only(site_name),
         "data_moved": d.storage.data_moved,
         "registry_url": site.own_registry_url,
@@ -190,7 +194,7 @@ def _payload(d: Deployment, site_name: str, name: str) -> Payload:
             "api_url": None if beside else site.own_registry_url,
         },
         "registry_url_changes": site.registry_url_changes,
-        "database": database.payload(site),
+        "database": database.known(site),
         "primary": {
             "site": d.primary,
             "external_url": primary.own_url,
