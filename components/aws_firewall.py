@@ -13,6 +13,19 @@ from plan.aws import AwsSitePlan
 
 
 @dataclass(frozen=True)
+class GroupRules:
+    """A security group and all its rules."""
+
+    group_id: pulumi.Output[str]
+    ingress: list[pulumi.CustomResource]
+    egress: list[pulumi.CustomResource]
+
+    @property
+    def all(self) -> list[pulumi.CustomResource]:
+        return [*self.ingress, *self.egress]
+
+
+@dataclass(frozen=True)
 class AwsFirewallArgs:
     """`addresses`: node → its Elastic IP, of all created sites: rules name their peers."""
 
@@ -22,9 +35,10 @@ class AwsFirewallArgs:
 
 
 class AwsFirewall(pulumi.ComponentResource):
-    """`group_id`; `ingress`, `egress`: its rules; `ready`: both, which connections need."""
+    """`group_id`, and its `rules`; `ready`: what connections need."""
 
     group_id: pulumi.Output[str]
+    rules: GroupRules
 
     def __init__(self, name: str, args: AwsFirewallArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         plan = args.plan
@@ -38,8 +52,7 @@ class AwsFirewall(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=plan.protect),
         )
         self.group_id = group.id
-        self.ingress: list[pulumi.CustomResource] = []
-        self.egress: list[pulumi.CustomResource] = []
+        self.rules = GroupRules(group.id, [], [])
         for rule in plan.rules:
             kind = (
                 aws.vpc.SecurityGroupIngressRule if rule.way == "ingress" else aws.vpc.SecurityGroupEgressRule
@@ -60,6 +73,6 @@ class AwsFirewall(pulumi.ComponentResource):
                 description=rule.why,
                 opts=child,
             )
-            (self.ingress if rule.way == "ingress" else self.egress).append(resource)
-        self.ready: list[pulumi.Resource] = [*self.ingress, *self.egress]
+            (self.rules.ingress if rule.way == "ingress" else self.rules.egress).append(resource)
+        self.ready: list[pulumi.Resource] = [*self.rules.all]
         self.register_outputs({"group_id": group.id})

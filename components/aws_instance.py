@@ -29,7 +29,9 @@ def instance_name(name: str, plan: InstancePlan) -> str:
 
 @dataclass(frozen=True)
 class AwsInstanceArgs:
-    """`image`: the id of its AMI; `profile`: the name of its instance profile, if any."""
+    """`image`: the id of its AMI; `profile`: the name of its instance profile, if any; `groups`: the ids of
+    the security groups that it has besides the site's.
+    """
 
     plan: InstancePlan
     image: str
@@ -37,6 +39,7 @@ class AwsInstanceArgs:
     firewall: AwsFirewall
     key_name: pulumi.Input[str]
     profile: pulumi.Input[str] | None
+    groups: Sequence[pulumi.Input[str]]
 
 
 class AwsInstance(pulumi.ComponentResource):
@@ -61,7 +64,7 @@ class AwsInstance(pulumi.ComponentResource):
             instance_type=plan.instance_type,
             key_name=args.key_name,
             subnet_id=network.subnet_id,
-            vpc_security_group_ids=[args.firewall.group_id],
+            vpc_security_group_ids=[args.firewall.group_id, *args.groups],
             iam_instance_profile=args.profile,
             user_data=user_data(plan.node, key.private_key, key.public_key),
             user_data_replace_on_change=False,

@@ -13,6 +13,7 @@ from components.aws_instance import SERVER_TAG, instance_name
 from config.aws import ARCHITECTURES
 from config.errors import ConfigError, report
 from plan.aws import AwsSitePlan, InstancePlan
+from plan.aws_database import AwsDatabasePlan
 
 GITLAB_AWS_ACCOUNT_ID = "782774275127"
 """The account that GitLab publishes its images from (docs.gitlab.com, "Amazon Machine Images")."""
@@ -71,13 +72,15 @@ def image_names(version: str) -> list[str]:
 
 
 class AwsLookups:
-    """Lookups before anything is created: `images`: node → the id of its AMI; `zones`: site → id.
+    """Lookups before anything is created: `images`: node → the id of its AMI; `zones`: site → the id of its
+    Route 53 zone; `database_zones`: site → the availability zones of its database's subnets.
 
     Raises pulumi.RunError with all errors.
     """
 
     images: dict[str, str]
     zones: dict[str, str]
+    database_zones: dict[str, list[str]]
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class AwsLookups:
         providers: AwsProviders,
         node_names: Mapping[str, str],
     ) -> None:
-        self.images, self.zones = {}, {}
+        self.images, self.zones, self.database_zones = {}, {}, {}
         errors: list[ConfigError] = []
         for site in sites:
             opts = pulumi.InvokeOptions(provider=providers.of_site(site))
@@ -100,6 +103,9 @@ class AwsLookups:
                 one.node: image for one in instances if (image := one.ami or newest.get(one.architecture))
             }
             errors += _replaced(site, node_names, opts)
+            if site.database and site.database.subnets:
+                self.database_zones[site.site] = two = _database_zones(site.database, opts)
+                errors += [] if len(two) == 2 else [_no_database_zones(site, two)]
             if site.hosted_zone:
                 try:
                     self.zones[site.site] = _zone(site.hosted_zone, opts)
@@ -180,6 +186,25 @@ def _another_architecture(plan: InstancePlan, instance: str) -> ConfigError:
         expectation="an instance type for the same processor, or a higher replace after a backup of the node",
         consequence="AWS cannot change the processor: the node would be replaced, and its disk deleted",
         example=f"{plan.key}.replace: {plan.replace + 1}",
+    )
+
+
+def _database_zones(plan: AwsDatabasePlan, opts: pulumi.InvokeOptions) -> list[str]:
+    """Two availability zones of the region, among them that of the nodes if it is configured."""
+    # Not local zones, which a database cannot be in.
+    kind = aws.GetAvailabilityZonesFilterArgs(name="zone-type", values=["availability-zone"])
+    found = call_aws(lambda: aws.get_availability_zones(state="available", filters=[kind], opts=opts).names)
+    return sorted(found, key=lambda zone: (zone != plan.zone, zone))[:2]
+
+
+def _no_database_zones(site: AwsSitePlan, found: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        "database-zones-missing",
+        f"sites.{site.site}.metadata_database.create",
+        f"{site.region!r} has {len(found)} availability zones for this account",
+        expectation="a region with two availability zones",
+        consequence="AWS refuses a database without subnets in two availability zones",
+        example="eu-west-1",
     )
 
 

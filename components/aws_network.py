@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 
 import pulumi
 import pulumi_aws as aws
 
 from plan.aws import NetworkPlan
+from plan.aws_database import public_subnet
 
 WORLD = "0.0.0.0/0"
 
@@ -75,7 +75,7 @@ class AwsNetwork(pulumi.ComponentResource):
         subnet = aws.ec2.Subnet(
             f"{name}-subnet",
             vpc_id=vpc.id,
-            cidr_block=first_subnet(cidr),
+            cidr_block=public_subnet(cidr),
             availability_zone=plan.availability_zone,
             tags=tags,
             opts=self._protected,
@@ -93,9 +93,3 @@ class AwsNetwork(pulumi.ComponentResource):
         )
         self.vpc_id, self.subnet_id = vpc.id, subnet.id
         self.ready = [outside, joined]
-
-
-def first_subnet(cidr: str) -> str:
-    """`10.110.0.0/16` → `10.110.0.0/24`: the rest of the range stays free for later use."""
-    network = IPv4Network(cidr)
-    return str(next(network.subnets(new_prefix=24)) if network.prefixlen < 24 else network)

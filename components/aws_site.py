@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.aws_database import AwsDatabase
 from components.aws_firewall import AwsFirewall, AwsFirewallArgs
 from components.aws_instance import AwsInstance, AwsInstanceArgs
 from components.aws_network import AwsNetwork
@@ -26,7 +27,8 @@ _ASSUMED_BY_INSTANCES = {
 class AwsSiteArgs:
     """`addresses`: node → its Elastic IP, of all created sites. `images`: node → the id of its AMI.
 
-    `node_names`: node → its resource name; `zone`: the id of the site's zone.
+    `node_names`: node → its resource name; `zone`: the id of the site's zone. `database`: the site's metadata
+    database, if the stack creates it.
     """
 
     plan: AwsSitePlan
@@ -36,18 +38,20 @@ class AwsSiteArgs:
     node_names: Mapping[str, str]
     zone: str | None
     public_key: pulumi.Input[str]
+    database: AwsDatabase | None
 
 
 class AwsSite(pulumi.ComponentResource):
     """`instances`: node → its instance; `firewall`; `role` and `policy` of the instances, if needed.
 
-    `names`: the records of the site's host names.
+    `database`: its metadata database, if any; `names`: the records of the site's host names.
     """
 
     firewall: AwsFirewall
     instances: dict[str, AwsInstance]
     role: aws.iam.Role | None
     policy: aws.iam.RolePolicy | None
+    database: AwsDatabase | None
     names: list[pulumi.Resource]
 
     def __init__(self, name: str, args: AwsSiteArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -56,14 +60,20 @@ class AwsSite(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         firewall = AwsFirewallArgs(plan, args.network.vpc_id, args.addresses)
         self.firewall = AwsFirewall(name, firewall, child)
-        self.role, self.policy = None, None
+        self.role, self.policy, self.database = None, None, args.database
         login = aws.ec2.KeyPair(f"{name}-login", public_key=args.public_key, opts=child)
         profile = self._profile(name, plan, child)
         self.instances = {
             node: AwsInstance(
                 args.node_names[node],
                 AwsInstanceArgs(
-                    instance, args.images[node], args.network, self.firewall, login.key_name, profile
+                    instance,
+                    args.images[node],
+                    args.network,
+                    self.firewall,
+                    login.key_name,
+                    profile,
+                    self._groups(node, plan),
                 ),
                 child,
             )
@@ -71,6 +81,11 @@ class AwsSite(pulumi.ComponentResource):
         }
         self.names = self._names(name, args, child)
         self.register_outputs({})
+
+    def _groups(self, node: str, plan: AwsSitePlan) -> list[pulumi.Input[str]]:
+        """A node with a registry is a client of the database."""
+        connects = self.database and plan.database and node in plan.database.nodes
+        return [self.database.clients] if self.database and connects else []
 
     def _profile(
         self, name: str, plan: AwsSitePlan, child: pulumi.ResourceOptions

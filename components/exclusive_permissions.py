@@ -28,7 +28,7 @@ class ExclusiveInstancesArgs:
 
 
 class ExclusiveInstances(pulumi.ComponentResource):
-    """For a created site: the rules of its security group, and the permissions of its instances."""
+    """For a created site: the rules of its security groups, and the permissions of its instances."""
 
     def __init__(
         self, name: str, args: ExclusiveInstancesArgs, opts: pulumi.ResourceOptions | None = None
@@ -36,13 +36,15 @@ class ExclusiveInstances(pulumi.ComponentResource):
         super().__init__("gitlabgeo:index:ExclusiveInstances", name, {"site": args.site}, opts)
         child = pulumi.ResourceOptions(parent=self, depends_on=[args.after])
         created = args.created
-        aws.ec2.VpcSecurityGroupRulesExclusive(
-            f"{name}-exclusive-rules",
-            security_group_id=created.firewall.group_id,
-            ingress_rule_ids=[rule.id for rule in created.firewall.ingress],
-            egress_rule_ids=[rule.id for rule in created.firewall.egress],
-            opts=child,
-        )
+        of_database = created.database.rules if created.database else {}
+        for part, rules in {"rules": created.firewall.rules, **of_database}.items():
+            aws.ec2.VpcSecurityGroupRulesExclusive(
+                f"{name}-exclusive-{part}",
+                security_group_id=rules.group_id,
+                ingress_rule_ids=[rule.id for rule in rules.ingress],
+                egress_rule_ids=[rule.id for rule in rules.egress],
+                opts=child,
+            )
         if created.role and created.policy:
             aws.iam.RolePoliciesExclusive(
                 f"{name}-exclusive-role-policies",

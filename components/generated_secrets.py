@@ -1,7 +1,7 @@
-"""What is generated once and kept in the stack's state: random secrets and SSH key pairs.
+"""What is generated once and kept in the stack's state: random secrets, SSH key pairs; and notices.
 
-Both are dynamic resources, which need no additional plugin. Their code is one of their inputs, and changes
-with an upgrade of Python or of the program: so their diff considers only the rotation.
+All are dynamic resources, which need no additional plugin. Their code is one of their inputs, and changes
+with an upgrade of Python or of the program: so their diff considers only the rotation, or the text.
 """
 
 from __future__ import annotations
@@ -71,6 +71,27 @@ class _SshKeyProvider(_Provider):
         private, public = generate_ssh_key()
         generated = {"private_key": private, "public_key": public}
         return dynamic.CreateResult("ssh-key", {**generated, "rotation": props["rotation"]})
+
+
+class _NoticeProvider(dynamic.ResourceProvider):
+    def create(self, props: dict[str, Any]) -> dynamic.CreateResult:
+        return dynamic.CreateResult("notice", {"text": props["text"]})
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> dynamic.DiffResult:
+        return dynamic.DiffResult(changes=_olds.get("text") != _news.get("text"))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> dynamic.UpdateResult:
+        return dynamic.UpdateResult({"text": _news["text"]})
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        print(_props["text"], flush=True)
+
+
+class Notice(dynamic.Resource, module="gitlabgeo", name="Notice"):
+    """Prints `text` when it is deleted: `pulumi destroy` does not run the program, which could say it."""
+
+    def __init__(self, name: str, text: pulumi.Input[str], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(_NoticeProvider(), name, {"text": text}, opts)
 
 
 class GeneratedSecret(dynamic.Resource, module="gitlabgeo", name="GeneratedSecret"):

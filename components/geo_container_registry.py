@@ -8,6 +8,7 @@ from typing import Any
 
 import pulumi
 
+from components.aws_database import AwsDatabase, AwsDatabaseArgs
 from components.aws_lookups import AwsLookups, AwsProviders
 from components.aws_network import AwsNetwork, AwsNetworkArgs
 from components.aws_site import AwsSite, AwsSiteArgs
@@ -29,6 +30,7 @@ from components.site import PrimarySite, SecondarySite, Site, SiteArgs
 from components.ssh_target import SshTarget, existing_host
 from components.verification import Verification, VerificationArgs
 from plan.aws import AwsSitePlan
+from plan.database import HOST, PASSWORD
 from plan.next_steps import Place, Step, next_steps
 from plan.resolve import DeploymentPlan
 
@@ -78,14 +80,17 @@ class GeoContainerRegistry(pulumi.ComponentResource):
             storage_checked = ExistingStorage(name, existing, self._child).distinct
         # The lock file that read-only registries cannot write must exist before any node is changed.
         locks = self._lock_file(secrets, storage, targets)
-        of_site = {site: {**secrets.of(site), **storage.secrets_of(site)} for site in args.plan.sites}
+        of_site = {
+            site: {**secrets.of(site), **storage.secrets_of(site), **self._database_of(site)}
+            for site in args.plan.sites
+        }
         hosts = {
             host: HostArgs(
                 plan,
                 targets[host],
                 of_site[plan.site],
                 storage_checked,
-                [*storage.ready(plan.site), *locks],
+                [*storage.ready(plan.site), *self._database_ready(plan.site), *locks],
             )
             for host, plan in args.plan.hosts.items()
         }
@@ -128,6 +133,7 @@ class GeoContainerRegistry(pulumi.ComponentResource):
                         self._node_names,
                         lookups.zones.get(site.site),
                         public,
+                        self._database(site, networks[site.site], lookups),
                     ),
                     self._on_aws(site),
                 )
@@ -146,6 +152,24 @@ class GeoContainerRegistry(pulumi.ComponentResource):
     def _network(self, site: AwsSitePlan) -> AwsNetwork:
         args = AwsNetworkArgs(site.network, self._node_names)
         return AwsNetwork(f"{self._prefix}-{site.site}", args, self._on_aws(site))
+
+    def _database(self, site: AwsSitePlan, network: AwsNetwork, lookups: AwsLookups) -> AwsDatabase | None:
+        if site.database is None:
+            return None
+        args = AwsDatabaseArgs(site.database, network.vpc_id, lookups.database_zones.get(site.site, ()))
+        return AwsDatabase(f"{self._prefix}-{site.site}", args, self._on_aws(site))
+
+    def _created_database(self, site: str) -> AwsDatabase | None:
+        return self._created[site].database if site in self._created else None
+
+    def _database_of(self, site: str) -> dict[str, pulumi.Input[Any]]:
+        """Address and password of the site's created metadata database, by the names in plan/database.py."""
+        created = self._created_database(site)
+        return {HOST.name: created.host, PASSWORD.name: created.password} if created else {}
+
+    def _database_ready(self, site: str) -> list[pulumi.Resource]:
+        created = self._created_database(site)
+        return created.ready if created else []
 
     def _on_aws(self, site: AwsSitePlan) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, providers=[self._aws.of_site(site)])
@@ -170,7 +194,9 @@ class GeoContainerRegistry(pulumi.ComponentResource):
         sites: dict[str, Site] = {}
         for site, plan in self._plan.sites.items():
             kind = PrimarySite if plan.role == "primary" else SecondarySite
-            args = SiteArgs(plan, self._named(hosts, plan.hosts), of_site[site])
+            database = self._created_database(site)
+            more = {"metadata_final_snapshot": database.final_snapshot} if database else {}
+            args = SiteArgs(plan, self._named(hosts, plan.hosts), of_site[site], more)
             sites[site] = kind(f"{self._prefix}-{site}", args, self._child)
         return sites
 

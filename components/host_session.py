@@ -13,10 +13,19 @@ from pulumi_command import remote
 from components.ssh_connection import connection_args
 from components.ssh_target import SshTarget
 from hosts import programs
-from omnibus.ruby import filled
+from omnibus.ruby import Template, filled
 from plan.node import HostPlan, NodePlan
 
 Secrets = Mapping[str, pulumi.Input[Any]]
+
+
+def complete(planned: Any, values: Mapping[str, pulumi.Input[Any]]) -> Any:
+    """What was planned, with the values of secrets and of addresses that AWS chooses."""
+    return filled(planned, values, _text)
+
+
+def _text(template: Template, values: Mapping[str, pulumi.Input[Any]]) -> pulumi.Output[str]:
+    return pulumi.Output.all(**{name: values[name] for name in template.names}).apply(template.filled)
 
 
 @dataclass(frozen=True)
@@ -37,15 +46,15 @@ def session(
     target: SshTarget,
     verb: str,
     planned: Mapping[str, Any],
-    secrets: Secrets | None = None,
+    values: Secrets | None = None,
     triggers: Mapping[str, pulumi.Input[Any]] | None = None,
 ) -> Session:
-    """The payload is the planned one, the secrets' values and the stack's name.
+    """The payload is the planned one, with the values, and the stack's name.
 
     `triggers`: not read by any program; the session runs again when one of them changes.
     """
     owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    payload: dict[str, Any] = {"owner": owner, **filled(planned, secrets or {})}
+    payload: dict[str, Any] = {"owner": owner, **complete(planned, values or {})}
     if triggers:
         payload["triggers"] = {**payload.get("triggers", {}), **triggers}
     return Session(target, verb, _stdin(target.plan, payload, verb))

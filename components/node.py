@@ -9,14 +9,14 @@ from typing import Any
 
 import pulumi
 
-from components.host_session import Secrets, run, session
+from components.host_session import Secrets, complete, run, session
 from components.ssh_target import SshTarget
 from plan.node import HostPlan, NodePlan
 
 
 @dataclass(frozen=True)
 class HostArgs:
-    """`secrets`: all of the site's; the host gets those that its plan names.
+    """`secrets`: all of the site's, and addresses that AWS chooses; the host gets those that its plan names.
 
     `storage_checked`: delays the host until kept storage is checked; `after`: what must be done first.
     """
@@ -43,7 +43,12 @@ class ConfiguredHost(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None,
     ) -> None:
         plan, target = args.plan, args.target
-        inputs = {"site": plan.site, "node": plan.name, **shown, "settings": plan.preview}
+        inputs = {
+            "site": plan.site,
+            "node": plan.name,
+            **shown,
+            "settings": complete(plan.preview, args.secrets),
+        }
         super().__init__(kind, name, inputs, opts)
         triggers: dict[str, pulumi.Input[Any]] = {"storage_checked": args.storage_checked}
         if target.instance:

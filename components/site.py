@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pulumi
 
 from components.external_registry_host import ExternalRegistryHost
-from components.host_session import Secrets
+from components.host_session import Secrets, complete
 from components.node import HostArgs, Node
 from plan.node import NodePlan
 from plan.resolve import SitePlan
@@ -17,11 +17,14 @@ from plan.resolve import SitePlan
 
 @dataclass(frozen=True)
 class SiteArgs:
-    """`hosts`: resource name → a host, those with a registry first; `secrets`: all of the site's."""
+    """`hosts`: resource name → a host, those with a registry first; `secrets`: all of the site's, and
+    addresses that AWS chooses; `more`: further parts of its overview.
+    """
 
     plan: SitePlan
     hosts: Mapping[str, HostArgs]
     secrets: Secrets
+    more: Mapping[str, pulumi.Input[str]]
 
 
 class Site(pulumi.ComponentResource):
@@ -52,7 +55,8 @@ class Site(pulumi.ComponentResource):
             self.hosts[host.plan.name] = kind(resource, ordered, pulumi.ResourceOptions(parent=self))
         self.manual_registry = _manual_registry(plan, args.secrets)
         self.overview = {
-            **plan.overview,
+            **complete(plan.overview, args.secrets),
+            **args.more,
             "key_fingerprint": next(n.fingerprint for n in self.hosts.values() if isinstance(n, Node)),
             "nodes": {host.plan.name: host.target.host for host in args.hosts.values()},
         }

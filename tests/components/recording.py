@@ -36,13 +36,16 @@ SERVERS: dict[str, str] = {}
 KEPT: dict[str, list[str]] = {}
 """Command's name → where a kept storage is found to be."""
 
+ZONES = ["ap-northeast-1d", "ap-northeast-1a", "ap-northeast-1c"]
+"""The availability zones of every region; that of the site `single` has the first one only."""
+
 
 PARTS = {
     f"gitlabgeo:index:{part}"
     for part in (
         *("GeoContainerRegistry", "RegistrySecrets", "RegistryStorage", "StorageAccess", "ExistingStorage"),
         *("LockFile", "Verification", "ExclusiveInstances", "ExclusiveUser"),
-        *("AwsSite", "AwsNetwork", "AwsFirewall", "AwsInstance"),
+        *("AwsSite", "AwsNetwork", "AwsFirewall", "AwsInstance", "AwsDatabase"),
     )
 }
 """Components that have a name in common with another: they are recorded as `AwsNetwork tokyo`."""
@@ -126,6 +129,10 @@ class _Mocks(mocks.Mocks):
             extra = {"value": f"generated-{name}"} if "length" in args.inputs else made
         elif args.typ.endswith("Eip"):
             extra = {"publicIp": f"address-of-{name}", "allocationId": f"allocation-of-{name}"}
+        elif args.typ == "aws:rds/instance:Instance":
+            extra = {"address": f"{name}.rds.amazonaws.com"}
+        elif args.typ.startswith("aws:rds/"):
+            extra = {"name": f"{name}-1a2b3c4"}
         elif args.typ.endswith("KeyPair"):
             extra = {"keyName": name}
         elif args.typ.endswith(("Role", "InstanceProfile", "RolePolicy", "UserPolicy")):
@@ -151,6 +158,10 @@ class _Mocks(mocks.Mocks):
                 if f"registry-{name}" in wanted["tag:gitlab-geo-server"] and kind in wanted["architecture"]
             ]
             return {"ids": found}
+        if args.token == "aws:index/getAvailabilityZones:getAvailabilityZones":
+            assert args.args["state"] == "available"
+            assert args.args["filters"] == [{"name": "zone-type", "values": ["availability-zone"]}]
+            return {"names": ZONES[: 1 if "-single-aws" in str(args.provider) else 3]}
         if args.token == "aws:route53/getZone:getZone":
             return {"zoneId": f"zone-{args.args['name']}"}
         raise AssertionError(f"the program calls {args.token}")

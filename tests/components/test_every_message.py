@@ -14,7 +14,16 @@ import pytest
 from config.errors import ConfigError
 from tests.components import recording
 from tests.components.recording import KEPT, SERVERS, record
-from tests.configurations import CREATED, HOST_KEY, SHARED, certificate, changed, per_site, put
+from tests.configurations import (
+    CREATED,
+    HOST_KEY,
+    SHARED,
+    certificate,
+    changed,
+    created_databases,
+    per_site,
+    put,
+)
 from tests.failures import of_components
 from tests.invalid_configs.every import WRONG
 from tests.message_coverage import ROOT, Reported, places
@@ -28,6 +37,7 @@ REPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("a configuration that is wrong", WRONG[0].raw, WRONG[0].code),
     ("a version without an image", changed(CREATED, put("gitlab_version", to="99.9.9")), "image-not-found"),
     ("a zone of somebody else's", changed(CREATED, put("sites", "london", "aws", "hosted_zone", to="com")), "hosted-zone-not-found"),
+    ("one zone for a database", changed(created_databases(), lambda r: r["sites"].update(single=r["sites"].pop("tokyo"))), "database-zones-missing"),
     ("another kind of processor", changed(CREATED, put("sites", "london", "aws", "instance_type", to="c7g.large")), "architecture-mismatch"),
     ("AWS does not answer", changed(CREATED, put("gitlab_version", to="18.5.9")), "aws-request-failed"),
     ("AWS answers too many", changed(CREATED, put("gitlab_version", to="18.5.8")), "aws-request-throttled"),
