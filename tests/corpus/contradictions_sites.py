@@ -199,7 +199,7 @@ def _database(host: str = "db.example.com") -> Raw:
 
 @contradiction("database-password-missing")
 def database_without_password(w: Whole) -> Reported:
-    site = w.site(lambda its: isinstance(its.get("metadata_database"), dict))
+    site = w.site(lambda its: "password" in (its.get("metadata_database") or {}))
     del w.sites[site]["metadata_database"]["password"]
     return f"sites.{site}.metadata_database.password"
 
@@ -232,7 +232,43 @@ def database_where_it_cannot_be(w: Whole) -> Reported:
 
 @contradiction("database-not-unique")
 def one_database(w: Whole) -> Reported:
-    found = w.two(lambda site: isinstance(site.get("metadata_database"), dict))
+    found = w.two(lambda site: "host" in (site.get("metadata_database") or {}))
     for site, host in zip(found, w.tape.pick((("DB", "db"), ("fd00::1", "fd00:0::1"))), strict=True):
         w.sites[site]["metadata_database"] = _database(host)
     return tuple(f"sites.{site}.metadata_database.name" for site in found)
+
+
+@contradiction("database-create-without-aws", "database-subnets-missing", "database-subnets-without-room")
+def created_database_without_its_network(w: Whole) -> Reported:
+    w.need(not w.shared and at_least(w.raw["gitlab_version"], 17, 3))
+    site = w.site(lambda its: not external(its))
+    its = w.sites[site]
+    its["metadata_database"] = {"create": {}}
+    if not created(its):
+        return f"sites.{site}.metadata_database.create"
+    if its["aws"].get("vpc_id"):
+        return f"sites.{site}.metadata_database.create.subnet_ids"
+    its["aws"]["cidr"] = its["aws"]["cidr"].partition("/")[0] + "/24"
+    return f"sites.{site}.aws.cidr"
+
+
+@contradiction("database-engine-too-old", "database-authority-missing", "database-subnets-of-created-network")
+def created_database_that_contradicts_itself(w: Whole) -> Reported:
+    site = w.site(lambda its: "create" in (its.get("metadata_database") or {}))
+    key, change = w.tape.pick(
+        (
+            ("engine_version", {"engine_version": "14"}),
+            ("sslrootcert", {"sslmode": "verify-ca", "sslrootcert": None}),
+            ("subnet_ids", {"subnet_ids": ["subnet-01234567", "subnet-01234568"]}),
+        )
+    )
+    w.need(key != "subnet_ids" or w.sites[site]["aws"].get("cidr"))
+    w.sites[site]["metadata_database"]["create"] |= change
+    return f"sites.{site}.metadata_database.create.{key}"
+
+
+@contradiction("database-created-and-existing")
+def created_database_that_exists(w: Whole) -> Reported:
+    site = w.site(lambda its: "create" in (its.get("metadata_database") or {}))
+    w.sites[site]["metadata_database"] |= _database()
+    return tuple(f"sites.{site}.metadata_database.{key}" for key in ("host", "password"))

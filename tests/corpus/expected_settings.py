@@ -19,6 +19,8 @@ UNKNOWN_REGIONS: dict[str, tuple[int, int]] = {
     "ca-west-1": (17, 6),
 }
 """From which version on the registry knows them; the others it has always known."""
+HOST = "registry-database-1a2b3c4.c9akciq32.eu-west-2.rds.amazonaws.com"
+"""The address of every database that is created."""
 KEPT = ("cache", "delete", "maintenance", "redirect", "tag")
 
 
@@ -101,6 +103,8 @@ class Meant:
             return {"enabled": False}
         if its == "managed":
             return {**(self.found["registry"].get("database") or {}), "enabled": True}
+        if "create" in its:
+            its = its["create"] | {"host": HOST, "password": self.secrets["database_password"]}
         return {
             "enabled": True,
             "host": its["host"],

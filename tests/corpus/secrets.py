@@ -28,7 +28,8 @@ def secrets_of(raw: Raw, site: str) -> Raw:
     keys = its.get("s3_keys", {"access_key": f"AKIA{SECRET}", "secret_key": f"{SECRET}.{site}.made"})
     found |= {f"s3_{name}": value for name, value in keys.items()}
     if isinstance(its.get("metadata_database"), dict):
-        found["database_password"] = its["metadata_database"]["password"]
+        made = f"{SECRET}.{site}.database"
+        found["database_password"] = its["metadata_database"].get("password", made)
     for driver, provided in its.get("credentials", {}).items():
         found |= {f"{driver}_{name}": provided[name] for name in OF_DRIVERS[driver] if name in provided}
     if "gcs_credentials" in found:

@@ -135,6 +135,21 @@ def external(tape: Tape, names: list[str], first: int, *, hosts: bool) -> Raw:
     return {"hosts": its} if its or tape.flag() else {}
 
 
+def created_database(tape: Tape, site: Raw) -> Raw:
+    """One that the stack creates in the site's network."""
+    found = tape.some(
+        engine_version=("15", "99"),
+        instance_class=("db.m7g.24xlarge",),
+        storage_gb=(20, 65536),
+        multi_az=FLAGS,
+    )
+    if "vpc_id" in site["aws"]:
+        found["subnet_ids"] = ["subnet-0123456789abcdef0", "subnet-01234567"]
+    if tape.flag():
+        found |= {"sslmode": tape.pick(("verify-ca", "verify-full")), "sslrootcert": "/etc/ssl/rds.pem"}
+    return {"create": found}
+
+
 def database(tape: Tape, number: int) -> Raw:
     """A PostgreSQL of a site's own: a server, or a database on one for all."""
     found = {

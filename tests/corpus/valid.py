@@ -94,7 +94,12 @@ def _database(tape: Tape, raw: Raw, name: str, site: Raw, registry: Registry) ->
     """The Linux package's own only where one node of the primary has the registry."""
     nodes = [node for node in site["nodes"].values() if "registry" in node.get("roles", ["registry"])]
     may = name == raw["primary"] and len(nodes) == 1 and not registry.external and registry.newer(18, 3)
-    return "managed" if may and tape.flag() else sites.database(tape, len(raw["sites"]))
+    if may and tape.flag():
+        return "managed"
+    room = "aws" in site and not site["aws"].get("cidr", "").endswith("/24")
+    if room and not registry.external and tape.flag():
+        return sites.created_database(tape, site)
+    return sites.database(tape, len(raw["sites"]))
 
 
 def _places(tape: Tape, raw: Raw, registries: dict[str, Registry], stores: dict[str, str]) -> None:

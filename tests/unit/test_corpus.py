@@ -19,7 +19,7 @@ from config.parsing import parse
 from hosts.external_registry.document import read
 from hosts.external_registry.edits import applied
 from hosts.external_registry.rewrite import rewrite
-from omnibus.ruby import filled
+from omnibus.ruby import filled, template
 from plan import external_registry as external
 from plan.node import node_settings
 from tests.configurations import deployment
@@ -27,7 +27,7 @@ from tests.corpus import meant_external
 from tests.corpus.anything import JSON, TOP, wild
 from tests.corpus.broken import ANYHOW, SURELY, Broken, broken
 from tests.corpus.contradictions import Contradiction, contradictions
-from tests.corpus.expected_settings import Meant, everything
+from tests.corpus.expected_settings import HOST, Meant, everything
 from tests.corpus.meant_external import CONFIGS
 from tests.corpus.node import Omnibus
 from tests.corpus.secrets import MADE, secrets_of
@@ -71,10 +71,15 @@ class Corpus:
     def __init__(self, ruby: Omnibus, raw: Raw, theirs: Raw) -> None:
         self.raw, self.d = raw, deployment(raw)
         self.nodes = [(site, node) for site, its in self.d.sites.items() for node in its.nodes]
-        self.text = {name: node_settings(self.d, *name).text for name in self.nodes}
+        self.text = {name: self._text(*name) for name in self.nodes}
         self.secrets = {name: self._secrets(*name) for name in self.nodes}
         files = [(self.text[name], self.secrets[name], theirs) for name in self.nodes]
         self.found: dict[tuple[str, str], Raw] = dict(zip(self.nodes, ruby.settings(files), strict=True))
+
+    def _text(self, site: str, node: str) -> str:
+        """As the node gets it, with the address of a created database."""
+        text: str = filled(template(node_settings(self.d, site, node).text), {"database_host": HOST})
+        return text
 
     def _secrets(self, site: str, node: str) -> Raw:
         has = secrets_of(self.raw, site)
