@@ -19,7 +19,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from config.errors import field_help
 from config.model import Deployment
 from omnibus import versions
-from tests.configurations import CREATED, SHARED, changed, drop, per_site, put
+from tests.configurations import CREATED, SHARED, changed, created_databases, drop, per_site, put
 from tests.examples import examples
 from tests.invalid_configs import storages, topologies
 from tests.invalid_configs.every import WRONG
@@ -36,7 +36,7 @@ SCHEMA = schema(Deployment, NAMESPACE)
 STACKS = [ROOT / f"Pulumi.{name}.yaml" for name in ("dev", "existing", "replicated")]
 RIGHT: list[dict[str, Any]] = [
     SHARED, CREATED, per_site(), *storages.RIGHT,
-    topologies.BY_ROLE, topologies.UNIFIED, topologies.DATABASES, topologies.EXTERNAL, topologies.SNIPPET,
+    topologies.BY_ROLE, topologies.UNIFIED, topologies.DATABASES, created_databases(), topologies.EXTERNAL, topologies.SNIPPET,
 ]  # fmt: skip
 
 

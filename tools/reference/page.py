@@ -73,7 +73,13 @@ class Page:
         return "\n".join(parts)
 
     def _heading(self, name: str) -> str:
-        return f"`{self._place(name)}`" if name != self.top else "Top level"
+        if name == self.top:
+            return "Top level"
+        place = self._place(name)
+        # Two kinds of map at one place differ in their first key.
+        first = next(other for other in self.places if other != self.top and self._place(other) == place)
+        key = "" if name == first else f" with `{next(iter(self.known[name]['properties']))}`"
+        return f"`{place}`{key}"
 
     def _place(self, name: str) -> str:
         return min(self.places[name], key=lambda path: path.count("."))
