@@ -21,6 +21,7 @@ from typing import Any
 from operations.display import Progress, duration, say
 from operations.ssh import NodeFailure, NodeSession, NotConnected, patiently
 from operations.stack import Stack, StackError, read
+from plan.database import PASSWORD
 
 MANIFESTS, TAGS, BLOBS = "1", "2", "3"
 NAMES = {
@@ -185,7 +186,8 @@ def _run(args: argparse.Namespace) -> int:
     nodes = _nodes(stack, args.site)
     with ExitStack() as sessions:
         connected = [sessions.enter_context(NodeSession(stack, node, say)) for node in nodes]
-        password = stack.plan.secrets.databases.get(args.site)
+        created = stack.databases.get(args.site, {}).get(PASSWORD.name)
+        password = created or stack.plan.secrets.databases.get(args.site)
         work = Import(args.site, connected, password, ask=not args.yes)
         if args.give_up:
             work.give_up()
@@ -214,6 +216,13 @@ def _nodes(stack: Stack, site: str) -> list[Any]:
             "name ({host, password}) [import-into-managed]\n"
             "For the managed one, follow GitLab's page on the container registry metadata database, then "
             "`pulumi config set --path storage.data_moved true`."
+        )
+    aws = stack.plan.sites[site].aws
+    if aws and aws.database and site not in stack.databases:
+        raise Refused(
+            f"The metadata database of {site} does not exist yet: run `pulumi up`, which creates it and then "
+            "refuses to switch a registry with images to it. [import-database-missing]\n"
+            "Then run the same command again."
         )
     return nodes
 

@@ -57,8 +57,9 @@ class NodeSession:
 
         Its messages are shown while it runs. Raises NodeFailure, or NotConnected if that can be repeated.
         """
+        planned = {**self.node.inspect, "database": self.node.apply["database"], "secrets": secrets}
         payload = {
-            **filled({**self.node.inspect, "secrets": secrets}, secrets),
+            **filled(planned, {**secrets, **self._stack.databases.get(self.node.site, {})}),
             "stack": self._stack.owner,
             "files": {},
             "secrets_file": SECRETS_FILE,

@@ -12,6 +12,7 @@ import yaml
 
 from config.errors import report
 from config.parsing import parse, raw_values
+from plan.database import HOST, PASSWORD
 from plan.node import NodePlan
 from plan.resolve import DeploymentPlan, resolve
 
@@ -27,7 +28,9 @@ class StackError(Exception):
 class Stack:
     """`project`: the directory with Pulumi.yaml; `owner`: project/stack, which the nodes know it by.
 
-    `connections`: host → host, port, user, hostKey, and if they are set, privateKey and proxy.
+    `databases`: site → address and password of the metadata database that the stack has created there, by
+    the names in plan/database.py. `connections`: host → host, port, user, hostKey, and if they are set,
+    privateKey and proxy.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Stack:
     owner: str
     plan: DeploymentPlan
     connections: dict[str, dict[str, Any]] = field(repr=False)
+    databases: dict[str, dict[str, str]] = field(repr=False)
 
     def registry_nodes(self, site: str) -> list[NodePlan]:
         """The GitLab nodes of a site that run its registry."""
@@ -56,7 +60,8 @@ def read(name: str, project: Path) -> Stack:
         raise StackError(report(f"Pulumi.{name}.yaml", errors))
     state = json.loads(pulumi(project, "stack", "export", "--show-secrets", "--stack", name))
     plan = resolve(deployment)
-    return Stack(name, project, f"{namespace}/{name}", plan, _connections(state, plan))
+    connections, databases = _connections(state, plan), created_databases(state, plan)
+    return Stack(name, project, f"{namespace}/{name}", plan, connections, databases)
 
 
 def pulumi(project: Path, *arguments: str) -> str:
@@ -85,6 +90,19 @@ def _connections(state: dict[str, Any], plan: DeploymentPlan) -> dict[str, dict[
             found[name.removesuffix("-settings")] = _plain(resource["inputs"]["connection"])
     # A resource is named for its component and its host.
     return {host: one for host in plan.hosts for name, one in found.items() if name.endswith(f"-{host}")}
+
+
+def created_databases(state: dict[str, Any], plan: DeploymentPlan) -> dict[str, dict[str, str]]:
+    """Those in an exported state: site → address and password. A site's may not exist yet."""
+    found = {}
+    for resource in (state.get("deployment") or {}).get("resources") or []:
+        # Named for its component, whose name has no hyphen in this program, and its site.
+        name = resource["urn"].rpartition("::")[2].partition("-")[2]
+        site = name.removesuffix("-database-server")
+        created = resource["type"] == "aws:rds/instance:Instance" and site in plan.sites
+        if created and (outputs := _plain(resource.get("outputs") or {})).get("address"):
+            found[site] = {HOST.name: outputs["address"], PASSWORD.name: outputs["password"]}
+    return found
 
 
 def _plain(value: Any) -> Any:
