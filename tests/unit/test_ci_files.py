@@ -168,12 +168,24 @@ def test_the_applying_role_is_held_to_names_and_tags() -> None:
             assert all(re.fullmatch(r"ec2:Describe\w+", action) for action in actions)
         elif actions[0].startswith("ec2:") and statement["Sid"] not in free:
             assert set(condition["StringEquals"].values()) == tag
+        elif actions[0].startswith("rds:"):
+            named = [one for one in statement["Resource"] if ":og:default:" not in one]
+            assert named and all("-database-" in one for one in named)
+        elif actions == ["iam:CreateServiceLinkedRole"]:
+            assert condition == {"StringEquals": {"iam:AWSServiceName": "rds.amazonaws.com"}}
         elif actions[0].startswith("iam:"):
             assert re.search("-servers-|-storage-user-", where) and not re.search(r"/\*\"", where)
         if "iam:PassRole" in actions:
             assert actions == ["iam:PassRole"] and "ec2.amazonaws.com" in json.dumps(condition)
     everything = json.dumps(policy("up-role.json"))
-    for never in ("DeleteBucket", "AttachRolePolicy", "s3:GetObject", "CreatePolicy", "PutBucketAcl"):
+    for never in (
+        "DeleteBucket",
+        "AttachRolePolicy",
+        "s3:GetObject",
+        "CreatePolicy",
+        "PutBucketAcl",
+        "DeleteDBSnapshot",
+    ):
         assert never not in everything
     # All inline policies of a role together, without white space (IAM quotas).
     both = [(ROOT / "ci" / name).read_text() for name in ("preview-role.json", "up-role.json")]
@@ -199,6 +211,15 @@ PutEncryptionConfiguration PutLifecycleConfiguration TagResource UntagResource
 nobody saw as a request but AWS asks for."""
 
 
+DATABASES = """
+rds AddTagsToResource CreateDBInstance CreateDBParameterGroup CreateDBSnapshot CreateDBSubnetGroup DeleteDBInstance
+DeleteDBParameterGroup DeleteDBSubnetGroup ModifyDBInstance ModifyDBParameterGroup ModifyDBSubnetGroup RemoveTagsFromResource
+ResetDBParameterGroup
+iam CreateServiceLinkedRole
+"""
+"""What the real provider's source calls for a database, and what AWS asks for besides."""
+
+
 def test_the_applying_role_may_do_all_that_the_real_provider_calls() -> None:
     allowed = {
         action
@@ -206,7 +227,7 @@ def test_the_applying_role_may_do_all_that_the_real_provider_calls() -> None:
         for action in (s["Action"] if isinstance(s["Action"], list) else [s["Action"]])
     }
     service = ""
-    for word in CALLED.split():
+    for word in (CALLED + DATABASES).split():
         service = word if word.islower() or word == "s3" else service
         assert word == service or f"{service}:{word}" in allowed, word
 
