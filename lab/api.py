@@ -139,7 +139,8 @@ class Lab:
         return found
 
     def _database(self, site: Site) -> Database:
-        return Database(site, self.layout.database_address(site), RUN / "authority.pem")
+        address = self.layout.database_address(site)
+        return Database(site.name, site.database_host, address, RUN / "authority.pem")
 
     # -- object storage
 
@@ -154,6 +155,10 @@ class Lab:
     def ec2(self, region: str = "eu-west-1") -> Any:
         """A boto3 EC2 client with the administrator's key."""
         return self._session(region).client("ec2", endpoint_url=AWS_ENDPOINT)
+
+    def rds(self, region: str = "eu-west-1") -> Any:
+        """A boto3 RDS client with the administrator's key."""
+        return self._session(region).client("rds", endpoint_url=AWS_ENDPOINT)
 
     def route53(self) -> Any:
         """A boto3 Route 53 client with the administrator's key."""

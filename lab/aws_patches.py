@@ -1,9 +1,9 @@
 """Features of security groups, addresses and DNS names that moto lacks and that the program uses.
 
 Each function names what AWS does and moto does not. `prepare` applies all of them, and those for instances
-(lab/aws_machines.py), KMS keys (lab/aws_keys.py), answers about deleted resources (lab/aws_answers.py), the
-resources that policies are compared with (lab/aws_permissions.py), and the failures that a test can inject
-(lab/aws_faults.py).
+(lab/aws_machines.py), RDS (lab/aws_databases.py), KMS keys (lab/aws_keys.py), answers about deleted resources
+(lab/aws_answers.py), the resources that policies are compared with (lab/aws_permissions.py), and the failures
+that a test can inject (lab/aws_faults.py).
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ from moto.iam.access_control import IAMRequest, IAMRequestBase
 from moto.route53.exceptions import ResourceRecordAlreadyExists
 from moto.route53.models import Route53Backend
 
-from lab import aws_answers, aws_faults, aws_keys, aws_machines, aws_permissions
+from lab import aws_answers, aws_databases, aws_faults, aws_keys, aws_machines, aws_permissions
 
 
 def prepare() -> None:
     """Change moto, before it serves its first request."""
     aws_machines.prepare()
     _modify_rules()
+    _describe_rules_of_groups()
     _keep_groups_in_use()
     _want_gateways()
     _refuse_second_records()
     _check_rest_signatures()
     aws_answers.prepare()
     aws_keys.prepare()
+    aws_databases.prepare()
     aws_permissions.prepare()
     aws_faults.install()
 
@@ -58,6 +60,15 @@ def _modify_rules() -> None:
                 changed.ip_range = {**{key: value for key, value in ranges.items() if value}, **about}
 
     SecurityGroupBackend.modify_security_group_rules = modified  # type: ignore[method-assign]
+
+
+def _describe_rules_of_groups() -> None:
+    """A rule that names a group has a description too."""
+
+    def description(self: SecurityGroupRule) -> str | None:
+        return self.ip_range.get("Description") or self.source_group.get("Description")
+
+    SecurityGroupRule.description = property(description)  # type: ignore[method-assign,assignment]
 
 
 def _keep_groups_in_use() -> None:

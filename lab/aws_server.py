@@ -32,7 +32,7 @@ from werkzeug.serving import run_simple
 
 from lab import aws_patches
 from lab.authority import Authority
-from lab.cloud import account, faults, lets_encrypt
+from lab.cloud import account, databases, faults, lets_encrypt
 from lab.cloud.hypervisor import Hypervisor
 from lab.services import AWS_ENDPOINT, PLAIN
 
@@ -43,8 +43,8 @@ DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 AUTHORITY = Path("/run/lab/authority.pem")
 SETTLE = "/moto-api/lab/settle"
 """Answers when the hosts match all earlier requests, with a list of what went wrong."""
-FOLLOWED = re.compile(r"/(ec2|route53)/aws4_request|/moto-api/reset$")
-"""Requests that can change hosts or names."""
+FOLLOWED = re.compile(r"/(ec2|rds|route53)/aws4_request|/moto-api/reset$")
+"""Requests that can change hosts, databases or names."""
 
 Pairs = list[tuple[str, str]]
 
@@ -217,6 +217,7 @@ def main(address: str, port: int, lab_dir: Path) -> None:
     os.environ["MOTO_S3_CUSTOM_ENDPOINTS"] = AWS_ENDPOINT
     aws_patches.prepare()
     account.prepare()
+    databases.prepare()
     judge_transport()
     judge_deletes()
     hide_deleted_folders()

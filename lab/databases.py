@@ -1,6 +1,7 @@
-"""PostgreSQL of a site's own for its registry's metadata: Debian's, one server per site on the lab's network.
+"""PostgreSQL for the metadata of a registry: Debian's, one server per site on the lab's network.
 
-Any process in the lab can call this: the servers' state is in files below /run/lab.
+Those of created sites are in their VPCs (lab/cloud/databases.py). Any process in the lab can call this: the
+servers' state is in files below /run/lab.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from lab.authority import Authority
 from lab.host import RUN, fill_disk
 from lab.rootfs import write
 from lab.services import CLEAN, wait_for
-from lab.sites import Site
 from tools import debian
 
 DIRECTORY = RUN / "databases"
@@ -50,17 +50,27 @@ ALTER ROLE registry IN DATABASE registry SET search_path = public, pg_catalog;
 
 
 class Database:
-    """The server of a site: at `host`, port 5432, with a database and a role `registry` and its `password`.
+    """A server at `host`, port 5432, with a database and a role `registry` and its `password`.
 
-    It has TLS, with a certificate of the lab's authority for `host`, and accepts a login without TLS as well.
+    It has TLS, with a certificate of the authority for `host`, and accepts a login without TLS as well.
+    `name`: the site's, and that of its directory; `namespace`: the network namespace that it runs in, by
+    default the lab's; `first_password`: by default a random one.
     """
 
     port, user, name = PORT, USER, DATABASE
 
-    def __init__(self, site: Site, address: str, authority: Path) -> None:
-        self.site, self.host, self.address = site.name, site.database_host, address
-        self.dir = DIRECTORY / site.name
-        self._authority = authority
+    def __init__(
+        self,
+        name: str,
+        host: str,
+        address: str,
+        authority: Path,
+        *,
+        namespace: str = "",
+        first_password: str = "",
+    ) -> None:
+        self.site, self.host, self.address, self.dir = name, host, address, DIRECTORY / name
+        self._authority, self._namespace, self._first_password = authority, namespace, first_password
 
     @property
     def password(self) -> str:
@@ -183,7 +193,7 @@ class Database:
         self.dir.mkdir(parents=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "lab", str(self.dir)], check=True)
         os.chown(self.dir, self._owner, self._owner)
-        write(self.dir / "password", secrets.token_hex(12), 0o600)
+        write(self.dir / "password", self._first_password or secrets.token_hex(12), 0o600)
         self._checked(
             *("initdb", f"--pgdata={self._data}", f"--username={ACCOUNT}", "--auth=trust", "--encoding=UTF8"),
             *("--locale=C", "--wal-segsize=1", "--no-sync"),
@@ -218,7 +228,9 @@ class Database:
     def _run(self, program: str, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
         path = max(debian.LIBRARIES.glob(f"postgresql/*/bin/{program}"))
         owner = str(self._owner)
-        command = ["setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups", str(path), *arguments]
+        enter = ["nsenter", f"--net=/run/netns/{self._namespace}"] if self._namespace else []
+        command = [*enter, "setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups", str(path)]
+        command += arguments
         # Its output in a file: the server keeps pipes of pg_ctl open.
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(

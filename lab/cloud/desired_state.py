@@ -1,15 +1,16 @@
-"""The desired state of the lab, from moto's EC2 and Route 53: instances, networks, firewalls, names."""
+"""The desired state of the lab, from moto: instances, databases, networks, firewalls, names."""
 
 from __future__ import annotations
 
 import base64
 import ipaddress
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
+from moto.rds.models import rds_backends
 from moto.route53.models import route53_backends
 
 from lab.cloud import rules
@@ -18,28 +19,50 @@ EVERYWHERE = "0.0.0.0/0"
 
 
 @dataclass(frozen=True)
-class Machine:
-    """An instance that is not terminated. `cidr` is its subnet's range, `rules` the sum of its groups."""
+class Attached:
+    """What has an address in a subnet. `cidr` is the subnet's range, `rules` the sum of its groups."""
 
     id: str
-    name: str
-    region: str
-    image: str
-    power: bool
     private: str
-    public: str | None
     vpc: str
     subnet: str
     cidr: str
     resolver: str
     rules: tuple[rules.Rule, ...]
+
+
+@dataclass(frozen=True)
+class Machine(Attached):
+    """An instance that is not terminated."""
+
+    name: str
+    region: str
+    image: str
+    power: bool
+    public: str | None
     booted: int
     """Changes with each start and reboot."""
 
 
 @dataclass(frozen=True)
+class DatabaseServer(Attached):
+    """An RDS instance; `id` is that of its network interface. `tls_only`: `rds.force_ssl`."""
+
+    identifier: str
+    region: str
+    endpoint: str
+    user: str
+    password: str = field(repr=False)
+    database: str
+    tls_only: bool
+
+
+@dataclass(frozen=True)
 class Network:
-    """A VPC with instances. `public` has the (public, private) pairs that the internet gateway translates."""
+    """A VPC with instances or databases.
+
+    `public` has the (public, private) pairs that the internet gateway translates.
+    """
 
     id: str
     cidr: str
@@ -57,6 +80,7 @@ class Wanted:
     """All of it."""
 
     machines: dict[str, Machine]
+    databases: dict[str, DatabaseServer]
     networks: dict[str, Network]
     names: tuple[tuple[str, str], ...]
 
@@ -73,19 +97,24 @@ def read() -> Wanted:
 
 def _read() -> Wanted:
     machines: dict[str, Machine] = {}
+    databases: dict[str, DatabaseServer] = {}
     networks: dict[str, Network] = {}
-    for backend in _backends():
+    for backend in backends():
         alive = [one for one in _instances(backend) if one.state != "terminated" and one.subnet_id]
+        created = [_database(backend, one, alive) for one in databases_in(backend)]
         for instance in alive:
-            machines[instance.id] = _machine(backend, instance)
-        for vpc in {instance.vpc_id for instance in alive}:
-            networks[str(vpc)] = _network(backend, str(vpc), [one for one in alive if one.vpc_id == vpc])
-    return Wanted(machines, networks, tuple(sorted(_names())))
+            machines[instance.id] = _machine(backend, instance, _members(backend, alive))
+        databases |= {one.id: one for one in created}
+        for vpc in {str(instance.vpc_id) for instance in alive} | {one.vpc for one in created}:
+            members = [one for one in alive if one.vpc_id == vpc]
+            networks[vpc] = _network(backend, vpc, members, [one for one in created if one.vpc == vpc])
+    names = [*_names(), *((one.endpoint, one.private) for one in databases.values())]
+    return Wanted(machines, databases, networks, tuple(sorted(names)))
 
 
 def instance(id: str) -> Instance | None:
     """moto's own object."""
-    for backend in _backends():
+    for backend in backends():
         for one in _instances(backend):
             if one.id == id:
                 return one
@@ -109,7 +138,8 @@ def public_key(id: str) -> str:
     return f"{kind} {key} {pair.key_name}\n"
 
 
-def _backends() -> Iterator[Any]:
+def backends() -> Iterator[Any]:
+    """moto's EC2 of each account and region."""
     for regions in list(ec2_backends.values()):
         yield from list(regions.values())
 
@@ -122,25 +152,68 @@ def _tag(thing: Any, key: str) -> str | None:
     return next((tag["value"] for tag in thing.get_tags() if tag["key"] == key), None)
 
 
-def _machine(backend: Any, one: Instance) -> Machine:
-    interface = one.nics[0]
+def databases_in(backend: Any) -> list[Any]:
+    """moto's own objects of a region's RDS instances: those with an interface in a subnet."""
+    there = rds_backends[backend.account_id][backend.region_name].databases
+    return [one for one in list(there.values()) if getattr(one, "lab_interface", None) is not None]
+
+
+def _members(backend: Any, alive: list[Instance]) -> list[rules.Member]:
+    """All addresses of a region with their groups."""
+    machines = [
+        (one.nics[0].private_ip_address, {group.id for group in rules.groups_of(one)}) for one in alive
+    ]
+    databases = [
+        (one.lab_interface.private_ip_address, set(one.vpc_security_group_ids))
+        for one in databases_in(backend)
+    ]
+    return [rules.Member(str(address), frozenset(groups)) for address, groups in [*machines, *databases]]
+
+
+def _attached(
+    backend: Any, id: str, interface: Any, groups: Iterable[Any], members: list[rules.Member]
+) -> dict[str, Any]:
+    """What an instance and a database have in common."""
     subnet = interface.subnet
     vpc = backend.get_vpc(subnet.vpc_id)
+    return {
+        "id": id,
+        "private": str(interface.private_ip_address),
+        "vpc": vpc.id,
+        "subnet": subnet.id,
+        "cidr": str(subnet.cidr_block),
+        "resolver": str(ipaddress.ip_network(vpc.cidr_block)[2]),
+        "rules": rules.of(groups, members),
+    }
+
+
+def _machine(backend: Any, one: Instance, members: list[rules.Member]) -> Machine:
     image = backend.amis.get(one.image_id)
     return Machine(
-        id=one.id,
+        **_attached(backend, one.id, one.nics[0], rules.groups_of(one), members),
         name=_tag(one, "Name") or one.id,
         region=backend.region_name,
         image=(image.name if image is not None else None) or one.image_id,
         power=one.state in {"pending", "running"},
-        private=str(interface.private_ip_address),
         public=_public(backend, one),
-        vpc=vpc.id,
-        subnet=subnet.id,
-        cidr=str(subnet.cidr_block),
-        resolver=str(ipaddress.ip_network(vpc.cidr_block)[2]),
-        rules=rules.of(one, _instances(backend)),
         booted=getattr(one, "lab_boots", 0),
+    )
+
+
+def _database(backend: Any, one: Any, alive: list[Instance]) -> DatabaseServer:
+    found = map(backend.get_security_group_from_id, one.vpc_security_group_ids)
+    groups = [group for group in found if group is not None]
+    parameters = one.backend.db_parameter_groups.get(one.db_parameter_group_name)
+    forced = parameters.parameters.get("rds.force_ssl", {}) if parameters else {}
+    return DatabaseServer(
+        **_attached(backend, one.lab_interface.id, one.lab_interface, groups, _members(backend, alive)),
+        identifier=one.db_instance_identifier,
+        region=backend.region_name,
+        endpoint=one.address,
+        user=str(one.master_username),
+        password=str(one._master_user_password),  # noqa: SLF001 (only AWS knows it)
+        database=str(one.db_name),
+        tls_only=forced.get("ParameterValue") == "1",
     )
 
 
@@ -157,8 +230,9 @@ def _public(backend: Any, one: Instance) -> str | None:
 # -- networks
 
 
-def _network(backend: Any, vpc: str, machines: list[Instance]) -> Network:
+def _network(backend: Any, vpc: str, machines: list[Instance], databases: list[DatabaseServer]) -> Network:
     subnets = {str(one.nics[0].subnet.id): str(one.nics[0].subnet.cidr_block) for one in machines}
+    subnets |= {one.subnet: one.cidr for one in databases}
     outward = {subnet for subnet in subnets if _has_gateway(backend, vpc, subnet)}
     public = [
         (address, str(one.nics[0].private_ip_address))

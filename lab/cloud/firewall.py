@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from lab.cloud import routing
 from lab.cloud.addresses import METADATA, METADATA_PORT
-from lab.cloud.desired_state import Machine
+from lab.cloud.desired_state import Attached
 from lab.cloud.rules import Rule
 
 
-def apply(machine: Machine) -> None:
+def apply(machine: Attached) -> None:
     """Atomically replace the instance's former rules with the current ones."""
     routing.in_namespace(machine.id, "nft", "-f", "-", stdin=rules(machine))
 
 
-def rules(machine: Machine) -> str:
+def rules(machine: Attached) -> str:
     """The whole ruleset as text."""
     inward = "\n  ".join(line for rule in machine.rules if not rule.egress for line in _lines(rule, "saddr"))
     outward = "\n  ".join(line for rule in machine.rules if rule.egress for line in _lines(rule, "daddr"))

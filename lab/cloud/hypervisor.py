@@ -1,4 +1,4 @@
-"""Applies the state of moto to the lab: instances, networks, firewalls, metadata services and DNS names."""
+"""Applies the state of moto to the lab: instances, databases, networks, firewalls, metadata, DNS names."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from lab.authority import Authority
-from lab.cloud import desired_state, firewall, names, routing
-from lab.cloud.desired_state import Machine, Wanted
+from lab.cloud import databases, desired_state, firewall, names, routing
+from lab.cloud.desired_state import DatabaseServer, Machine, Wanted
 from lab.cloud.instance import Instance
 from lab.cloud.metadata import Service
 from lab.rootfs import make_image, write
 
-NOTHING = Wanted({}, {}, ())
+NOTHING = Wanted({}, {}, {}, ())
 
 
 class Hypervisor:
@@ -91,7 +91,13 @@ class Hypervisor:
         gone = [was[one] for one in was.keys() - now.keys()]
         new = [now[one] for one in now.keys() - was.keys()]
         changed = [(was[one], now[one]) for one in was.keys() & now.keys() if was[one] != now[one]]
-        self._together([partial(self._remove, one) for one in gone])
+        old, served = have.databases, want.databases
+        self._together(
+            [
+                *(partial(self._remove, one) for one in gone),
+                *(partial(self._remove_database, old[one]) for one in old.keys() - served.keys()),
+            ]
+        )
         self._networks(want, have)
         if want.names != have.names:
             names.publish(want.names)
@@ -100,6 +106,9 @@ class Hypervisor:
         write(names.INSTANCES.with_suffix(".new"), json.dumps(facts))
         names.INSTANCES.with_suffix(".new").rename(names.INSTANCES)
         created = [partial(self._create, one) for one in new]
+        created += [
+            partial(self._serve, old.get(one.id), one) for one in served.values() if one != old.get(one.id)
+        ]
         self._together([*created, *(partial(self._change, *pair) for pair in changed)])
 
     # -- networks
@@ -148,6 +157,23 @@ class Hypervisor:
             service.stop()
         self._host(machine).destroy()
         routing.unplug(machine.id)
+
+    # -- databases
+
+    def _serve(self, was: DatabaseServer | None, now: DatabaseServer) -> None:
+        try:
+            if was is None:
+                self._routers[now.vpc].plug(now)
+            firewall.apply(now)
+            databases.Server(now).become(was, now)
+        except Exception:
+            databases.report(now, "failed")
+            raise
+        databases.report(now, "available")
+
+    def _remove_database(self, database: DatabaseServer) -> None:
+        databases.Server(database).remove()
+        routing.unplug(database.id)
 
     def _image(self, kind: str) -> Path:
         """The files of an image, created on first use."""

@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 from lab.cloud.addresses import CERTIFICATE_AUTHORITY, WORKSTATION
-from lab.cloud.desired_state import Machine, Network
+from lab.cloud.desired_state import Attached, Network
 from lab.sites import SERVICES_ADDRESS
 
 UPLINKS = ipaddress.ip_network("100.64.0.0/16")
@@ -102,7 +102,7 @@ class Router:
         if routes:
             run("ip", "-batch", "-", stdin="\n".join(routes) + "\n")
 
-    def plug(self, machine: Machine) -> None:
+    def plug(self, machine: Attached) -> None:
         """A namespace for the instance with its address and its firewall, next to the router."""
         run("ip", "netns", "add", machine.id)
         cable, network = device("h", machine.id), ipaddress.ip_network(machine.cidr)

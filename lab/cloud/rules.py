@@ -1,9 +1,9 @@
-"""Security groups of moto's EC2 as simple rules of an instance."""
+"""Security groups of moto's EC2 as simple rules of an instance or a database."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from moto.ec2.models.instances import Instance
@@ -20,20 +20,28 @@ class Rule:
     networks: tuple[str, ...]
 
 
-def of(instance: Instance, others: Sequence[Instance]) -> tuple[Rule, ...]:
-    """The union of the instance's groups; `others` are possible members of a group."""
-    return tuple(sorted({rule for group in _groups(instance) for rule in _rules(group, others)}))
+@dataclass(frozen=True)
+class Member:
+    """An address in a VPC, and the ids of its groups."""
+
+    address: str
+    groups: frozenset[str]
 
 
-def _groups(one: Instance) -> list[SecurityGroup]:
+def of(groups: Iterable[SecurityGroup], members: Sequence[Member]) -> tuple[Rule, ...]:
+    """The union of these groups; `members` are the possible members of a group that a rule names."""
+    return tuple(sorted({rule for group in groups for rule in _rules(group, members)}))
+
+
+def groups_of(one: Instance) -> list[SecurityGroup]:
     """moto adds the groups of the interface to those of the instance, including removed ones."""
     return list(one.security_groups or one.nics[0].group_set)
 
 
-def _rules(group: SecurityGroup, instances: Sequence[Instance]) -> Iterator[Rule]:
+def _rules(group: SecurityGroup, members: Sequence[Member]) -> Iterator[Rule]:
     for egress, rules in ((False, group.ingress_rules), (True, group.egress_rules)):
         for rule in list(rules):
-            networks = ipaddress.collapse_addresses(_networks(rule, instances))
+            networks = ipaddress.collapse_addresses(_networks(rule, members))
             if texts := tuple(str(network) for network in networks):
                 yield Rule(egress, str(rule.ip_protocol), _ports(rule), texts)
 
@@ -45,12 +53,9 @@ def _ports(rule: SecurityGroupRule) -> str:
     return f"{first}" if first == last else f"{first}-{last}"
 
 
-def _networks(rule: SecurityGroupRule, instances: Sequence[Instance]) -> Iterator[ipaddress.IPv4Network]:
+def _networks(rule: SecurityGroupRule, members: Sequence[Member]) -> Iterator[ipaddress.IPv4Network]:
     """A rule's range; for a rule that names a group, the private addresses of its members."""
     if rule.cidr_ipv4:
         yield ipaddress.IPv4Network(rule.cidr_ipv4, strict=False)
     named = rule.source_group.get("GroupId")
-    if named:
-        for one in instances:
-            if one.state != "terminated" and one.nics and named in {group.id for group in _groups(one)}:
-                yield ipaddress.IPv4Network(str(one.nics[0].private_ip_address))
+    yield from (ipaddress.IPv4Network(one.address) for one in members if named and named in one.groups)

@@ -13,6 +13,7 @@ from lab.providers.aws import (
     functions,
     iam,
     iam_roles,
+    rds,
     route53,
     s3,
     s3_settings,
@@ -35,6 +36,7 @@ _TYPES: tuple[type[AwsResource], ...] = (
     *ec2_groups.TYPES,
     *ec2_addresses.TYPES,
     *ec2_instance.TYPES,
+    *rds.TYPES,
     *route53.TYPES,
     *exclusive.TYPES,
 )

@@ -1,4 +1,4 @@
-"""The functions that query EC2: images and instances."""
+"""The functions that query EC2: images, instances and availability zones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def table(api: Api) -> dict[str, Function]:
     functions = {
         "aws:ec2/getAmiIds:getAmiIds": functions_images.ami_ids,
         "aws:ec2/getInstances:getInstances": _instances,
+        "aws:index/getAvailabilityZones:getAvailabilityZones": _zones,
     }
 
     def bound(function: Any) -> Function:
@@ -41,4 +42,20 @@ def _instances(arguments: PropertyMap, api: Api) -> PropertyMap:
         "ipv6Addresses": [],
         "privateIps": [one["PrivateIpAddress"] for one in found if one.get("PrivateIpAddress")],
         "publicIps": [one["PublicIpAddress"] for one in found if one.get("PublicIpAddress")],
+    }
+
+
+def _zones(arguments: PropertyMap, api: Api) -> PropertyMap:
+    """The matching availability zones, ordered by name; none is not an error."""
+    region, state = arguments["region"], arguments.get("state")
+    filters = [*filters_of(arguments), *([{"Name": "state", "Values": [state]}] if state else [])]
+    with api.errors("ec2", "reading EC2 Availability Zones"):
+        found = api.client("ec2", region).describe_availability_zones(Filters=filters)["AvailabilityZones"]
+    found = sorted(found, key=lambda one: str(one["ZoneName"]))
+    return {
+        **arguments,
+        "groupNames": sorted({one.get("GroupName") or region for one in found}),
+        "id": region,
+        "names": [one["ZoneName"] for one in found],
+        "zoneIds": [one.get("ZoneId") for one in found],
     }
