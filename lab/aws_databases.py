@@ -28,7 +28,7 @@ def prepare() -> None:
 
 
 def _create_as_aws() -> None:
-    """Each instance has an id of its own, and a version with its minor part."""
+    """Each instance has a unique id, and a version with its minor part."""
     create, update = DBInstance.__init__, DBInstance.update
 
     def created(self: DBInstance, *arguments: Any, **named: Any) -> None:

@@ -105,7 +105,7 @@ def per_site() -> dict[str, Any]:
 
 
 def created_databases() -> dict[str, Any]:
-    """The created sites, each with a bucket of its own and a metadata database that the stack creates."""
+    """The created sites, each with a separate bucket and a metadata database that the stack creates."""
     raw = copy.deepcopy(CREATED)
     raw["storage"] = {"mode": "per_site"}
     for name, region in (("london", "eu-west-2"), ("tokyo", "ap-northeast-1")):

@@ -67,7 +67,7 @@ def test_it_is_protected_exactly_as_the_sites_servers(created: dict[str, Registr
 
 
 def test_its_subnets_have_no_way_to_the_internet(created: dict[str, Registration]) -> None:
-    """Two, in two zones, with a route table of their own that has no route."""
+    """Two, in two zones, with a separate route table that has no route."""
     subnets = [created[f"tokyo-database-subnet-{number}"] for number in (1, 2)]
     assert [one.plain("cidrBlock") for one in subnets] == ["10.120.1.0/27", "10.120.1.32/27"]
     assert [one.plain("availabilityZone") for one in subnets] == ["ap-northeast-1a", "ap-northeast-1c"]

@@ -1,4 +1,4 @@
-"""RDS: subnet groups, parameter groups, and instances of their own (no clusters, replicas or restores)."""
+"""RDS: subnet groups, parameter groups, and single instances (no clusters, replicas or restores)."""
 
 from __future__ import annotations
 
