@@ -310,5 +310,5 @@ def test_the_primary_is_imported_while_users_push(stack: Stack, fresh: Lab, lond
     measured(f"read-only at london for {window}; pushes refused within", refused[-1] - refused[0])
     assert fresh.tags("london", "group/busy") == accepted
     assert digests(fresh, "tokyo") == digests(fresh, "london")
-    fresh.wait(lambda: fresh.tags("tokyo", "group/busy") == accepted, 60, "replication of the pushes")
+    fresh.wait(lambda: fresh.tags("tokyo", "group/busy") == accepted, 180, "replication of the pushes")
     assert server.query("SELECT count(*) FROM tags") != "0"
