@@ -55,8 +55,9 @@ class Import:
 
     def give_up(self) -> None:
         """The registry as before, whatever has been done."""
-        for node in self._nodes:
-            self._call(node, "give_up")
+        done = [self._call(node, "give_up")["given_up"] for node in self._nodes]
+        if not any(done):
+            raise Refused(f"There is no import of {self._site} to give up.")
         say(
             f"The import of {self._site} is given up: its registry is as before. "
             "Remove metadata_database of this site."

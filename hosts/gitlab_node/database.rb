@@ -25,6 +25,12 @@ class Database
   SQL
   IMAGES = 'SELECT EXISTS (SELECT FROM repositories)'
 
+  # host/name of the one that the registry uses now; nil if it has none.
+  def self.in_use
+    config = Omnibus.registry_config
+    config && Storage.database?(config) ? config['database'].values_at('host', 'dbname').join('/') : nil
+  end
+
   def initialize(order)
     @order = order
     @database = order['database'] || {}

@@ -87,6 +87,7 @@ class Import
     return progress if running?
 
     step, dry = @request.values_at('step', 'dry_run')
+    refuse_database_in_use(Omnibus.registry_config) unless step == '3' && !dry
     prepare(step, dry)
     arguments = [FLAGS.fetch(step), '--log-to-stdout', *(dry ? ['--dry-run'] : [])]
     command = [*@database.as_registry, *environment, Database::REGISTRY, 'database', 'import', *arguments, config_path]
@@ -115,6 +116,7 @@ class Import
   def record
     phase = @request['phase']
     Import.save(Import.state.merge('phase' => phase, 'database' => @database.where))
+    FileUtils.rm_rf(directory) if phase == 'done'
     { 'phase' => phase }
   end
 
@@ -152,6 +154,7 @@ class Import
     different = (served.keys | imported.keys).reject { |image| served[image] == imported[image] } - broken
     return compared(served, broken) if different.empty?
 
+    Import.save(Import.state.except('last')) # The next run repeats the step.
     raise Failure.new('import-differs', 'the database does not have the same tags as the storage',
                       cause: "#{different.size} of #{served.size} tags differ: #{different.sort.first(5).join(', ')}",
                       remedy: "#{Import.command(@order)} again, which repeats the import of the tags; " \
@@ -161,9 +164,11 @@ class Import
   # The registry as before: the importer is stopped, lock files and settings are restored, the database has no tags.
   # `yield` makes the registry writable.
   def give_up
+    refuse_database_in_use(Omnibus.registry_config)
+    return { 'given_up' => false } if Import.state.empty?
+
     stop
-    restore_lock_files if tags.positive?
-    @database.query('TRUNCATE tags') if rows.positive?
+    empty_database
     yield
     FileUtils.rm_rf([directory, STATE])
     { 'given_up' => true }
@@ -187,6 +192,16 @@ class Import
   end
 
   private
+
+  # With the database down, an import can be given up until step two has changed the lock files.
+  def empty_database
+    restore_lock_files if tags.positive?
+    @database.query('TRUNCATE tags') if rows.positive?
+  rescue Failure => e
+    raise if Import.state['phase'] == 'imported' || progress.values_at('step', 'dry_run', 'ok') == ['2', false, true]
+
+    Report.say("#{@order['node']}: the database is left as it is: #{Report.hide(e.cause_text)}")
+  end
 
   # How many; nil if that cannot be listed quickly.
   def repositories

@@ -366,6 +366,7 @@ class Main
     end
 
     was = Storage.identity(Omnibus.registry_config) if registry?
+    database = registry? && Database.in_use
     before = rendered_files
     section = Omnibus.registry_secrets
     deleted = [*@state['files'], Include::SETTINGS, @order['secrets_file'], STATE]
@@ -384,15 +385,26 @@ class Main
       raise Failure.from(e).with_state(roll_back(transaction))
     end
     transaction.commit
-    FileUtils.rm_f(Events::PENDING)
+    FileUtils.rm_f([Events::PENDING, Import::STATE])
     FileTransaction.remove_empty_directory
     report_former_storage(was)
+    report_former_database(database)
     { 'node' => @order['node'], 'undone' => true }
   end
 
   def nothing(text)
     Report.say(text)
     { 'node' => @order['node'], 'undone' => false }
+  end
+
+  # Only the administrator can keep it: the settings contain its password.
+  def report_former_database(was)
+    return if !was || Database.in_use == was
+
+    Report.say("#{@order['node']}: the registry no longer uses the metadata database #{was}, " \
+               'so it does not find the images that are in it, or does not start. To keep the registry on this node, ' \
+               "add registry['database'] with enabled, host, port, user, password, dbname and sslmode to gitlab.rb, " \
+               'and reconfigure')
   end
 
   def report_former_storage(was)

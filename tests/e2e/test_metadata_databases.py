@@ -13,7 +13,7 @@ from lab.api import Lab
 from lab.databases import Database
 from lab.host import Host
 from tests import installed
-from tests.e2e.stack import GITLAB_RB, Stack, files, play, secrets, settle
+from tests.e2e.stack import GITLAB_RB, OURS, Stack, files, play, secrets, settle
 
 pytestmark = [
     pytest.mark.e2e,
@@ -188,3 +188,13 @@ def test_a_promotion_goes_through_with_a_copied_database(
     assert fresh.pull("london", "group/app:before") == image
     digest = fresh.push("tokyo", "group/app:promoted", b"promoted")
     fresh.wait(lambda: fresh.tags("london", "group/app").get("promoted") == digest, 60, "promoted at london")
+
+
+def test_destroy_names_the_databases_that_only_this_program_configured(
+    stack: Stack, server: Database, london: Host
+) -> None:
+    """The registries' former settings do not have them, and only the administrator knows what should be."""
+    said = stack.destroy()
+    for host in (server.host, "db.london.example.com"):
+        assert f"the registry no longer uses the metadata database {host}/registry" in said
+    assert not london.exists(OURS)

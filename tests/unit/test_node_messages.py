@@ -167,6 +167,7 @@ def state(**known: Any) -> str:
 
 
 IMPORT = "Import.new($order.merge('database' => { 'host' => 'db', 'port' => 5432, 'name' => 'registry', 'sslmode' => 'require' }, 'import' => {}))"
+STEP_TWO = IMPORT.replace("'import' => {}", "'import' => { 'step' => '2', 'dry_run' => false }")
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,8 @@ CASES = [
     Case("import-in-progress", f"{state(phase='read-only', read_only_since=0)}; Import.refuse_change($order)", ("it is read-only since 1970-01-01T00:00:00Z", "make import-registry STACK=prod SITE=tokyo` (GIVE_UP=1)")),
     Case("import-into-another-database", f"{configured()}; {state(database='old:5432/registry')}; {IMPORT}.check(nil)", ("names old:5432/registry, and the configuration db:5432/registry", "give up the former import")),
     Case("import-not-needed", f"{configured(database={'enabled': True})}; {IMPORT}.check(nil)", ("`pulumi up`",)),
+    Case("import-not-needed", f"{configured(database={'enabled': True})}; {state(phase='done')}; {IMPORT}.give_up {{ }}", ("`pulumi up`",)),
+    Case("import-not-needed", f"{configured(database={'enabled': True})}; {STEP_TWO}.run", ("`pulumi up`",)),
     Case("import-not-possible", f"{IMPORT}.check(nil)", ("has not been configured yet", "gitlab-ctl reconfigure")),
     Case("metadata-database-in-use", f"{configured()}; rows = ['150010|f|t|9|t', 't', 't', '3']; stub(Omnibus, :run) {{ |*_| [true, rows.shift] }}; {IMPORT}.check(nil)", ("db:5432/registry has metadata of images that this program did not import", "name an empty database")),
     Case("import-differs", f"{configured()}; stub(Storage, :token) {{ |_| nil }}; Catalog.class_eval {{ def digests = [{{ 'a:1' => 'sha256:aa', 'a:2' => 'sha256:bb' }}, []] }}; stub(Omnibus, :run) {{ |*_| [true, \"a|1|01aa\\n\"] }}; {IMPORT}.compare", ("1 of 2 tags differ: a:2", "repeats the import of the tags")),
