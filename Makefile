@@ -17,7 +17,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo lab lock test check static unit components lab-tests e2e bench format clean \
-	reference subjects preview-comment preview-of-fork cloud-credentials apply import-registry
+	reference subjects preview-comment preview-of-fork cloud-credentials apply import-registry status
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
@@ -95,6 +95,11 @@ cloud-credentials: setup
 apply: setup ## `pulumi up` as the apply job runs it, without a question; STACK=prod
 	@[ -n '$(STACK)' ] || { echo "Name the stack: make apply STACK=prod" >&2; exit 1; }
 	@$(WITH_ENGINE) pulumi up --cwd '$(PROJECT)' --yes --non-interactive --stack '$(STACK)'
+
+JSON ?=
+status: setup ## whether nodes, registries and images are as they should be; STACK=prod, JSON=1 for programs
+	@[ -n '$(STACK)' ] || { echo "Name the stack: make status STACK=prod" >&2; exit 1; }
+	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible operations.status --stack '$(STACK)' --project '$(PROJECT)' $(if $(JSON),--json)
 
 SITE ?=
 DRY_RUN ?=

@@ -38,6 +38,8 @@ VERIFY = (
 """The files that verification on a node needs: the engine stores what it sends in its state, per node."""
 # Constants of files.rb are used while others are loaded; main.rb runs the program.
 _ORDER = {"files": -1, "main": 1}
+END = "\n__END__\n"
+"""Between the program on GitLab nodes and its payload."""
 # The part of PyYAML that is pure Python and reads: the host might not have PyYAML.
 PYYAML_MODULES = ("error", "events", "nodes", "parser", "reader", "resolver", "scanner", "tokens")
 # The program needs only Ruby's standard library, and starts faster without gems.
@@ -50,7 +52,7 @@ PYTHON = "python3 -I -"
 def gitlab_node(files: tuple[str, ...] = ()) -> str:
     """The Ruby program without its comments, then the mark before its payload. `files`: by default all."""
     program = f"Zlib.inflate('{_packed(lean(source(files)))}'.unpack1('m')).force_encoding('UTF-8')"
-    return f"require 'zlib'\neval({program}, TOPLEVEL_BINDING, 'gitlab_node')\n__END__\n"
+    return f"require 'zlib'\neval({program}, TOPLEVEL_BINDING, 'gitlab_node'){END}"
 
 
 def source(files: tuple[str, ...] = ()) -> str:

@@ -65,9 +65,18 @@ class NodeSession:
             "secrets_file": SECRETS_FILE,
             verb: request,
         }
+        busy = 0 if request["action"] == "progress" else payload["reconfigure_seconds"]
+        return self._connected(verb, payload, SILENT_SECONDS + busy)
+
+    def ask(self, verb: str, seconds: int = SILENT_SECONDS) -> dict[str, Any]:
+        """The same for the payload of the last `pulumi up`."""
+        if self.node.name not in self._stack.payloads:
+            raise NodeFailure(f"{self.node.name} is not in the stack's state: run `pulumi up` first")
+        return self._connected(verb, self._stack.payloads[self.node.name], seconds)
+
+    def _connected(self, verb: str, payload: dict[str, Any], seconds: int) -> dict[str, Any]:
         try:
-            busy = 0 if request["action"] == "progress" else payload["reconfigure_seconds"]
-            return self._run(verb, programs.gitlab_node() + json.dumps(payload), SILENT_SECONDS + busy)
+            return self._run(verb, programs.gitlab_node() + json.dumps(payload), seconds)
         except (OSError, EOFError, paramiko.SSHException) as error:
             self.close()
             raise NotConnected(f"{self.node.name}: {str(error) or type(error).__name__}") from error

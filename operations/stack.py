@@ -12,6 +12,7 @@ import yaml
 
 from config.errors import report
 from config.parsing import parse, raw_values
+from hosts.programs import END
 from plan.database import HOST, PASSWORD
 from plan.node import NodePlan
 from plan.resolve import DeploymentPlan, resolve
@@ -30,7 +31,7 @@ class Stack:
 
     `databases`: site → address and password of the metadata database that the stack has created there, by
     the names in plan/database.py. `connections`: host → host, port, user, hostKey, and if they are set,
-    privateKey and proxy.
+    privateKey and proxy. `payloads`: GitLab node → what the last `pulumi up` sent to its program.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Stack:
     plan: DeploymentPlan
     connections: dict[str, dict[str, Any]] = field(repr=False)
     databases: dict[str, dict[str, str]] = field(repr=False)
+    payloads: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def registry_nodes(self, site: str) -> list[NodePlan]:
         """The GitLab nodes of a site that run its registry."""
@@ -60,8 +62,15 @@ def read(name: str, project: Path) -> Stack:
         raise StackError(report(f"Pulumi.{name}.yaml", errors))
     state = json.loads(pulumi(project, "stack", "export", "--show-secrets", "--stack", name))
     plan = resolve(deployment)
-    connections, databases = _connections(state, plan), created_databases(state, plan)
-    return Stack(name, project, f"{namespace}/{name}", plan, connections, databases)
+    sessions = _sessions(state, plan)
+    connections = {host: session["connection"] for host, session in sessions.items()}
+    payloads = {
+        host: json.loads(session["stdin"].partition(END)[2])
+        for host, session in sessions.items()
+        if isinstance(plan.hosts[host], NodePlan)
+    }
+    databases = created_databases(state, plan)
+    return Stack(name, project, f"{namespace}/{name}", plan, connections, databases, payloads)
 
 
 def pulumi(project: Path, *arguments: str) -> str:
@@ -82,12 +91,13 @@ def pulumi(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _connections(state: dict[str, Any], plan: DeploymentPlan) -> dict[str, dict[str, Any]]:
+def _sessions(state: dict[str, Any], plan: DeploymentPlan) -> dict[str, dict[str, Any]]:
+    """Host → inputs of its session, `connection` and `stdin` among them."""
     found = {}
     for resource in (state.get("deployment") or {}).get("resources") or []:
         name = resource["urn"].rpartition("::")[2]
         if resource["type"] == "command:remote:Command" and name.endswith("-settings"):
-            found[name.removesuffix("-settings")] = _plain(resource["inputs"]["connection"])
+            found[name.removesuffix("-settings")] = _plain(resource["inputs"])
     # A resource is named for its component and its host.
     return {host: one for host in plan.hosts for name, one in found.items() if name.endswith(f"-{host}")}
 

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# All images of the registry on this node, as it serves them.
+# The images of a registry, as it serves them.
 class Catalog
   ACCEPT = %w[application/vnd.oci.image.index.v1+json application/vnd.oci.image.manifest.v1+json
               application/vnd.docker.distribution.manifest.list.v2+json
@@ -8,20 +8,29 @@ class Catalog
   # Requests at a time.
   THREADS = 8
 
-  def initialize(token)
+  # By default, the registry on this node.
+  def initialize(token, url = Registry.local.url)
     @token = token
-    @url = Registry.local.url
+    @url = url
   end
 
   # [{"path:tag" => digest}, [those that the registry itself cannot read]]. Raises Failure if it does not answer.
   def digests
     found = {}
     broken = []
-    each_image do |path, tag|
+    images = repositories.flat_map { |path| tags(path).map { |tag| [path, tag] } }
+    each_of(images) do |path, tag|
       digest = digest(path, tag)
       digest ? found["#{path}:#{tag}"] = digest : broken << "#{path}:#{tag}"
     end
     [found, broken]
+  end
+
+  # {tag => digest} of one repository; nil as the digest of one that the registry cannot read.
+  def of(path)
+    found = {}
+    each_of(tags(path).map { |tag| [path, tag] }) { |_, tag| found[tag] = digest(path, tag) }
+    found
   end
 
   def repositories
@@ -30,9 +39,9 @@ class Catalog
 
   private
 
-  def each_image
+  def each_of(images)
     queue = Queue.new
-    repositories.each { |path| tags(path).each { |tag| queue << [path, tag] } }
+    images.each { |image| queue << image }
     total = queue.size
     workers = Array.new(THREADS) do
       Thread.new do

@@ -24,6 +24,9 @@ class Main
     end
     # It need not wait for the end of a reconfigure, and other sites wait for it.
     return lock_file if command == 'lock_file'
+    # They only read, and must not wait for a reconfigure.
+    return Status.new(@order).run if command == 'status'
+    return Comparison.new(@order).run if command == 'compare'
     return Import.new(@order).progress if @order.dig('import', 'action') == 'progress'
 
     locked { send(COMMANDS.fetch(command)) }

@@ -79,6 +79,17 @@ def test_the_comment_of_a_merge_request_is_made_by_hand(up: str, fresh: Lab) -> 
     assert reader.does("ci.md").count("Created by `make preview-comment STACK=prod`") == 2
 
 
+def test_everything_is_there(up: str, reader: Reader, fresh: Lab) -> None:
+    """`make status`, in the checkout; it exits 0."""
+    make = Reader(fresh)
+    make.where, make.env = (
+        DOCS.parent,
+        reader.env | {"PROJECT": str(fresh.dir / "project"), "SETUP": "platform"},
+    )
+    assert "0 missing, 0 different, 0 surplus" in make.does(PAGE, "Check whether everything is there")
+    reader.typed |= make.typed
+
+
 def test_what_was_changed_by_hand_is_set_right(
     up: str, reader: Reader, fresh: Lab, london: Host, tokyo: Host
 ) -> None:

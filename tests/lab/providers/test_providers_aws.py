@@ -173,11 +173,11 @@ class TestTags:
 
 def test_what_the_stand_in_lacks_is_said(cloud: Provider) -> None:
     with pytest.raises(
-        grpc.RpcError, match="stand-in provider has no resource type aws:rds/instance:Instance"
+        grpc.RpcError, match="stand-in provider has no resource type aws:lambda/function:Function"
     ):
-        cloud.check("aws:rds/instance:Instance", {})
+        cloud.check("aws:lambda/function:Function", {})
     with pytest.raises(grpc.RpcError, match="stand-in provider has no function"):
-        cloud.invoke("aws:rds/getInstance:getInstance")
+        cloud.invoke("aws:lambda/getFunction:getFunction")
 
 
 def test_two_providers_do_not_share_a_region(moto: str) -> None:

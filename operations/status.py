@@ -1,0 +1,186 @@
+"""Whether everything is there: `make status STACK=prod`. Reads nodes and registries, and changes nothing.
+
+Each node says what differs from what the last `pulumi up` wrote; a node of each secondary compares its site's
+images with the primary's, digest by digest. Exit status: 0 all well, 2 differences, 1 something could not be
+determined.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from operations.display import say
+from operations.ssh import NodeFailure, NodeSession, NotConnected
+from operations.stack import Stack, StackError, read
+from plan.node import NodePlan
+
+SAME, UNKNOWN, DIFFERENT = 0, 1, 2
+AT_A_TIME = 16
+COMPARISON_SECONDS = 600
+"""A comparison says something at least that often."""
+SOON = timedelta(days=60)
+KINDS = ("missing", "different", "surplus")
+
+
+@dataclass
+class NodeStatus:
+    """`differences` and `warnings`: texts; `failure`: why the node could not be asked."""
+
+    name: str
+    site: str
+    roles: list[str]
+    gitlab: str | None = None
+    registry: dict[str, Any] | None = None
+    differences: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failure: str | None = None
+
+
+@dataclass
+class Comparison:
+    """A secondary's images and the primary's. `counts`: kind → number, `images`: kind → the first ones."""
+
+    site: str
+    repositories: int = 0
+    tags: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    images: dict[str, list[str]] = field(default_factory=dict)
+    failure: str | None = None
+
+
+@dataclass
+class Status:
+    """Of a whole stack."""
+
+    stack: str
+    primary: str
+    nodes: list[NodeStatus]
+    comparisons: list[Comparison]
+
+    @property
+    def code(self) -> int:
+        """The exit status."""
+        if any(node.failure for node in self.nodes) or any(one.failure for one in self.comparisons):
+            return UNKNOWN
+        different = any(node.differences for node in self.nodes)
+        return DIFFERENT if different or any(any(c.counts.values()) for c in self.comparisons) else SAME
+
+
+def status(stack: Stack, now: datetime) -> Status:
+    """Asks all nodes at the same time, then one of each secondary for the comparison."""
+    nodes = [host for host in stack.plan.hosts.values() if isinstance(host, NodePlan)]
+    asking = [node for node in nodes if "registry" in node.roles and node.site != stack.plan.primary]
+    first = list({node.site: node for node in reversed(asking)}.values())
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        compared = [pool.submit(_compare, stack, node) for node in first]
+        found = list(pool.map(lambda node: _ask(stack, node, now), nodes))
+        return Status(stack.name, stack.plan.primary, found, [one.result() for one in compared])
+
+
+def _ask(stack: Stack, node: NodePlan, now: datetime) -> NodeStatus:
+    known = NodeStatus(node.name, node.site, [*node.roles])
+    said: list[str] = []
+    try:
+        with NodeSession(stack, node, said.append) as session:
+            answer = session.ask("status")
+    except (NodeFailure, NotConnected) as error:
+        known.failure = "\n".join(said) or str(error)
+        return known
+    known.gitlab, known.registry = answer["gitlab"], answer["registry"]
+    known.differences = [
+        f"{one['what']} ({one['since']})" if one["since"] else one["what"] for one in answer["differences"]
+    ]
+    expected = stack.plan.gitlab_version
+    if known.gitlab and not f"{known.gitlab}.".startswith(f"{expected}."):
+        known.differences.append(f"GitLab is {known.gitlab}, and gitlab_version {expected}")
+    for certificate in answer["certificates"]:
+        ends = datetime.fromisoformat(certificate["ends"])
+        if ends - now < SOON:
+            known.warnings.append(f"{certificate['path']} expires on {ends:%d %B %Y}")
+    if known.registry and known.registry["answers"] != 401:
+        known.differences.append(f"the registry answers {known.registry['answers'] or 'nothing'}")
+    return known
+
+
+def _compare(stack: Stack, node: NodePlan) -> Comparison:
+    said: list[str] = []
+
+    def show(line: str) -> None:
+        said.append(line)
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        with NodeSession(stack, node, show) as session:
+            answer = session.ask("compare", COMPARISON_SECONDS)
+    except (NodeFailure, NotConnected) as error:
+        return Comparison(node.site, failure="\n".join(said) or str(error))
+    return Comparison(
+        node.site,
+        answer["repositories"],
+        answer["tags"],
+        {kind: answer[kind]["count"] for kind in KINDS},
+        {kind: answer[kind]["images"] for kind in KINDS},
+    )
+
+
+def table(found: Status) -> list[str]:
+    """Lines for a terminal."""
+    rows = [("node", "site", "roles", "GitLab", "state")]
+    for node in found.nodes:
+        state = f"{len(node.differences)} differences" if node.differences else "ok"
+        state = "could not be asked" if node.failure else state
+        rows.append((node.name, node.site, ", ".join(node.roles), node.gitlab or "", state))
+    lines = _columns(rows)
+    for node in found.nodes:
+        lines += [f"{node.name}: {text}" for text in _texts(node)]
+    for one in found.comparisons:
+        if one.failure:
+            lines += [f"{one.site}: not compared", *(f"  {line}" for line in one.failure.splitlines())]
+            continue
+        counts = ", ".join(f"{one.counts[kind]} {kind}" for kind in KINDS)
+        compared = f"{one.tags} tags in {one.repositories} repositories of {found.primary}"
+        lines.append(f"{one.site}: {compared}: {counts}")
+        lines += [f"  {kind}: {image}" for kind in KINDS for image in one.images[kind][:20]]
+    return lines
+
+
+def _texts(node: NodeStatus) -> list[str]:
+    return [*node.differences, *node.warnings, *(node.failure or "").splitlines()]
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ([text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows)
+    return ["  ".join(row).rstrip() for row in padded]
+
+
+def main(argv: list[str]) -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="make status", description=__doc__)
+    parser.add_argument("--stack", required=True)
+    parser.add_argument("--project", default=".", type=Path, help="the directory with Pulumi.yaml")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    args = parser.parse_args(argv)
+    try:
+        found = status(read(args.stack, args.project), datetime.now(UTC))
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return UNKNOWN
+    if args.json:
+        print(json.dumps(asdict(found) | {"status": found.code}, indent=2))
+    else:
+        for line in table(found):
+            say(line)
+    return found.code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,152 @@
+"""`make status`: what differs on nodes and in images is found, and nothing on a healthy deployment. Tests build on each other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.api import Lab
+from lab.host import Host
+from tests.e2e.stack import GITLAB_RB, OURS, Stack, settle
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+SETTINGS = f"{OURS}/settings.rb"
+KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
+
+
+def status(stack: Stack, code: int) -> dict[str, Any]:
+    """What it finds; its exit status must be `code`."""
+    module = ["-m", "tools.interruptible", "operations.status"]
+    options = ["--stack", stack.name, "--project", str(stack.lab.dir / "project"), "--json"]
+    done = subprocess.run(
+        [sys.executable, *module, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def differences(found: dict[str, Any]) -> dict[str, list[str]]:
+    return {node["name"]: node["differences"] for node in found["nodes"] if node["differences"]}
+
+
+@pytest.fixture(scope="module")
+def stack(replicated: Stack, fresh: Lab) -> Stack:
+    """Up, with an image of two tags that has arrived."""
+    replicated.up()
+    for tag in ("1", "2"):
+        fresh.push("london", f"group/app:{tag}", tag.encode())
+    pushed = fresh.tags("london", "group/app")
+    fresh.wait(lambda: fresh.tags("tokyo", "group/app") == pushed, 60, "replication")
+    return replicated
+
+
+def test_a_healthy_deployment_has_no_differences(stack: Stack) -> None:
+    """Ten times, as a scheduled job would ask."""
+    for _ in range(10):
+        found = status(stack, 0)
+        (tokyo,) = found["comparisons"]
+        assert (tokyo["site"], tokyo["tags"]) == ("tokyo", 2)
+        # The lab's certificates are for a month.
+        assert all("expires on" in text for node in found["nodes"] for text in node["warnings"])
+        assert tokyo["counts"] == {"missing": 0, "different": 0, "surplus": 0}
+
+
+def edited(host: Host) -> None:
+    host.run(f"echo '# mine' >> {SETTINGS}")
+
+
+def not_included(host: Host) -> None:
+    host.run(f"sed -i '/from_file/d' {GITLAB_RB}")
+
+
+def other_key(host: Host) -> None:
+    host.run(f"openssl genrsa 2048 > {KEY} 2>/dev/null")
+
+
+def overridden(host: Host) -> None:
+    host.run(f"echo \"gitlab_rails['registry_issuer'] = 'another'\" >> {GITLAB_RB} && gitlab-ctl reconfigure")
+    settle(host)
+
+
+def not_restarted(host: Host) -> None:
+    host.run("sleep 2; touch /var/opt/gitlab/registry/gitlab-registry.crt")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "says"),
+    [
+        (edited, 2, f"{SETTINGS} was changed"),
+        (not_included, 2, f"{GITLAB_RB} no longer includes the settings of this stack"),
+        (other_key, 2, f"{KEY} contains another key"),
+        (overridden, 1, "config.yml has the issuer another"),
+        (not_restarted, 2, "gitlab-registry.crt was changed after the registry was started"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_was_changed_on_a_node_is_found(
+    stack: Stack, london: Host, spoil: Callable[[Host], None], code: int, says: str
+) -> None:
+    """With the time of the change; `pulumi up` with a new `proof` corrects it.
+
+    With another issuer, the primary refuses the tokens of the comparison, so nobody can tell.
+    """
+    spoil(london)
+    found = differences(status(stack, code))
+    assert [*found] == ["london-1"]
+    assert any(says in text for text in found["london-1"]), found
+    stack.configure(lambda config: config.update(proof=says))
+    stack.up()
+    if spoil is not_restarted:
+        london.run("gitlab-ctl restart registry")
+        settle(london)
+    if spoil is overridden:
+        london.run(f"sed -i '/another/d' {GITLAB_RB} && gitlab-ctl reconfigure")
+        settle(london)
+    assert differences(status(stack, 0)) == {}
+
+
+def test_images_that_differ_are_named(stack: Stack, fresh: Lab) -> None:
+    """A missing tag, a surplus one, and one with another digest."""
+    fresh.delete_tag("tokyo", "group/app:1")
+    fresh.push("tokyo", "group/app:2", b"another")
+    fresh.push("tokyo", "group/other:1", b"only here")
+    (tokyo,) = status(stack, 2)["comparisons"]
+    assert tokyo["images"] == {
+        "missing": ["group/app:1"],
+        "different": ["group/app:2"],
+        "surplus": ["group/other:1"],
+    }
+
+
+def test_a_registry_that_does_not_answer_is_never_equal(stack: Stack, london: Host) -> None:
+    """Nor a node that cannot be reached."""
+    london.run("gitlab-ctl stop registry")
+    found = status(stack, 1)
+    assert "[registry-not-readable]" in found["comparisons"][0]["failure"]
+    london.run("gitlab-ctl start registry")
+    london.stop()
+    found = status(stack, 1)
+    assert [node["name"] for node in found["nodes"] if node["failure"]] == ["london-1"]
+    london.start()
+
+
+def test_it_names_no_secret(stack: Stack, london: Host) -> None:
+    """In no output."""
+    settle(london)
+    text = json.dumps(status(stack, 2))
+    for secret in yaml.safe_load(london.read(f"{OURS}/secrets.json")).values():
+        assert secret not in text
