@@ -255,6 +255,9 @@ def test_an_interrupted_import_continues(stack: Stack, tokyo: Host, locked: thre
 def test_a_lost_connection_is_renewed(stack: Stack, tokyo: Host, locked: threading.Event) -> None:
     """The importer goes on meanwhile, and the command shows it again."""
     process = started(stack, tokyo, ask=True)
+    assert process.stdout
+    # It asks for the progress now, which a node answers at once.
+    assert any(" repositories" in line for line in process.stdout)
     stack.lab.cut("workstation", "tokyo")
     time.sleep(SILENT_SECONDS + 15)
     assert process.poll() is None and importing(tokyo)
