@@ -162,7 +162,7 @@ def test_a_secondary_that_could_write(proven: Stack, fresh: Lab, tokyo: Host) ->
     reported(
         proven.fails(),
         "this secondary could change the shared storage",
-        "not 403",
+        "[storage-writable-by-secondary]",
         "nothing was changed on this node",
     )
     assert (files(tokyo), tokyo.reconfigures()) == before
