@@ -16,5 +16,7 @@ STATES_MAXRETRIES = VERSION >= (17, 1)
 """omnibus/versions.py, NOTIFICATION_RETRIES; before it the settings say threshold."""
 MAY_HAVE_DATABASE = VERSION >= (17, 3)
 """omnibus/versions.py, METADATA_DATABASE; before it the stack's configuration is refused."""
+ENFORCES_LOCK_FILES = VERSION >= (18, 8)
+"""registry 4.33: one without a database does not start on a storage that belongs to a database."""
 REGISTRY_NGINX = "registry['nginx']" if VERSION >= (19, 2) else "registry_nginx"
 """What gitlab.rb calls the settings of the registry's NGINX server."""

@@ -88,9 +88,9 @@ class Import
 
     step, dry = @request.values_at('step', 'dry_run')
     refuse_database_in_use(Omnibus.registry_config) unless step == '3' && !dry
-    prepare(step, dry)
-    arguments = [FLAGS.fetch(step), '--log-to-stdout', *(dry ? ['--dry-run'] : [])]
-    command = [*@database.as_registry, *environment, Database::REGISTRY, 'database', 'import', *arguments, config_path]
+    # Step two refuses a database with tags, for example those that an interrupted step two has left.
+    @database.query('TRUNCATE tags') if step == '2' && !dry && tags.positive?
+    command = importer(FLAGS.fetch(step), *(dry ? ['--dry-run'] : []))
     script = "#{Shellwords.join(command)} > #{log} 2>&1; echo $? > #{status}.new; mv #{status}.new #{status}"
     pid = Process.spawn('setsid', '--fork', 'sh', '-c', "echo $$ > #{directory}/pid; #{script}",
                         in: '/dev/null', out: '/dev/null', err: '/dev/null', chdir: '/')
@@ -198,7 +198,8 @@ class Import
     restore_lock_files if tags.positive?
     @database.query('TRUNCATE tags') if rows.positive?
   rescue Failure => e
-    raise if Import.state['phase'] == 'imported' || progress.values_at('step', 'dry_run', 'ok') == ['2', false, true]
+    locked = Import.state['phase'] == 'imported' || progress.values_at('step', 'dry_run', 'ok') == ['2', false, true]
+    raise if locked || e.code == 'lock-files-not-restored'
 
     Report.say("#{@order['node']}: the database is left as it is: #{Report.hide(e.cause_text)}")
   end
@@ -227,15 +228,15 @@ class Import
       'digests' => served.values.uniq.size, 'broken' => broken.size }
   end
 
-  # The importer's configuration is the registry's own, with the database.
-  def prepare(step, dry)
+  # The command of GitLab's importer. Its configuration is the registry's own, with the database.
+  def importer(*flags)
     FileUtils.mkdir_p(directory, mode: 0o700)
-    # Step two refuses a database with tags, for example those that an interrupted step two has left.
-    @database.query('TRUNCATE tags') if step == '2' && !dry && tags.positive?
     FileUtils.rm_f([log, status, "#{directory}/pid"])
     Files.write(config_path, JSON.generate(Omnibus.registry_config.merge('database' => @database.settings)),
                 mode: 0o600)
     FileUtils.chown_R(*@database.owner, directory)
+    [*@database.as_registry, *environment, Database::REGISTRY, 'database', 'import', *flags, '--log-to-stdout',
+     config_path]
   end
 
   def note(step, dry)
@@ -247,15 +248,13 @@ class Import
 
   # The registry's own importer restores them when it finds tags, for every storage driver.
   def restore_lock_files
-    prepare('3', false)
-    command = [*@database.as_registry, *environment, Database::REGISTRY, 'database', 'import', FLAGS['2'],
-               '--log-to-stdout', config_path]
-    _, output = Omnibus.run(command, @order['reconfigure_seconds'])
-    Report.say("#{@order['node']}: lock files were not restored: #{Report.hide(why(output))}") unless restored?(output)
-  end
+    _, output = Omnibus.run(importer(FLAGS['2']), @order['reconfigure_seconds'])
+    return if output.include?('tags already present') && !output.include?('could not restore lockfiles')
 
-  def restored?(output)
-    output.include?('tags already present')
+    raise Failure.new('lock-files-not-restored', "the lock files in the registry's storage are still those of the " \
+                                                 'metadata database, and without it the registry would not start',
+                      cause: why(output),
+                      remedy: "correct that, then #{Import.command(@order)} again, with GIVE_UP=1 to give it up")
   end
 
   def refuse_foreign(state)

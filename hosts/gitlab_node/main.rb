@@ -284,12 +284,21 @@ class Main
     FileTransaction.remove_empty_directory
     "the former settings are restored, and a reconfigure with them succeeded#{nginx}"
   rescue Failure => e
+    return lock_files_not_restored(e) if e.code == 'lock-files-not-restored'
+
     note_failure("the last run failed, and so did the reconfigure with the former settings (#{e.cause_text})")
     "the former settings are restored in #{Omnibus::GITLAB_RB}, but a reconfigure with them failed as well " \
       "(#{e.cause_text}); services run as the last successful reconfigure left them#{@nginx&.after_rollback}"
   rescue StandardError => e
     note_failure("the last run failed, and its rollback did not complete (#{e.message})")
     "rollback did not complete (#{e.message}); the next run resumes it"
+  end
+
+  # Without a reconfigure, which would stop the registry: it cannot start without the database any more.
+  def lock_files_not_restored(error)
+    note_failure("the last run failed, and #{error.message}")
+    "the former settings are restored in #{Omnibus::GITLAB_RB} without a reconfigure, because #{error.message} " \
+      "(#{error.cause_text}); services run as the last successful reconfigure left them"
   end
 
   def nginx_unavailable(nginx)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,10 +54,11 @@ def types(stack: Stack, line: str, status: int = 0) -> str:
     return ends([*make, *line.replace("STACK=prod", f"STACK={stack.name}").split()[1:]], status)
 
 
-def ends(words: list[str], status: int) -> str:
+def ends(words: list[str], status: int, path: str = "") -> str:
     done = subprocess.run(
         words,
         cwd=ROOT,
+        env=os.environ | ({"PATH": path} if path else {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -265,6 +268,36 @@ def test_a_lost_connection_is_renewed(stack: Stack, tokyo: Host, locked: threadi
     locked.set()
     said = process.communicate(timeout=120)[0]
     assert "trying again for 10 minutes" in said and "Confirm it with YES=1" in said, said
+
+
+@pytest.fixture
+def without_up(tmp_path: Path) -> str:
+    """A PATH whose `pulumi up` fails before it has begun."""
+    script = tmp_path / "pulumi"
+    script.write_text(f'#!/bin/sh\n[ "$1" = up ] && exit 1\nexec {shutil.which("pulumi")} "$@"\n')
+    script.chmod(0o755)
+    return f"{tmp_path}:{os.environ['PATH']}"
+
+
+@pytest.mark.skipif(not installed.ENFORCES_LOCK_FILES, reason="this registry has no lock files")
+def test_giving_up_ends_where_the_storage_refuses_the_lock_files(
+    stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database, without_up: str
+) -> None:
+    """The registry would not start without the database; it stays read-only until they are restored."""
+    before = files(tokyo), digests(fresh, "tokyo")
+    assert "stays read-only" in ends(command(stack, "tokyo", "--yes"), 1, without_up)
+    root = yaml.safe_load(tokyo.read(CONFIG))["storage"]["filesystem"]["rootdirectory"]
+    locks = f"{root}/docker/registry/lockfiles"
+    tokyo.run(f"chown root {locks} && chmod 755 {locks}")
+    said = run(stack, "tokyo", "--give-up", status=1)
+    assert "[lock-files-not-restored]" in said and "permission denied" in said.lower(), said
+    assert tokyo_server.query("SELECT count(*) FROM tags") != "0"
+    assert digests(fresh, "tokyo") == before[1]
+    tokyo.run(f"chown registry {locks}")
+    run(stack, "tokyo", "--give-up")
+    assert (files(tokyo), digests(fresh, "tokyo")) == before
+    fresh.push("tokyo", "group/direct:2")
+    tokyo_server.empty()
 
 
 def test_the_secondary_is_imported(stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database) -> None:

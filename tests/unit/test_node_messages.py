@@ -169,6 +169,13 @@ def state(**known: Any) -> str:
 IMPORT = "Import.new($order.merge('database' => { 'host' => 'db', 'port' => 5432, 'name' => 'registry', 'sslmode' => 'require' }, 'import' => {}))"
 STEP_TWO = IMPORT.replace("'import' => {}", "'import' => { 'step' => '2', 'dry_run' => false }")
 
+# The importer finds tags, and the storage refuses the write.
+LOCKED = (
+    f"{state(phase='imported', database='db:5432/registry', read_only_since=1)}; "
+    "Import.class_eval { def importer(*) = []; def tags = 3 }; "
+    "stub(Omnibus, :run) { |*_| [true, 'Error: tags already present in database: could not restore lockfiles: AccessDenied'] }; "
+)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -226,6 +233,8 @@ CASES = [
     Case("import-not-needed", f"{configured(database={'enabled': True})}; {IMPORT}.check(nil)", ("`pulumi up`",)),
     Case("import-not-needed", f"{configured(database={'enabled': True})}; {state(phase='done')}; {IMPORT}.give_up {{ }}", ("`pulumi up`",)),
     Case("import-not-needed", f"{configured(database={'enabled': True})}; {STEP_TWO}.run", ("`pulumi up`",)),
+    Case("lock-files-not-restored", f"{configured()}; {LOCKED}{IMPORT}.give_up {{ }}", ("could not restore lockfiles: AccessDenied", "with GIVE_UP=1")),
+    Case("file-not-written", LOCKED + CHANGE.replace("main.", f"$import = {IMPORT}; stub(Import, :new) {{ |_| $import }}; main."), ("chosen",), f"{BACK} restored in DIR/etc/gitlab/gitlab.rb without a reconfigure, because the lock files in the registry's storage are still those of the metadata database, and without it the registry would not start (Error: tags already present in database: could not restore lockfiles: AccessDenied); services run as the last successful reconfigure left them"),
     Case("import-not-possible", f"{IMPORT}.check(nil)", ("has not been configured yet", "gitlab-ctl reconfigure")),
     Case("metadata-database-in-use", f"{configured()}; rows = ['150010|f|t|9|t', 't', 't', '3']; stub(Omnibus, :run) {{ |*_| [true, rows.shift] }}; {IMPORT}.check(nil)", ("db:5432/registry has metadata of images that this program did not import", "name an empty database")),
     Case("import-differs", f"{configured()}; stub(Storage, :token) {{ |_| nil }}; Catalog.class_eval {{ def digests = [{{ 'a:1' => 'sha256:aa', 'a:2' => 'sha256:bb' }}, []] }}; stub(Omnibus, :run) {{ |*_| [true, \"a|1|01aa\\n\"] }}; {IMPORT}.compare", ("1 of 2 tags differ: a:2", "repeats the import of the tags")),

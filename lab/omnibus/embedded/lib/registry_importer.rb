@@ -16,7 +16,7 @@ class RegistryImporter
   NOT_EMPTY = 'halting import to protect data: tags already present in database - this may be an imported registry! If you are retrying an ' \
               'import, you must manually truncate the tags table before retrying: see ' \
               'https://docs.gitlab.com/administration/packages/container_registry_metadata_database_troubleshooting'
-  LOCKED = 'could not restore lockfiles: database-in-use lockfile exists'
+  LOCKED = 'database-in-use lockfile exists'
   COUNTED = %w[repositories manifests blobs tags].freeze
   NAMES = { '1' => ['step one', 'import manifests', 'pre importing all repositories'], '2' => ['step two', 'import tags', 'importing all repositories'],
             '3' => ['step three', 'import blobs', 'importing blobs'] }.freeze
@@ -142,10 +142,19 @@ class RegistryImporter
 
   # Also where the tags were imported earlier, which is a failure as well: the database's file is removed then.
   def locks_after_failure(message)
-    problem = LOCKED if @dry_run && @locks.database?
-    @locks.give_to_filesystem unless problem
-    together = [message, problem].compact.join(': ')
+    problem = restore_locks
+    together = [message, problem && "could not restore lockfiles: #{problem}"].compact.join(': ')
     raise Failed, together unless together.empty?
+  end
+
+  # Returns why it could not.
+  def restore_locks
+    return LOCKED if @dry_run && @locks.database?
+
+    @locks.give_to_filesystem
+    nil
+  rescue RegistryStorageClient::Error => e
+    e.message
   end
 
   def blobs

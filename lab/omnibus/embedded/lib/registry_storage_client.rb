@@ -76,7 +76,11 @@ module RegistryStorageClient
     end
 
     def delete(key)
-      FileUtils.rm_f("#{@root}/#{key}")
+      File.delete("#{@root}/#{key}")
+    rescue Errno::ENOENT
+      nil
+    rescue SystemCallError => e
+      raise Error, "filesystem: #{e.message}"
     end
 
     def objects(prefix)
