@@ -20,7 +20,10 @@ class LockFiles
   FILESYSTEM = 'docker/registry/lockfiles/filesystem-in-use'
   DATABASE = 'docker/registry/lockfiles/database-in-use'
   BODY = '{"version":1}'
-  SINCE = [18, 6].freeze
+  # Registries that do not start without the file: 4.29 to 4.31.0, and from 4.33 on. In versions of GitLab:
+  FIRST = [18, 6].freeze
+  FIRST_END = [18, 6, 2].freeze
+  AGAIN = [18, 8].freeze
 
   def initialize(order)
     @order = order
@@ -117,10 +120,13 @@ class LockFiles
 
   def not_needed_yet
     version = ServerBlocks.version
-    return unless version && (version <=> SINCE).negative?
+    return unless version && (version <=> AGAIN).negative?
 
-    "GitLab #{version.join('.')} does not look for it; add it before the upgrade to #{SINCE.join('.')} or later, " \
-      'where the registry would not start without it'
+    first = (version <=> FIRST).negative?
+    return unless first || (version <=> FIRST_END) >= 0
+
+    "GitLab #{version.join('.')} does not look for it; add it before the upgrade to " \
+      "#{(first ? FIRST : AGAIN).join('.')} or later, where the registry would not start without it"
   end
 
   def missing(name)

@@ -20,9 +20,9 @@ class ServerBlocks
     @below_service = version.nil? || (version <=> BELOW_SERVICE) >= 0
   end
 
-  # [19, 2]; nil if it is unknown.
+  # [19, 2, 1]; nil if it is unknown.
   def self.version
-    Files.read(VERSION).to_s[/\A\d+\.\d+/]&.split('.')&.map(&:to_i)
+    Files.read(VERSION).to_s[/\A\d+(\.\d+)+/]&.split('.')&.map(&:to_i)
   end
 
   def all
