@@ -211,13 +211,6 @@ def _nodes(stack: Stack, site: str) -> list[Any]:
             f"  pulumi config set --path '{key}.host' db.{site}.example.com\n"
             f"  pulumi config set --secret --path '{key}.password'"
         )
-    if database["managed"]:
-        raise Refused(
-            f"sites.{site}.metadata_database is managed: this program imports into a PostgreSQL that you "
-            "name ({host, password}) [import-into-managed]\n"
-            "For the managed one, follow GitLab's page on the container registry metadata database, then "
-            "`pulumi config set --path storage.data_moved true`."
-        )
     aws = stack.plan.sites[site].aws
     if aws and aws.database and site not in stack.databases:
         raise Refused(

@@ -34,6 +34,8 @@ class Database
   def initialize(order)
     @order = order
     @database = order['database'] || {}
+    @password = order.dig('secrets', 'database_password')
+    take_over_rendered if @database['managed']
   end
 
   # Raises Failure if the registry could not start with the database, or would find other images there; `importing`:
@@ -53,7 +55,8 @@ class Database
 
   # The database's tables, where no reconfigure creates them. They do no harm to a registry that does not use them.
   def migrate(always: false)
-    return if @database.empty? || @database['managed'] || !@order['roles'].include?('registry')
+    return if @database.empty? || !@order['roles'].include?('registry')
+    return if @database['managed'] && !always
     return unless always || (ServerBlocks.version && (ServerBlocks.version <=> MIGRATED_BY_RECONFIGURE).negative?)
 
     Report.say("#{@order['node']}: registry database migrate up")
@@ -72,10 +75,17 @@ class Database
     "#{@database['host']}:#{@database['port']}/#{@database['name']}"
   end
 
+  # Whether it is known where the database is: before GitLab 18.3, the Linux package has none for the registry.
+  def exists?
+    !@database['host'].nil?
+  end
+
   # The section of the registry's configuration.
   def settings
+    return @rendered.merge('enabled' => true) if @database['managed']
+
     { 'enabled' => true, 'host' => @database['host'], 'port' => @database['port'], 'user' => @database['user'],
-      'password' => @order['secrets']['database_password'], 'dbname' => @database['name'],
+      'password' => @password, 'dbname' => @database['name'],
       'sslmode' => @database['sslmode'], 'sslrootcert' => @database['sslrootcert'] }.compact
   end
 
@@ -117,6 +127,18 @@ class Database
     refuse_tables("it has #{tables} tables that are not a registry's") if tables.to_i.positive? && registrys != 't'
     refuse_permission unless creates == 't'
     registrys
+  end
+
+  # The Linux package decides where its database is and how the registry logs in, and renders that even where the
+  # registry does not use the database (from GitLab 18.3 on, which also creates it).
+  def take_over_rendered
+    @rendered = (Omnibus.registry_config || {})['database'] || {}
+    # That of a database that the registry leaves is not the package's own.
+    @rendered = {} unless local?(@rendered['host'].to_s)
+    @password = @rendered['password']
+    Report.redact(@password) if @password
+    names = { 'host' => 'host', 'port' => 'port', 'user' => 'user', 'name' => 'dbname', 'sslmode' => 'sslmode' }
+    @database = @database.merge(names.transform_values { |name| @rendered[name] })
   end
 
   # A registry that keeps the PostgreSQL of the Linux package on another node has no database of its own there.
@@ -162,10 +184,9 @@ class Database
   end
 
   def psql(sql)
-    password = @order['secrets']['database_password']
     # A socket may know the registry's user; everybody else needs the password.
-    user = password ? [] : as_registry
-    with_file('.pass', password ? "*:*:*:*:#{escaped(password)}\n" : '') do |pass|
+    user = @password ? [] : as_registry
+    with_file('.pass', @password ? "*:*:*:*:#{escaped(@password)}\n" : '') do |pass|
       ok, output = Omnibus.run([*user, PSQL, '-XwAtc', sql, conninfo(pass)], SECONDS * 3)
       ok ? output : unusable(output)
     end

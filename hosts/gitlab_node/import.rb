@@ -76,6 +76,7 @@ class Import
     refuse_foreign(state)
     refuse_database_in_use(config) unless state['phase'] == 'imported'
     @database.check(settings, importing: !state.empty?)
+    refuse_missing unless @database.exists?
     refuse_rows if state.empty? && rows.positive?
     @database.migrate(always: true)
     Import.save(state.merge('database' => @database.where, 'phase' => 'checked')) if state.empty?
@@ -277,6 +278,12 @@ class Import
   def missing(why, remedy)
     Failure.new('import-not-possible', 'refused: nothing can be imported', cause: why,
                                                                            remedy: "#{remedy}, then try again")
+  end
+
+  def refuse_missing
+    raise missing('the Linux package on this node has not created a database for the registry, as it does from ' \
+                  'GitLab 18.3 on', 'upgrade GitLab, or name a PostgreSQL of your own in metadata_database (host, ' \
+                                    'password)')
   end
 
   def refuse_rows

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from lab.host import Host
 from operations.ssh import SILENT_SECONDS
 from tests import installed
 from tests.docs import commands
+from tests.e2e.importer import CHECKOUT, command, ends, run, types
 from tests.e2e.stack import Stack, files, measured, settle
 
 pytestmark = [
@@ -30,44 +30,9 @@ pytestmark = [
         installed.VERSION < (17, 3), reason="the metadata database is a beta before GitLab 17.3"
     ),
 ]
-ROOT = Path(__file__).parents[2]
 CONFIG = "/var/opt/gitlab/registry/config.yml"
 STATE = "/etc/gitlab/geo-registry/import.json"
 REPOSITORIES = [f"group/app{number}" for number in range(3)]
-
-
-def command(stack: Stack, site: str, *options: str) -> list[str]:
-    """As `make import-registry` runs it."""
-    project = str(stack.lab.dir / "project")
-    named = ["--stack", stack.name, "--site", site, "--project", project]
-    return [sys.executable, "-m", "tools.interruptible", "operations.import_registry", *named, *options]
-
-
-def run(stack: Stack, site: str, *options: str, status: int = 0) -> str:
-    """What it prints; its exit status must be `status`."""
-    return ends(command(stack, site, *options), status)
-
-
-def types(stack: Stack, line: str, status: int = 0) -> str:
-    """A command of the page, for this stack."""
-    make = ["make", "-o", "setup", f"PROJECT={stack.lab.dir / 'project'}"]
-    return ends([*make, *line.replace("STACK=prod", f"STACK={stack.name}").split()[1:]], status)
-
-
-def ends(words: list[str], status: int, path: str = "") -> str:
-    done = subprocess.run(
-        words,
-        cwd=ROOT,
-        env=os.environ | ({"PATH": path} if path else {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == status, said
-    return said
 
 
 def digests(lab: Lab, site: str) -> dict[str, dict[str, str]]:
@@ -216,7 +181,7 @@ def started(stack: Stack, host: Host, *, ask: bool = False) -> subprocess.Popen[
     """The command, once the importer runs."""
     process = subprocess.Popen(
         command(stack, "tokyo", *([] if ask else ["--yes"])),
-        cwd=ROOT,
+        cwd=CHECKOUT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

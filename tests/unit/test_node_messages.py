@@ -167,6 +167,7 @@ def state(**known: Any) -> str:
 
 
 IMPORT = "Import.new($order.merge('database' => { 'host' => 'db', 'port' => 5432, 'name' => 'registry', 'sslmode' => 'require' }, 'import' => {}))"
+MANAGED = "Import.new($order.merge('database' => { 'managed' => true }, 'import' => {}))"
 STEP_TWO = IMPORT.replace("'import' => {}", "'import' => { 'step' => '2', 'dry_run' => false }")
 
 # The importer finds tags, and the storage refuses the write.
@@ -235,6 +236,7 @@ CASES = [
     Case("import-not-needed", f"{configured(database={'enabled': True})}; {STEP_TWO}.run", ("`pulumi up`",)),
     Case("lock-files-not-restored", f"{configured()}; {LOCKED}{IMPORT}.give_up {{ }}", ("could not restore lockfiles: AccessDenied", "with GIVE_UP=1")),
     Case("file-not-written", LOCKED + CHANGE.replace("main.", f"$import = {IMPORT}; stub(Import, :new) {{ |_| $import }}; main."), ("chosen",), f"{BACK} restored in DIR/etc/gitlab/gitlab.rb without a reconfigure, because the lock files in the registry's storage are still those of the metadata database, and without it the registry would not start (Error: tags already present in database: could not restore lockfiles: AccessDenied); services run as the last successful reconfigure left them"),
+    Case("import-not-possible", f"{configured(database={'enabled': False})}; put('/opt/gitlab/service/postgresql', ''); {MANAGED}.check(EvaluatedSettings.new('all' => {{}}, 'administrators' => {{}}))", ("has not created a database for the registry", "upgrade GitLab")),
     Case("import-not-possible", f"{IMPORT}.check(nil)", ("has not been configured yet", "gitlab-ctl reconfigure")),
     Case("metadata-database-in-use", f"{configured()}; rows = ['150010|f|t|9|t', 't', 't', '3']; stub(Omnibus, :run) {{ |*_| [true, rows.shift] }}; {IMPORT}.check(nil)", ("db:5432/registry has metadata of images that this program did not import", "name an empty database")),
     Case("import-differs", f"{configured()}; stub(Storage, :token) {{ |_| nil }}; Catalog.class_eval {{ def digests = [{{ 'a:1' => 'sha256:aa', 'a:2' => 'sha256:bb' }}, []] }}; stub(Omnibus, :run) {{ |*_| [true, \"a|1|01aa\\n\"] }}; {IMPORT}.compare", ("1 of 2 tags differ: a:2", "repeats the import of the tags")),

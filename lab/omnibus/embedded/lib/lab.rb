@@ -17,6 +17,7 @@ module Lab
     'registry_key_bits' => 2048, # of a generated key; 4096 in reality
     'rails_port' => 8080,
     'postgresql_check_seconds' => 0.25, # between looks for a server that is to be migrated; 5 in reality
+    'registry_postgresql' => false, # whether there is one where the registry does not use it; in reality, from 18.3 on
     'puma_boot_seconds' => 0, # about a minute in reality, or two
     'sidekiq_boot_seconds' => 3, # about a minute in reality; never so short that a registry restarted after it is late
     'backfill_seconds' => 2 # between looks for repositories that were never synced; a minute in reality

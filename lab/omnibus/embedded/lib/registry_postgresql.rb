@@ -8,7 +8,8 @@ require_relative 'lab'
 require_relative 'replica'
 
 # A real PostgreSQL, Debian's, for the registry's metadata database: on hosts whose settings put it into the PostgreSQL of
-# the Linux package, and only while they do. Simulated from the Linux package's PostgreSQL: the socket, who may connect there
+# the Linux package, and only while they do, or where lab.json wants it beforehand, as the Linux package does everywhere
+# from 18.3 on. Simulated from the Linux package's PostgreSQL: the socket, who may connect there
 # (each account as itself), the role and the database `registry`, the migrations in each reconfigure, and that a secondary's
 # is a standby, which nobody can write to. Not simulated: GitLab's own tables (Postgresql, SiteDatabase), connections over
 # the network, and that the standby of a created host follows its primary.
@@ -42,16 +43,17 @@ module RegistryPostgresql
   class << self
     # Whether this host, with these settings, has one. A test's folder has none.
     def wanted?(settings)
-      Lab::ROOT.empty? && managed?(settings)
+      Lab::ROOT.empty? && here?(settings) && (on?(settings['registry']) || Lab.settings['registry_postgresql'])
     end
 
     # Whether the registry's database is in the PostgreSQL that omnibus has on this node.
     def managed?(settings)
-      registry = settings['registry']
-      return false if settings['postgresql']['enable'] == false
+      on?(settings['registry']) && here?(settings)
+    end
 
-      database = registry['database'] || {}
-      on?(registry) && database['host'] == DIRECTORY
+    # Whether config.yml names it, used or not.
+    def here?(settings)
+      settings['postgresql']['enable'] != false && (settings['registry']['database'] || {})['host'] == DIRECTORY
     end
 
     def on?(registry)
@@ -66,9 +68,9 @@ module RegistryPostgresql
     # What a reconfigure does for the database, wherever it is: RuntimeError with chef's words where that fails.
     def prepare(settings)
       registry = settings['registry']
+      objects if wanted?(settings)
       return unless on?(registry)
 
-      objects if wanted?(settings)
       migrate(registry, managed?(settings)) if registry['auto_migrate']
     end
 
