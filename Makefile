@@ -17,7 +17,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gitlab-geo-registry
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo lab lock test check static unit components lab-tests e2e bench format clean \
-	reference subjects preview-comment preview-of-fork cloud-credentials apply import-registry status
+	reference subjects preview-comment preview-of-fork cloud-credentials apply import-registry status failover-check
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
@@ -100,6 +100,11 @@ JSON ?=
 status: setup ## whether nodes, registries and images are as they should be; STACK=prod, JSON=1 for programs
 	@[ -n '$(STACK)' ] || { echo "Name the stack: make status STACK=prod" >&2; exit 1; }
 	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible operations.status --stack '$(STACK)' --project '$(PROJECT)' $(if $(JSON),--json)
+
+TO ?=
+failover-check: setup ## whether a secondary can become the primary, and the steps; STACK=prod TO=tokyo
+	@[ -n '$(STACK)' ] && [ -n '$(TO)' ] || { echo "Name both: make failover-check STACK=prod TO=tokyo" >&2; exit 1; }
+	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible operations.failover_check --stack '$(STACK)' --to '$(TO)' --project '$(PROJECT)'
 
 SITE ?=
 DRY_RUN ?=

@@ -50,13 +50,7 @@ class Stack:
 
 def read(name: str, project: Path) -> Stack:
     """The stack, with its secrets decrypted. Raises StackError, with all errors of the configuration."""
-    try:
-        namespace = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
-    except OSError as error:
-        raise StackError(f"{project} has no Pulumi.yaml: {error.strerror}") from None
-    values = json.loads(pulumi(project, "config", "--json", "--show-secrets", "--stack", name))
-    prefix = f"{namespace}:"
-    texts = {key.removeprefix(prefix): one["value"] for key, one in values.items() if key.startswith(prefix)}
+    namespace, texts = configuration(name, project)
     deployment, errors = parse(raw_values(texts))
     if deployment is None:
         raise StackError(report(f"Pulumi.{name}.yaml", errors))
@@ -71,6 +65,19 @@ def read(name: str, project: Path) -> Stack:
     }
     databases = created_databases(state, plan)
     return Stack(name, project, f"{namespace}/{name}", plan, connections, databases, payloads)
+
+
+def configuration(name: str, project: Path) -> tuple[str, dict[str, str]]:
+    """The project's name, and the stack's values by key without it, secrets decrypted. Raises StackError."""
+    try:
+        namespace = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+    except OSError as error:
+        raise StackError(f"{project} has no Pulumi.yaml: {error.strerror}") from None
+    values = json.loads(pulumi(project, "config", "--json", "--show-secrets", "--stack", name))
+    prefix = f"{namespace}:"
+    return namespace, {
+        key.removeprefix(prefix): one["value"] for key, one in values.items() if key.startswith(prefix)
+    }
 
 
 def pulumi(project: Path, *arguments: str) -> str:
