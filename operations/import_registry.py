@@ -22,6 +22,7 @@ from operations.display import Progress, duration, say
 from operations.ssh import NodeFailure, NodeSession, NotConnected, patiently
 from operations.stack import Stack, StackError, read
 from plan.database import PASSWORD
+from plan.node import NodePlan
 
 MANIFESTS, TAGS, BLOBS = "1", "2", "3"
 NAMES = {
@@ -29,6 +30,7 @@ NAMES = {
     TAGS: "step 2 of 3: tags, in read-only mode",
     BLOBS: "step 3 of 3: other blobs, while the registry serves",
 }
+PHASES = ("checked", "pre-import", "read-only", "imported", "switched", "done")
 POLL_SECONDS = 2
 
 
@@ -39,9 +41,9 @@ class Refused(Exception):
 class Import:
     """The import of one site. `nodes`: those with a registry; the importer runs on the first."""
 
-    def __init__(self, site: str, nodes: list[NodeSession], password: str | None, *, ask: bool) -> None:
+    def __init__(self, site: str, nodes: list[NodeSession], secrets: dict[str, str], *, ask: bool) -> None:
         self._site, self._nodes, self._ask = site, nodes, ask
-        self._secrets = {"database_password": password} if password else {}
+        self._secrets = secrets
 
     def dry_run(self) -> None:
         """Runs each step without a change of metadata, and says how long it takes."""
@@ -66,21 +68,26 @@ class Import:
     def run(self, switch: Callable[[], bool]) -> bool:
         """All that is still to do; whether the site uses its database now. `switch` runs `pulumi up`."""
         facts = self._first("check")
+        facts["phase"] = self._phase()
         if facts["phase"] in ("checked", "pre-import"):
             self._step(MANIFESTS, facts)
             if not self._confirmed(facts):
                 return False
+            facts["phase"] = "read-only"
+        if facts["phase"] == "read-only":
+            # On every node: an earlier run may have ended between two of them.
             for node in self._nodes:
                 self._call(node, "read_only", enabled=True)
             say(f"{self._site}: read-only since {time.strftime('%H:%M:%S')}. Nobody can push.")
-            facts["phase"] = "read-only"
-        if facts["phase"] == "read-only":
             self._tags(facts)
             facts["phase"] = "imported"
         if facts["phase"] == "imported":
-            if not switch():
+            switched = switch()
+            if not switched and self._phase() == "imported":
                 say("The registry stays read-only until `pulumi up` succeeds. Do not restart it before that.")
                 return False
+            if not switched:
+                say(f"`pulumi up` failed, but not at {self._site}.")
             facts = self._first("check")
             away = duration(facts["read_only_seconds"])
             say(f"{self._site} uses its metadata database. Nobody could push for {away}.")
@@ -90,6 +97,11 @@ class Import:
                 self._call(node, "record", phase="done")
         say(f"{self._site}: the import is complete.")
         return True
+
+    def _phase(self) -> str:
+        """That of the node that is least far."""
+        phases = {self._call(node, "phase")["phase"] for node in self._nodes}
+        return next(phase for phase in PHASES if phase in phases)
 
     def _tags(self, facts: dict[str, Any]) -> None:
         self._step(TAGS, facts)
@@ -187,9 +199,7 @@ def _run(args: argparse.Namespace) -> int:
     nodes = _nodes(stack, args.site)
     with ExitStack() as sessions:
         connected = [sessions.enter_context(NodeSession(stack, node, say)) for node in nodes]
-        created = stack.databases.get(args.site, {}).get(PASSWORD.name)
-        password = created or stack.plan.secrets.databases.get(args.site)
-        work = Import(args.site, connected, password, ask=not args.yes)
+        work = Import(args.site, connected, _secrets(stack, args.site), ask=not args.yes)
         if args.give_up:
             work.give_up()
             return 0
@@ -197,6 +207,32 @@ def _run(args: argparse.Namespace) -> int:
             work.dry_run()
             return 0
         return 0 if work.run(partial(_switch, stack, yes=args.yes)) else 1
+
+
+def _secrets(stack: Stack, site: str) -> dict[str, str]:
+    """The password, and the key with which a node signs the tokens that list the images: for one with only a
+    registry, GitLab writes none.
+    """
+    created = stack.databases.get(site, {}).get(PASSWORD.name)
+    password = created or stack.plan.secrets.databases.get(site)
+    keys = {sent.get("secrets", {}).get("registry_key") for sent in stack.payloads.values()} - {None}
+    return {
+        **({"database_password": password} if password else {}),
+        **({"registry_key": keys.pop()} if keys else {}),
+    }
+
+
+def _refuse_others(stack: Stack, site: str) -> None:
+    """`pulumi up` of the whole stack would fail at a second site whose images are not imported."""
+    for host in stack.plan.hosts.values():
+        sent = stack.payloads.get(host.name, {})
+        if not isinstance(host, NodePlan) or host.site == site or "registry" not in host.roles or not sent:
+            continue
+        if host.inspect["database"] and not sent.get("database"):
+            raise Refused(
+                f"sites.{host.site}.metadata_database is new as well: one site at a time "
+                f"[import-one-site-at-a-time]\nRemove it until the import of {site} is complete."
+            )
 
 
 def _nodes(stack: Stack, site: str) -> list[Any]:
@@ -218,13 +254,24 @@ def _nodes(stack: Stack, site: str) -> list[Any]:
             "refuses to switch a registry with images to it. [import-database-missing]\n"
             "Then run the same command again."
         )
+    _refuse_others(stack, site)
     return nodes
 
 
 def _switch(stack: Stack, *, yes: bool) -> bool:
     say("==> pulumi up")
     command = ["pulumi", "up", "--stack", stack.name, *(["--yes", "--skip-preview"] if yes else [])]
-    return subprocess.run(command, cwd=stack.project, check=False).returncode == 0
+    # Ctrl-C reaches it as well, and it must end by itself: killed, it would leave the stack locked.
+    process, interrupted = subprocess.Popen(command, cwd=stack.project), False
+    while True:
+        try:
+            status = process.wait()
+            break
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    return status == 0
 
 
 if __name__ == "__main__":

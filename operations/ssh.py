@@ -77,6 +77,9 @@ class NodeSession:
     def _connected(self, verb: str, payload: dict[str, Any], seconds: int) -> dict[str, Any]:
         try:
             return self._run(verb, programs.gitlab_node() + json.dumps(payload), seconds)
+        except (paramiko.AuthenticationException, paramiko.BadHostKeyException) as error:
+            self.close()
+            raise NodeFailure(f"{self.node.name} does not accept the stack's connection: {error}") from error
         except (OSError, EOFError, paramiko.SSHException) as error:
             self.close()
             raise NotConnected(f"{self.node.name}: {str(error) or type(error).__name__}") from error
@@ -170,6 +173,6 @@ def patiently(
             if time.monotonic() > deadline:
                 raise
             if not said:
-                say(f"{error}; trying again for {seconds / 60:.0f} minutes. The import goes on meanwhile.")
+                say(f"{error}; trying again for {seconds / 60:.0f} minutes. What runs on the node continues.")
             said = True
             time.sleep(5)

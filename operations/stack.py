@@ -105,8 +105,10 @@ def _sessions(state: dict[str, Any], plan: DeploymentPlan) -> dict[str, dict[str
         name = resource["urn"].rpartition("::")[2]
         if resource["type"] == "command:remote:Command" and name.endswith("-settings"):
             found[name.removesuffix("-settings")] = _plain(resource["inputs"])
-    # A resource is named for its component and its host.
-    return {host: one for host in plan.hosts for name, one in found.items() if name.endswith(f"-{host}")}
+    # A resource is named for its component, whose name has no hyphen in this program, and its host.
+    return {
+        name.partition("-")[2]: one for name, one in found.items() if name.partition("-")[2] in plan.hosts
+    }
 
 
 def created_databases(state: dict[str, Any], plan: DeploymentPlan) -> dict[str, dict[str, str]]:

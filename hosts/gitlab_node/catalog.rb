@@ -34,7 +34,7 @@ class Catalog
   end
 
   def repositories
-    pages('_catalog', 'repositories', @token.for('catalog', %w[*], type: 'registry'))
+    pages('_catalog', 'repositories') { @token.for('catalog', %w[*], type: 'registry') }
   end
 
   private
@@ -60,15 +60,16 @@ class Catalog
   end
 
   def tags(path)
-    pages("#{path}/tags/list", 'tags', @token.for(path, %w[pull]))
+    pages("#{path}/tags/list", 'tags') { @token.for(path, %w[pull]) }
   end
 
-  # A repository without tags is unknown to a registry with legacy metadata.
-  def pages(path, key, authorization)
+  # A repository without tags is unknown to a registry with legacy metadata. The block: a token for each page, as it is
+  # valid for five minutes.
+  def pages(path, key)
     found = []
     link = "#{@url}/v2/#{path}?n=1000"
     while link
-      status, body, answer = Http.call('get', link, headers: { 'Authorization' => authorization }, seconds: 120)
+      status, body, answer = Http.call('get', link, headers: { 'Authorization' => yield }, seconds: 120)
       return found if status == 404
 
       raise unreadable(link, status, body) unless status == 200

@@ -97,7 +97,7 @@ class Database
 
   # All rows of a query whose columns have no `|`.
   def rows(sql)
-    psql(sql).lines.map { |line| line.chomp.split('|') }.select { |row| row.size > 1 }
+    psql(sql, @order['reconfigure_seconds']).lines.map { |line| line.chomp.split('|') }.select { |row| row.size > 1 }
   end
 
   # Whether a registry's migrations have created its tables.
@@ -171,11 +171,13 @@ class Database
   end
 
   def same?(database)
-    database.values_at('host', 'dbname').map(&:to_s) == @database.values_at('host', 'name')
+    database.values_at('host', 'port', 'dbname').map(&:to_s) == @database.values_at('host', 'port', 'name').map(&:to_s)
   end
 
+  # The Linux package names the first address that PostgreSQL listens on, which on a Geo primary is not the loopback.
   def local?(host)
-    host.empty? || host.start_with?('/') || host.match?(/\A(127\.|localhost\z|::1\z)/)
+    host.empty? || host.start_with?('/') || host.match?(/\A(127\.|localhost\z|0\.0\.0\.0\z|::1?\z)/) ||
+      Socket.ip_address_list.any? { |address| address.ip_address == host }
   end
 
   def refuse_change_to_managed
@@ -183,11 +185,11 @@ class Database
     {}
   end
 
-  def psql(sql)
+  def psql(sql, seconds = SECONDS * 3)
     # A socket may know the registry's user; everybody else needs the password.
     user = @password ? [] : as_registry
     with_file('.pass', @password ? "*:*:*:*:#{escaped(@password)}\n" : '') do |pass|
-      ok, output = Omnibus.run([*user, PSQL, '-XwAtc', sql, conninfo(pass)], SECONDS * 3)
+      ok, output = Omnibus.run([*user, PSQL, '-XwAtc', sql, conninfo(pass)], seconds)
       ok ? output : unusable(output)
     end
   end

@@ -100,17 +100,22 @@ class Main
                         remedy: 'leave out metadata_database of this site, `pulumi up`, add it, then try again')
     end
     recover
+    action = @order['import']['action']
     import = Import.new(@order)
-    case @order['import']['action']
+    import.refuse_foreign unless %w[check phase].include?(action)
+    case action
     when 'check' then import.check(EvaluatedSettings.read({}))
-    when 'run', 'record', 'compare' then import.send(@order['import']['action'])
-    when 'stop' then import.stop && nil
+    when 'phase', 'run', 'record', 'compare' then import.send(action)
     when 'read_only' then read_only(import, @order['import']['enabled'])
     when 'give_up' then import.give_up { read_only(import, false) }
     end
+  rescue Failure => e
+    raise e if e.state || !%w[read-only imported].include?(Import.state['phase'])
+
+    raise e.with_state('its registry is read-only, and serves images from its storage as before')
   end
 
-  # The registry stops, or starts again, to take pushes.
+  # Makes the registry refuse or accept pushes.
   def read_only(import, enabled)
     text = import.read_only_settings(enabled)
     @nginx = LocalNginx.new(@order, incomplete: false)
@@ -156,7 +161,7 @@ class Main
     changed = contents.reject { |path, bytes| Files.read(path) == bytes }
     needed = !changed.empty? || interrupted || !Rendered.faults(@order).empty?
     Report.say("#{@order['node']}: settings unchanged") unless needed
-    database.migrate if needed
+    database.migrate
     @nginx = LocalNginx.new(@order, incomplete: interrupted)
     proof = -> { proven.merge!(Proof.new(@order).run, @nginx.check_services) }
     needed ? change(changed, restart: interrupted, &proof) : proof.call
@@ -268,7 +273,7 @@ class Main
   def roll_back(transaction)
     Report.say("#{@order['node']}: rolling back to the former settings")
     transaction.rollback
-    Import.new(@order).back if Import.state['phase'] == 'imported'
+    Import.new(@order).back
     before = rendered_files
     Omnibus.restore_registry_secrets(transaction.section)
     Omnibus.reconfigure(@order)
@@ -377,6 +382,7 @@ class Main
       return nothing("#{@order['node']}: no settings of this program on this node")
     end
 
+    Import.of(@order).leave
     was = Storage.identity(Omnibus.registry_config) if registry?
     database = registry? && Database.in_use
     before = rendered_files
@@ -397,7 +403,7 @@ class Main
       raise Failure.from(e).with_state(roll_back(transaction))
     end
     transaction.commit
-    FileUtils.rm_f([Events::PENDING, Import::STATE])
+    FileUtils.rm_f(Events::PENDING)
     FileTransaction.remove_empty_directory
     report_former_storage(was)
     report_former_database(database)

@@ -92,7 +92,7 @@ module Storage
     refuse_move(config, move) if move && !order['data_moved']
     return refuse_import(order, config) if order['database']
 
-    refuse_database(order, config) unless database?(config) == false || (database?(config).nil? && order['data_moved'])
+    refuse_database(order, config) unless order['data_moved'] || database?(config) == false
   end
 
   # A registry with a database reads metadata only from there, and does not start if the storage contains metadata.

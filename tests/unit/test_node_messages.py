@@ -172,10 +172,11 @@ STEP_TWO = IMPORT.replace("'import' => {}", "'import' => { 'step' => '2', 'dry_r
 
 # The importer finds tags, and the storage refuses the write.
 LOCKED = (
-    f"{state(phase='imported', database='db:5432/registry', read_only_since=1)}; "
+    f"{state(phase='imported', database='db:5432/registry', read_only_since=1, locked=True)}; "
     "Import.class_eval { def importer(*) = []; def tags = 3 }; "
     "stub(Omnibus, :run) { |*_| [true, 'Error: tags already present in database: could not restore lockfiles: AccessDenied'] }; "
 )
+OTHERS = LOCKED.replace("'Error", "'2 Error")
 
 
 @dataclass(frozen=True)
@@ -225,15 +226,19 @@ CASES = [
     Case("metadata-database-permission-missing", database(rows=("150010|f|f|0|f",)), ("registry has no CREATE permission", "ALTER DATABASE registry OWNER TO registry")),
     Case("metadata-database-in-use", database(rows=("150010|f|t|7|f",)), ("it has 7 tables that are not a registry's", "name an empty database")),
     Case("metadata-database-in-use", database(rows=("150010|f|t|40|t", "t")), ("another registry keeps the metadata of its images there", "data_moved true")),
+    Case("metadata-database-would-change", f"{configured(database={'enabled': True, 'host': 'db.tokyo.example.com', 'port': 5433, 'dbname': 'registry'})}; stub(Storage, :images?) {{ |_| true }}; {database(rows=('150010|f|t|0|f',))}", ("is in db.tokyo.example.com", "pg_dump")),
     Case("metadata-database-would-change", f"{configured(database={'enabled': True, 'host': 'old.example.com', 'dbname': 'registry'})}; {database(rows=('150010|f|t|0|f',))}", ("is in old.example.com/registry", "pg_dump")),
     Case("metadata-database-would-change", f"{configured(database={'enabled': True, 'host': 'old.example.com', 'dbname': 'registry'})}; put('/opt/gitlab/service/postgresql', ''); {database(managed=True)}", ("is in old.example.com/registry", "storage.data_moved")),
     Case("metadata-database-not-managed", database(managed=True), ("PostgreSQL is not enabled on this node", "sites.tokyo.metadata_database")),
     Case("metadata-database-not-migrated", "stub(ServerBlocks, :version) { [17, 11] }; " + database("no space left on device", asks="migrate"), ("no space left", "creates those that are missing")),
     Case("import-in-progress", f"{state(phase='read-only', read_only_since=0)}; Import.refuse_change($order)", ("it is read-only since 1970-01-01T00:00:00Z", "make import-registry STACK=prod SITE=tokyo` (GIVE_UP=1)")),
-    Case("import-into-another-database", f"{configured()}; {state(database='old:5432/registry')}; {IMPORT}.check(nil)", ("names old:5432/registry, and the configuration db:5432/registry", "give up the former import")),
+    Case("import-into-another-database", f"{configured()}; {state(database='old:5432/registry')}; {IMPORT}.check(nil)", ("names old:5432/registry, and the configuration db:5432/registry", "set metadata_database of tokyo to old:5432/registry again, give that import up")),
     Case("import-not-needed", f"{configured(database={'enabled': True})}; {IMPORT}.check(nil)", ("`pulumi up`",)),
     Case("import-not-needed", f"{configured(database={'enabled': True})}; {state(phase='done')}; {IMPORT}.give_up {{ }}", ("`pulumi up`",)),
     Case("import-not-needed", f"{configured(database={'enabled': True})}; {STEP_TWO}.run", ("`pulumi up`",)),
+    Case("import-not-read-only", f"{configured()}; {STEP_TWO}.run", ("images that are pushed now would not be imported", "makes it read-only first")),
+    Case("lock-files-not-restored", f"{configured()}; {LOCKED.replace('tags = 3', 'tags = 0')}{IMPORT}.give_up {{ }}", ("the database has no tags", "complete the import")),
+    Case("lock-files-not-restored", f"{configured()}; {OTHERS}{IMPORT}.back", ("other registries of this site use the database already", "`pulumi up` again")),
     Case("lock-files-not-restored", f"{configured()}; {LOCKED}{IMPORT}.give_up {{ }}", ("could not restore lockfiles: AccessDenied", "with GIVE_UP=1")),
     Case("file-not-written", LOCKED + CHANGE.replace("main.", f"$import = {IMPORT}; stub(Import, :new) {{ |_| $import }}; main."), ("chosen",), f"{BACK} restored in DIR/etc/gitlab/gitlab.rb without a reconfigure, because the lock files in the registry's storage are still those of the metadata database, and without it the registry would not start (Error: tags already present in database: could not restore lockfiles: AccessDenied); services run as the last successful reconfigure left them"),
     Case("import-not-possible", f"{configured(database={'enabled': False})}; put('/opt/gitlab/service/postgresql', ''); {MANAGED}.check(EvaluatedSettings.new('all' => {{}}, 'administrators' => {{}}))", ("has not created a database for the registry", "upgrade GitLab")),
