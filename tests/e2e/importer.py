@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from lab.databases import Database
 from tests.e2e.stack import Stack
 
 CHECKOUT = Path(__file__).parents[2]
@@ -44,3 +47,20 @@ def ends(words: list[str], status: int, path: str = "") -> str:
     said = done.stdout + done.stderr
     assert done.returncode == status, said
     return said
+
+
+def without_up(directory: Path) -> str:
+    """A PATH whose `pulumi up` fails before it has begun."""
+    script = directory / "pulumi"
+    script.write_text(f'#!/bin/sh\n[ "$1" = up ] && exit 1\nexec {shutil.which("pulumi")} "$@"\n')
+    script.chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
+
+
+def name_database(stack: Stack, server: Database) -> None:
+    def change(config: dict[str, Any]) -> None:
+        config["sites"][server.site]["metadata_database"] = {"host": server.host}
+
+    stack.configure(change)
+    key = f"sites.{server.site}.metadata_database.password"
+    stack.lab.pulumi("config", "set", "--secret", "--path", key, server.password, stack=stack.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ import yaml
 from lab.api import Lab
 from lab.host import Host
 from tests import installed
-from tests.e2e.importer import run
-from tests.e2e.stack import Stack, files, settle
+from tests.e2e.importer import command, ends, name_database, run, without_up
+from tests.e2e.stack import OURS, Stack, files, settle
 
 pytestmark = [
     pytest.mark.e2e,
@@ -62,3 +63,19 @@ def test_the_primary_is_imported_into_the_linux_packages_own_postgresql(
     digest = fresh.push("london", "group/app:2", b"second")
     fresh.wait(lambda: fresh.tags("tokyo", "group/app").get("2") == digest, 60, "the push after the import")
     assert "unchanged" in stack.up()
+
+
+@pytest.mark.skipif(not installed.ENFORCES_LOCK_FILES, reason="this registry has no lock files")
+def test_destroy_in_the_middle_of_an_import_leaves_a_registry_that_starts(
+    stack: Stack, fresh: Lab, tokyo: Host, tmp_path: Path
+) -> None:
+    """Its former settings do not have the database, to which the lock files belong by then."""
+    before = fresh.tags("tokyo", "group/app")
+    name_database(stack, fresh.database("tokyo"))
+    assert "stays read-only" in ends(command(stack, "tokyo", "--yes"), 1, without_up(tmp_path))
+    stack.destroy()
+    tokyo.run("gitlab-ctl restart registry")
+    settle(tokyo)
+    assert fresh.tags("tokyo", "group/app") == before
+    fresh.push("tokyo", "group/other:1")
+    assert not tokyo.exists("/var/opt/gitlab/geo-registry-import") and not tokyo.exists(OURS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -21,7 +19,7 @@ from lab.host import Host
 from operations.ssh import SILENT_SECONDS
 from tests import installed
 from tests.docs import commands
-from tests.e2e.importer import CHECKOUT, command, ends, run, types
+from tests.e2e.importer import CHECKOUT, command, ends, name_database, run, types, without_up
 from tests.e2e.stack import Stack, files, measured, settle
 
 pytestmark = [
@@ -42,15 +40,6 @@ def digests(lab: Lab, site: str) -> dict[str, dict[str, str]]:
 def database(host: Host) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(host.read(CONFIG))["database"]
     return found
-
-
-def name_database(stack: Stack, server: Database) -> None:
-    def change(config: dict[str, Any]) -> None:
-        config["sites"][server.site]["metadata_database"] = {"host": server.host}
-
-    stack.configure(change)
-    key = f"sites.{server.site}.metadata_database.password"
-    stack.lab.pulumi("config", "set", "--secret", "--path", key, server.password, stack=stack.name)
 
 
 @pytest.fixture(scope="module")
@@ -235,22 +224,13 @@ def test_a_lost_connection_is_renewed(stack: Stack, tokyo: Host, locked: threadi
     assert "trying again for 10 minutes" in said and "Confirm it with YES=1" in said, said
 
 
-@pytest.fixture
-def without_up(tmp_path: Path) -> str:
-    """A PATH whose `pulumi up` fails before it has begun."""
-    script = tmp_path / "pulumi"
-    script.write_text(f'#!/bin/sh\n[ "$1" = up ] && exit 1\nexec {shutil.which("pulumi")} "$@"\n')
-    script.chmod(0o755)
-    return f"{tmp_path}:{os.environ['PATH']}"
-
-
 @pytest.mark.skipif(not installed.ENFORCES_LOCK_FILES, reason="this registry has no lock files")
 def test_giving_up_ends_where_the_storage_refuses_the_lock_files(
-    stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database, without_up: str
+    stack: Stack, fresh: Lab, tokyo: Host, tokyo_server: Database, tmp_path: Path
 ) -> None:
     """The registry would not start without the database; it stays read-only until they are restored."""
     before = files(tokyo), digests(fresh, "tokyo")
-    assert "stays read-only" in ends(command(stack, "tokyo", "--yes"), 1, without_up)
+    assert "stays read-only" in ends(command(stack, "tokyo", "--yes"), 1, without_up(tmp_path))
     root = yaml.safe_load(tokyo.read(CONFIG))["storage"]["filesystem"]["rootdirectory"]
     locks = f"{root}/docker/registry/lockfiles"
     tokyo.run(f"chown root {locks} && chmod 755 {locks}")
