@@ -21,7 +21,7 @@ PAGE = "operations.md"
 KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
 CONFIG = "/var/opt/gitlab/registry/config.yml"
 # tests/e2e/test_docs_created.py and layouts/two_nodes.py do these.
-ELSEWHERE = ("Replace a created node", "Add or remove a node")
+ELSEWHERE = ("Replace a created node", "Add or remove a node", "Prepare a failover")
 UPGRADE = "Upgrade GitLab"
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from lab.api import Lab
 from lab.host import Host
+from tests.docs import commands
+from tests.e2e.importer import types
 from tests.e2e.stack import OURS, Stack, measured, play, settle
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +49,8 @@ def stack(request: pytest.FixtureRequest, fresh: Lab) -> Stack:
 
 def test_a_secondary_with_everything_is_a_go(stack: Stack) -> None:
     """With the steps in order, and this stack's values."""
-    said = failover_check(stack, "tokyo", 0)
+    (check,) = commands("operations.md", "Prepare a failover")
+    said = types(stack, check)
     assert "tokyo as the primary: go" in said and "lost" not in said
     commands = [f"pulumi config set primary tokyo --stack {stack.name}", f"pulumi up --stack {stack.name}"]
     assert re.findall(r"`(pulumi [^`]*)`", said) == commands
