@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,7 @@ end
 Omnibus.define_singleton_method(:registry_config) { { 'storage' => {}, 'database' => { 'enabled' => $enabled } } }
 while (line = $stdin.gets)
   code, state, facts = JSON.parse(line)
+  next puts(JSON.generate([eval(code)])) unless facts
   $asked, $said = [], []
   $tags, $rows, $others, $down, $running, $refused, $enabled, $read_only =
     facts.values_at('tags', 'rows', 'others', 'down', 'running', 'refused', 'enabled', 'read_only')
@@ -180,3 +182,11 @@ def test_nothing_is_given_up_after_the_switch(node: Node, phase: str) -> None:
     found = node.run(GIVE_UP, {"database": "db:5432/registry", "phase": phase}, tags=3, rows=3)
     assert found["asked"] == [] and found["tags"] == 3
     assert node.run(GIVE_UP, {"phase": phase}, enabled=True)["failed"] == "import-not-needed"
+
+
+def test_the_linux_packages_postgresql_is_local_by_any_address_of_the_node(node: Node) -> None:
+    """On a Geo primary it listens on the private address, which is what the registry's settings then say."""
+    hosts = ["/var/opt/gitlab/postgresql", "", "127.0.0.1", "::1", "::", "10.1.2.3"]
+    local = "map { |host| Database.new({}).send(:local?, host) }"
+    assert node.ask([f"{json.dumps(hosts)}.{local}", {}]) == [[True] * 5 + [False]]
+    assert node.ask([f"Socket.ip_address_list.map(&:ip_address).{local}.uniq", {}]) == [[True]]
