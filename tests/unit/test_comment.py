@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from tools.comment import __main__ as comment
 from tools.comment import sanitize as text
 from tools.comment.changes import UNKNOWN, parse
 from tools.comment.markdown import LIMIT, marker, render
+from tools.comment.resource_index import ResourceIndex
 
 GOLDEN = Path(__file__).parent / "golden"
+COMPONENTS = Path(__file__).resolve().parents[2] / "components"
 
 STATUS = {
     "first": 2,
@@ -246,6 +249,50 @@ def test_what_is_not_known_yet_is_said_so() -> None:
         made = render(parse(json.dumps(document), "prod"))
         assert UNKNOWN not in made
         assert settings == UNKNOWN or "+x = (known after apply)" in made
+
+
+def database(op: str) -> str:
+    """The JSON of a preview that deletes or replaces a site's created database and an unimportant resource."""
+    of_site = "gitlabgeo:index:GeoContainerRegistry$gitlabgeo:index:AwsDatabase"
+    urn = f"urn:pulumi:dev::gitlab-geo-registry::{of_site}"
+    state = {"inputs": {}, "parent": f"{urn}::registry-tokyo"}
+    steps = [
+        {"op": op, "urn": f"{urn}${kind}::registry-tokyo-database-{name}", "oldState": state}
+        for kind, name in (
+            ("aws:ec2/routeTable:RouteTable", "routes"),
+            ("pulumi-python:dynamic/gitlabgeo:Notice", "snapshot"),
+            ("aws:rds/instance:Instance", "server"),
+        )
+    ]
+    config = json.loads(said("one-node"))["config"]
+    return json.dumps({"config": config, "steps": steps})
+
+
+@pytest.mark.parametrize(
+    ("op", "impact"),
+    [
+        ("delete", "**and with it the metadata of the site's images**; its final snapshot remains in AWS"),
+        ("replace", "a new, empty database replaces it, and **no image metadata is copied**"),
+    ],
+)
+def test_what_is_lost_with_a_database_comes_first(op: str, impact: str) -> None:
+    """The registry cannot serve an image without its metadata."""
+    made = render(parse(database(op), "prod"))
+    (first, *others) = [line for line in made.splitlines() if line.startswith("- **")]
+    assert "metadata database `registry-tokyo-database-server` (`tokyo`): " in first and impact in first
+    assert all("(`tokyo`)" in other for other in others)
+
+
+def test_every_component_has_its_site() -> None:
+    """Except those of all sites."""
+    tokens = {
+        token
+        for file in COMPONENTS.glob("*.py")
+        for token in re.findall(r'"gitlabgeo:index:(\w+)"', file.read_text(encoding="utf-8"))
+    }
+    of_all = {"GeoContainerRegistry", "RegistrySecrets", "RegistryStorage"}
+    of_all |= {"RegistryBucket", "ExistingStorage", "LockFile"}
+    assert tokens - of_all == {*ResourceIndex.NODE, *ResourceIndex.SITE}
 
 
 def test_sites_that_are_one_secret_are_found_by_the_changed_nodes() -> None:

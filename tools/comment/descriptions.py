@@ -12,6 +12,9 @@ NODE_COMMAND = "command:remote:Command"
 NAMES = {
     "aws:ec2/instance:Instance": "instance",
     "aws:s3/bucket:Bucket": "bucket",
+    "aws:rds/instance:Instance": "metadata database",
+    "aws:rds/subnetGroup:SubnetGroup": "subnet group of a database",
+    "aws:rds/parameterGroup:ParameterGroup": "parameters of a database",
     "aws:ec2/eip:Eip": "address",
     "aws:ec2/eipAssociation:EipAssociation": "address of an instance",
     "aws:ec2/vpc:Vpc": "network",
@@ -33,6 +36,7 @@ NAMES = {
     "aws:ec2transitgateway/instanceState:InstanceState": "running state of an instance",
     "pulumi-python:dynamic/gitlabgeo:GeneratedSecret": "secret",
     "pulumi-python:dynamic/gitlabgeo:GeneratedSshKey": "SSH key",
+    "pulumi-python:dynamic/gitlabgeo:Notice": "notice",
     NODE_COMMAND: "settings of a node",
 }
 
@@ -40,6 +44,8 @@ NAMES = {
 DELETE_IMPACT = {
     "aws:s3/bucket:Bucket": "the bucket is deleted, **with every image in it**",
     "aws:ec2/instance:Instance": "the instance is terminated, **and its disk is deleted with all data**",
+    "aws:rds/instance:Instance": "the database is deleted, **and with it the metadata of the site's "
+    "images**; its final snapshot remains in AWS",
     "aws:ec2/eip:Eip": "the address is released to AWS and cannot be recovered",
     NODE_COMMAND: "they are removed from the node, and it is reconfigured without them",
     "aws:iam/accessKey:AccessKey": "requests that are still signed with the key are refused",
@@ -47,6 +53,7 @@ DELETE_IMPACT = {
     "aws:iam/userPolicy:UserPolicy": "requests that need them are refused",
     "aws:iam/rolePolicy:RolePolicy": "requests that need them are refused",
     "pulumi-python:dynamic/gitlabgeo:GeneratedSecret": "the value is lost",
+    "pulumi-python:dynamic/gitlabgeo:Notice": "`pulumi up` prints its text",
     "aws:route53/record:Record": "the name no longer resolves",
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "inbound traffic that it allowed is blocked",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "outbound traffic that it allowed is blocked",
@@ -60,6 +67,8 @@ DELETE_IMPACT = {
 REPLACE_IMPACT = {
     "aws:s3/bucket:Bucket": "a new, empty bucket replaces it, and **no image is copied**",
     "aws:ec2/instance:Instance": "a new instance replaces it, **and the old disk is deleted with all data**",
+    "aws:rds/instance:Instance": "a new, empty database replaces it, and **no image metadata is copied**; "
+    "the final snapshot of the former one remains in AWS",
     "aws:ec2/eipAssociation:EipAssociation": "the same address then points to another instance",
     "aws:ec2/eip:Eip": "a new address replaces it: update DNS, firewalls and peers",
     NODE_COMMAND: "they are removed from the former host first, then applied to the new one",

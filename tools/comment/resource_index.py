@@ -16,8 +16,8 @@ class ResourceIndex:
 
     NODE = ("Node", "AwsInstance", "ExternalRegistryHost")
     SITE = (
-        *("PrimarySite", "SecondarySite", "AwsSite", "AwsNetwork", "AwsFirewall", "StorageAccess"),
-        *("Verification", "ExclusiveInstances", "ExclusiveUser"),
+        *("PrimarySite", "SecondarySite", "AwsSite", "AwsNetwork", "AwsFirewall", "AwsDatabase"),
+        *("StorageAccess", "Verification", "ExclusiveInstances", "ExclusiveUser"),
     )
     SUFFIXES = ("-verification", "-address")
 
