@@ -18,13 +18,13 @@ from plan.aws import InstancePlan
 _STARTUP = "/var/lib/cloud/scripts/per-instance/gitlab"
 
 
-SERVER_TAG = "gitlab-geo-server"
+INSTANCE_TAG = "gitlab-geo-instance"
 """Holds the instance's name in the stack."""
 
 
 def instance_name(name: str, plan: InstancePlan) -> str:
     """The name of a node's instance in the stack: another name means another instance."""
-    return f"{name}-server-{plan.replace}" if plan.replace else f"{name}-server"
+    return f"{name}-instance-{plan.replace}" if plan.replace else f"{name}-instance"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class AwsInstance(pulumi.ComponentResource):
             tags={
                 "Name": plan.node,
                 "gitlab-roles": " ".join(plan.roles),
-                SERVER_TAG: instance_name(name, plan),
+                INSTANCE_TAG: instance_name(name, plan),
             },
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -109,7 +109,7 @@ class AwsInstance(pulumi.ComponentResource):
         )
         address = network.addresses[plan.node]
         joined = aws.ec2.EipAssociation(
-            f"{name}-address-of-server",
+            f"{name}-address-of-instance",
             allocation_id=address.allocation_id,
             instance_id=self.instance.id,
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pulumi
 import pulumi_aws as aws
 
-from components.aws_instance import SERVER_TAG, instance_name
+from components.aws_instance import INSTANCE_TAG, instance_name
 from config.aws import ARCHITECTURES
 from config.errors import ConfigError, report
 from plan.aws import AwsSitePlan, InstancePlan
@@ -168,7 +168,7 @@ def _instances(
     names: Sequence[str], architectures: Sequence[str], opts: pulumi.InvokeOptions
 ) -> Sequence[str]:
     """The ids of this stack's instances of these names and architectures."""
-    tags = {SERVER_TAG: names, **{key: [value] for key, value in stack_tags().items()}}
+    tags = {INSTANCE_TAG: names, **{key: [value] for key, value in stack_tags().items()}}
     filters = [aws.ec2.GetInstancesFilterArgs(name=f"tag:{key}", values=[*v]) for key, v in tags.items()]
     filters.append(aws.ec2.GetInstancesFilterArgs(name="architecture", values=[*architectures]))
     states = ["pending", "running", "stopping", "stopped"]

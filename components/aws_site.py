@@ -94,7 +94,7 @@ class AwsSite(pulumi.ComponentResource):
         if plan.role is None:
             return None
         self.role = role = aws.iam.Role(
-            f"{name}-servers", assume_role_policy=json.dumps(_ASSUMED_BY_INSTANCES), opts=child
+            f"{name}-instances", assume_role_policy=json.dumps(_ASSUMED_BY_INSTANCES), opts=child
         )
         self.policy = policy = aws.iam.RolePolicy(
             f"{name}-policy-{plan.role.name}",
@@ -103,7 +103,7 @@ class AwsSite(pulumi.ComponentResource):
             opts=child,
         )
         after = pulumi.ResourceOptions(parent=self, depends_on=[policy])
-        return aws.iam.InstanceProfile(f"{name}-servers-profile", role=role.name, opts=after).name
+        return aws.iam.InstanceProfile(f"{name}-instances-profile", role=role.name, opts=after).name
 
     def _names(self, name: str, args: AwsSiteArgs, child: pulumi.ResourceOptions) -> list[pulumi.Resource]:
         if args.zone is None:

@@ -30,7 +30,7 @@ CALLS: list[str] = []
 HOOKS: dict[str, pulumi.ErrorHook] = {}
 """Every hook's name → what the engine calls where a resource fails."""
 
-SERVERS: dict[str, str] = {}
+INSTANCES: dict[str, str] = {}
 """Server's name in the stack → the architecture that it has on AWS."""
 
 KEPT: dict[str, list[str]] = {}
@@ -154,8 +154,8 @@ class _Mocks(mocks.Mocks):
             assert set(args.args["instanceStateNames"]) == {"pending", "running", "stopping", "stopped"}
             found = [
                 f"i-{name}"
-                for name, kind in SERVERS.items()
-                if f"registry-{name}" in wanted["tag:gitlab-geo-server"] and kind in wanted["architecture"]
+                for name, kind in INSTANCES.items()
+                if f"registry-{name}" in wanted["tag:gitlab-geo-instance"] and kind in wanted["architecture"]
             ]
             return {"ids": found}
         if args.token == "aws:index/getAvailabilityZones:getAvailabilityZones":
@@ -200,4 +200,4 @@ def _run(program: Callable[[], object], *, preview: bool = False) -> _Monitor:
     return monitor
 
 
-__all__ = ["ADOPTED", "CALLS", "KEPT", "SERVERS", "Registration", "declared", "plain", "pulumi", "record"]
+__all__ = ["ADOPTED", "CALLS", "INSTANCES", "KEPT", "Registration", "declared", "plain", "pulumi", "record"]

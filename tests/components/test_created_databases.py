@@ -93,8 +93,8 @@ def test_only_nodes_with_a_registry_reach_it() -> None:
     site, clients, access = (
         f"id-of-tokyo-{group}" for group in ("nodes", "database-clients", "database-access")
     )
-    assert recorded["tokyo-1-server"].plain("vpcSecurityGroupIds") == [site, clients]
-    assert recorded["tokyo-2-server"].plain("vpcSecurityGroupIds") == [site]
+    assert recorded["tokyo-1-instance"].plain("vpcSecurityGroupIds") == [site, clients]
+    assert recorded["tokyo-2-instance"].plain("vpcSecurityGroupIds") == [site]
     rules = [
         {
             key: one.plain(key)
@@ -142,12 +142,12 @@ def test_its_address_and_password_reach_the_nodes_that_wait_for_it(created: dict
     for name, one in created.items():
         if not (one.type.startswith("command:") or name == "tokyo-database-server"):
             assert "generated-tokyo-database-password" not in json.dumps(one.inputs), name
-    assert "database" not in created["tokyo-1-server"].plain("userData")
+    assert "database" not in created["tokyo-1-instance"].plain("userData")
 
 
 def test_nothing_that_comes_first_waits_for_it(created: dict[str, Registration]) -> None:
     """AWS needs ten minutes: the key pair is read, and the servers are created, meanwhile."""
-    for name in ("key", "london-1-server", "tokyo-1-server"):
+    for name in ("key", "london-1-instance", "tokyo-1-instance"):
         assert not [one for one in created[name].depends_on if one.endswith("database-server")], name
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.components.recording import SERVERS, Registration, declared, record
+from tests.components.recording import INSTANCES, Registration, declared, record
 from tests.components.test_program import order
 from tests.configurations import CREATED, SHARED, certificate, changed
 
@@ -30,7 +30,7 @@ def test_each_site_has_its_own_network_provider_and_servers(created: dict[str, R
         "AwsNetwork tokyo": "registry",
         "AwsFirewall tokyo": "tokyo",
         "AwsInstance tokyo-1": "tokyo",
-        "tokyo-1-server": "tokyo-1",
+        "tokyo-1-instance": "tokyo-1",
         "tokyo-vpc": "tokyo",
         "tokyo-1-address": "tokyo",
     }
@@ -46,7 +46,7 @@ def test_each_site_has_its_own_network_provider_and_servers(created: dict[str, R
 
 def test_a_server_is_as_configured_and_never_replaced_by_accident(created: dict[str, Registration]) -> None:
     """Its disk is encrypted, its metadata need a token, and neither a newer image nor a destroy takes it."""
-    server = created["tokyo-1-server"]
+    server = created["tokyo-1-instance"]
     assert server.plain("instanceType") == "m7g.xlarge"
     assert server.plain("ami") == "ami-of-arm64"
     disk = server.plain("rootBlockDevice")
@@ -59,22 +59,22 @@ def test_a_server_is_as_configured_and_never_replaced_by_accident(created: dict[
     assert "cidrBlock" in created["tokyo-vpc"].request.ignoreChanges
     assert server.plain("disableApiTermination") is True
     assert server.request.protect
-    assert created["london-1-server"].plain("ami") == "ami-of-x86_64"
+    assert created["london-1-instance"].plain("ami") == "ami-of-x86_64"
     open_to_it = changed(CREATED, lambda r: r["sites"]["tokyo"]["aws"].update(termination_protection=False))
     unprotected = record(open_to_it)
     # Without these the instance would exist but be unreachable; the other site's stay protected.
-    needed = ("server", "host-key", "address")
+    needed = ("instance", "host-key", "address")
     for name in (*(f"tokyo-1-{part}" for part in needed), "tokyo-vpc", "tokyo-subnet", "tokyo-nodes"):
         assert created[name].request.protect, name
         assert not unprotected[name].request.protect, name
     assert created["key"].request.protect
-    assert unprotected["london-1-server"].request.protect
+    assert unprotected["london-1-instance"].request.protect
     assert not record(SHARED)["key"].request.protect
 
 
 def test_user_data_hold_the_host_key_and_no_other_secret(created: dict[str, Registration]) -> None:
     """The key that the first connection is verified with; GitLab's own first boot, which would guess, is left out."""
-    text = created["tokyo-1-server"].plain("userData")
+    text = created["tokyo-1-instance"].plain("userData")
     assert text.startswith("#cloud-config\n")
     reported = json.loads(text.removeprefix("#cloud-config\n"))
     assert reported["ssh_keys"] == {
@@ -116,18 +116,18 @@ def test_the_registry_gets_its_storage_from_the_server(created: dict[str, Regist
         assert reported["storage"]["access_key"] is None
         assert "accesskey" not in reported["settings"]
         assert not any("s3" in name for name in reported["secrets"])
-        assert created[f"{site}-1-server"].plain("iamInstanceProfile") == f"{site}-servers-profile"
+        assert created[f"{site}-1-instance"].plain("iamInstanceProfile") == f"{site}-instances-profile"
 
 
 def test_the_work_on_a_server_waits_for_it_and_goes_with_it(created: dict[str, Registration]) -> None:
     """Settings come after address, rules and names; a server that is destroyed is not tidied up first."""
     command = created["london-1-settings"]
-    assert {"london-1-address-of-server", "london-route-outside"} <= command.depends_on
+    assert {"london-1-address-of-instance", "london-route-outside"} <= command.depends_on
     assert "london-name-gitlab.london.example.com" in command.depends_on
     assert set(rules(created, "london")) <= command.depends_on
-    assert command.request.deletedWith.endswith("london-1-server")
+    assert command.request.deletedWith.endswith("london-1-instance")
     reported = order(command)
-    assert (reported["created"], reported["triggers"]["instance"]) == (True, "id-of-london-1-server")
+    assert (reported["created"], reported["triggers"]["instance"]) == (True, "id-of-london-1-instance")
     settings = reported["settings"]
     assert "external_url 'https://gitlab.london.example.com'" in settings
     assert "roles ['geo_primary_role']" in settings
@@ -147,22 +147,22 @@ def test_a_server_is_replaced_on_purpose_by_a_number(created: dict[str, Registra
     """A new server from the newest image at the same address with the same host key; the old one goes."""
     raw = changed(CREATED, lambda r: r["sites"]["tokyo"]["nodes"]["tokyo-1"]["aws"].update(replace=1))
     recorded = record(raw)
-    assert "tokyo-1-server" not in recorded
-    assert recorded["tokyo-1-address-of-server"].plain("instanceId") == "id-of-tokyo-1-server-1"
-    assert recorded["tokyo-1-address-of-server"].request.deleteBeforeReplace
+    assert "tokyo-1-instance" not in recorded
+    assert recorded["tokyo-1-address-of-instance"].plain("instanceId") == "id-of-tokyo-1-instance-1"
+    assert recorded["tokyo-1-address-of-instance"].request.deleteBeforeReplace
     stack = {"gitlab-geo-registry-dev"}
-    assert set(created) - stack - {"tokyo-1-server"} == set(recorded) - stack - {"tokyo-1-server-1"}
+    assert set(created) - stack - {"tokyo-1-instance"} == set(recorded) - stack - {"tokyo-1-instance-1"}
 
 
 def test_another_kind_of_processor_is_refused_before_anything_is_touched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The provider would replace the server, and its disk with it; by `replace` in the same change it may."""
-    for name, kind in (("london-1-server", "x86_64"), ("tokyo-1-server", "arm64")):
-        monkeypatch.setitem(SERVERS, name, kind)
+    for name, kind in (("london-1-instance", "x86_64"), ("tokyo-1-instance", "arm64")):
+        monkeypatch.setitem(INSTANCES, name, kind)
     assert record(CREATED)
     larger = changed(CREATED, lambda r: r["sites"]["london"]["aws"].update(instance_type="m7i.4xlarge"))
-    assert record(larger)["london-1-server"].plain("instanceType") == "m7i.4xlarge"
+    assert record(larger)["london-1-instance"].plain("instanceType") == "m7i.4xlarge"
     other = changed(CREATED, lambda r: r["sites"]["london"]["aws"].update(instance_type="c7g.2xlarge"))
     for preview in (True, False):
         with pytest.raises(pulumi.RunError) as refused:
@@ -170,16 +170,16 @@ def test_another_kind_of_processor_is_refused_before_anything_is_touched(
         for text in (
             "sites.london.aws.instance_type: 'c7g.2xlarge'",
             "[architecture-mismatch]",
-            "i-london-1-server",
+            "i-london-1-instance",
             "sites.london.nodes.london-1.aws.replace: 1",
             "nothing was touched",
         ):
             assert text in str(refused.value)
         assert "tokyo-1" not in str(refused.value)
     raised = changed(other, lambda r: r["sites"]["london"]["nodes"]["london-1"].update(aws={"replace": 1}))
-    assert record(raised)["london-1-server-1"].plain("ami") == "ami-of-arm64"
-    monkeypatch.setitem(SERVERS, "london-1-server-1", "arm64")
-    monkeypatch.delitem(SERVERS, "london-1-server")
+    assert record(raised)["london-1-instance-1"].plain("ami") == "ami-of-arm64"
+    monkeypatch.setitem(INSTANCES, "london-1-instance-1", "arm64")
+    monkeypatch.delitem(INSTANCES, "london-1-instance")
     assert record(raised)
     back = changed(
         raised, lambda r: r["sites"]["london"]["nodes"]["london-1"]["aws"].update(instance_type="c6i.large")

@@ -13,7 +13,7 @@ import pytest
 
 from config.errors import ConfigError
 from tests.components import recording
-from tests.components.recording import KEPT, SERVERS, record
+from tests.components.recording import INSTANCES, KEPT, record
 from tests.configurations import (
     CREATED,
     HOST_KEY,
@@ -91,7 +91,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return answer(self, args)
 
     monkeypatch.setattr(recording._Mocks, "call", call)
-    monkeypatch.setitem(SERVERS, "london-1-server", "x86_64")
+    monkeypatch.setitem(INSTANCES, "london-1-instance", "x86_64")
     for site in ("london", "tokyo"):
         monkeypatch.setitem(KEPT, f"{site}-kept-storage", ["a-machine", "registry"])
     yield

@@ -97,7 +97,7 @@ def test_a_primary_that_is_made_here_signs_as_its_server() -> None:
     """There is no key: the instance metadata service has the credentials."""
     made = record(CREATED)
     assert order(made[NAME])["storage"]["access_key"] is None
-    assert "london-1-address-of-server" in made[NAME].depends_on
+    assert "london-1-address-of-instance" in made[NAME].depends_on
 
 
 def test_google_and_azure_are_signed_in_to_with_the_primarys_credentials() -> None:

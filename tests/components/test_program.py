@@ -70,7 +70,7 @@ def test_a_node_waits_for_what_its_registry_needs_of_the_storage_and_no_more(
 def test_no_created_server_waits_for_the_lifecycle_rule() -> None:
     """With a role in place of a key, too: AWS takes a minute to confirm the rule."""
     made = record(CREATED)
-    for name in ("london-1-settings", "tokyo-1-settings", "london-1-server", "lock-file"):
+    for name in ("london-1-settings", "tokyo-1-settings", "london-1-instance", "lock-file"):
         waits = made[name].depends_on
         assert not [other for other in waits if "lifecycle" in other], name
     assert "acme-registry-tls-only" in made["london-1-settings"].depends_on

@@ -123,7 +123,9 @@ def test_what_is_added_by_the_console_is_found_and_taken_away(
     rule = ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[extra])
     rule_id = rule["SecurityGroupRules"][0]["SecurityGroupRuleId"]
     (servers,) = [
-        r["RoleName"] for r in iam.list_roles()["Roles"] if r["RoleName"].startswith("registry-tokyo-servers")
+        r["RoleName"]
+        for r in iam.list_roles()["Roles"]
+        if r["RoleName"].startswith("registry-tokyo-instances")
     ]
     wide = json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
@@ -218,7 +220,7 @@ def test_what_is_none_of_ours_is_refused(created: dict[str, Host], role: dict[st
     own = next(
         r["RoleName"]
         for r in fresh.iam().list_roles()["Roles"]
-        if r["RoleName"].startswith("registry-london-servers")
+        if r["RoleName"].startswith("registry-london-instances")
     )
     other = fresh.route53().create_hosted_zone(Name="example.net", CallerReference="n")["HostedZone"]["Id"]
     record = {"Name": "a.example.net", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]}
@@ -254,5 +256,5 @@ def test_destroy_needs_no_more(created: dict[str, Host], dev: Stack, fresh: Lab)
     assert fresh.instances() == {}
     for region in (LONDON, TOKYO):
         assert [v for v in fresh.ec2(region).describe_vpcs()["Vpcs"] if not v["IsDefault"]] == []
-    assert [r for r in fresh.iam().list_roles()["Roles"] if "servers" in r["RoleName"]] == []
+    assert [r for r in fresh.iam().list_roles()["Roles"] if "-instances" in r["RoleName"]] == []
     assert BUCKET in [b["Name"] for b in fresh.s3().list_buckets()["Buckets"]]

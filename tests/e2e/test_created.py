@@ -30,7 +30,7 @@ def created(dev: Stack, fresh: Lab) -> dict[str, Host]:
     began = time.monotonic()
     shown = dev.preview()
     measured("preview of the dev stack", time.monotonic() - began)
-    assert "london-1-server" in shown
+    assert "london-1-instance" in shown
     assert fresh.instances() == {}
     dev.up()
     return dict(fresh.instances())

@@ -155,10 +155,10 @@ def test_the_applying_role_is_held_to_names_and_tags() -> None:
     """No action by a pattern, nothing on everything but looking, EC2 by the stack's tag, and no way to hand on itself."""
     tag = {"gitlab-geo-registry"}
     free = {
-        "ServersTagWhatIsMade",
-        "ServersStartFrom",
-        "ServersAddressTheirInterface",
-        "ServersRevokeOtherRules",
+        "SitesTagAtCreation",
+        "SitesStartFrom",
+        "SitesAssociateAddresses",
+        "SitesRevokeOtherRules",
     }
     for statement in policy("up-role.json"):
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
@@ -174,7 +174,7 @@ def test_the_applying_role_is_held_to_names_and_tags() -> None:
         elif actions == ["iam:CreateServiceLinkedRole"]:
             assert condition == {"StringEquals": {"iam:AWSServiceName": "rds.amazonaws.com"}}
         elif actions[0].startswith("iam:"):
-            assert re.search("-servers-|-storage-user-", where) and not re.search(r"/\*\"", where)
+            assert re.search("-instances-|-storage-user-", where) and not re.search(r"/\*\"", where)
         if "iam:PassRole" in actions:
             assert actions == ["iam:PassRole"] and "ec2.amazonaws.com" in json.dumps(condition)
     everything = json.dumps(policy("up-role.json"))
@@ -265,7 +265,7 @@ def test_the_page_names_what_there_is() -> None:
     for file in re.findall(r"`(ci/[\w.-]+|\.git[\w./-]+)`", page):
         assert (ROOT / file).exists(), file
     for statement in [*policy("preview-role.json"), *policy("up-role.json")]:
-        assert statement["Sid"] in page or statement["Sid"].startswith(("Refresh", "Servers"))
+        assert statement["Sid"] in page or statement["Sid"].startswith(("Refresh", "Sites"))
     used = set(re.findall(r"\$([A-Z]\w+ROLE_ARN)", (ROOT / lint.GITLAB).read_text()))
     used |= set(re.findall(r"(?:vars|secrets)\.(\w+)", (ROOT / lint.GITHUB).read_text()))
     assert len(used) == 5

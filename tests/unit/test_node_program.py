@@ -312,7 +312,7 @@ class Metadata(BaseHTTPRequestHandler):
         self.answer(200 if self.headers.get("X-aws-ec2-metadata-token-ttl-seconds") else 400, "a-token")
 
     def do_GET(self) -> None:
-        known = {"": "tokyo-servers", "tokyo-servers": json.dumps(CREDENTIALS)}
+        known = {"": "tokyo-instances", "tokyo-instances": json.dumps(CREDENTIALS)}
         name = self.path.removeprefix("/latest/meta-data/iam/security-credentials/")
         allowed = self.headers.get("X-aws-ec2-metadata-token") == "a-token"
         self.answer(200 if allowed and name in known else 401, known.get(name, ""))
@@ -328,8 +328,8 @@ class Metadata(BaseHTTPRequestHandler):
 
 CREDENTIALS = {
     "AccessKeyId": "ASIAEXAMPLE",
-    "SecretAccessKey": "s3cr3t-of-the-server",
-    "Token": "t0ken-of-the-server",
+    "SecretAccessKey": "s3cr3t-of-the-instance",
+    "Token": "t0ken-of-the-instance",
 }
 
 
@@ -341,11 +341,11 @@ def test_a_servers_own_credentials_are_fetched_with_a_token_and_hidden(ruby: Pro
     ask = "->(at) { ENV['AWS_EC2_METADATA_SERVICE_ENDPOINT'] = at; InstanceProfile.credentials }"
     found = {
         "access_key": "ASIAEXAMPLE",
-        "secret_key": "s3cr3t-of-the-server",
-        "token": "t0ken-of-the-server",
+        "secret_key": "s3cr3t-of-the-instance",
+        "token": "t0ken-of-the-instance",
     }
     assert ruby.call(ask, at) == [200, found]
-    assert ruby.call("->(t) { Report.hide(t) }", "token t0ken-of-the-server") == "token [secret]"
+    assert ruby.call("->(t) { Report.hide(t) }", "token t0ken-of-the-instance") == "token [secret]"
     server.shutdown()
     server.server_close()
     assert ruby.call(ask, at)[0] == 0
