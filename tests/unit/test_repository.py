@@ -7,6 +7,8 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import yaml
+
 from tools.virtualenv import PROGRAM, direct
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,3 +36,10 @@ def test_the_version_is_in_one_place() -> None:
     again = rf"(?<![\w.]){re.escape(version)}(?![\w.])"
     pages = [*ROOT.glob("*.py"), *ROOT.glob("*.yaml"), *ROOT.glob("docs/**/*.md"), ROOT / "README.md"]
     assert [page.name for page in pages if re.search(again, page.read_text())] == []
+
+
+def test_one_command_installs_every_hook() -> None:
+    """`pre-commit install`, as CONTRIBUTING.md has it, installs the types of hooks that are listed there only."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    stages = {stage for repo in config["repos"] for hook in repo["hooks"] for stage in hook.get("stages", [])}
+    assert set(config["default_install_hook_types"]) == {"pre-commit", *stages}
