@@ -13,7 +13,7 @@ import pytest
 
 from config.errors import ConfigError
 from tests.components import recording
-from tests.components.recording import INSTANCES, KEPT, record
+from tests.components.recording import INSTANCES, record
 from tests.configurations import (
     CREATED,
     HOST_KEY,
@@ -92,8 +92,6 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(recording._Mocks, "call", call)
     monkeypatch.setitem(INSTANCES, "london-1-instance", "x86_64")
-    for site in ("london", "tokyo"):
-        monkeypatch.setitem(KEPT, f"{site}-kept-storage", ["a-machine", "registry"])
     yield
     # What a failed program leaves waiting is reported when it is collected: not after the last test.
     gc.collect()
