@@ -8,6 +8,11 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [*sorted(page.name for page in DOCS.glob("*.md")), "../README.md"]
+FOR_DEVELOPERS = [
+    *sorted(f"adr/{page.name}" for page in DOCS.glob("adr/*.md")),
+    *("../CONTRIBUTING.md", "../SECURITY.md", "../CHANGELOG.md"),
+]
+"""Pages beside those of docs/: what they name exists, too."""
 _BLOCK = re.compile(r"^( *)```sh( account)?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"(^|\s{2,})#\s.*$", re.MULTILINE)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import DOCS, PAGES, commands, prose, read, spans
+from tests.docs import DOCS, FOR_DEVELOPERS, PAGES, commands, prose, read, spans
 
 ROOT = DOCS.parent
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -69,13 +69,13 @@ ELSEWHERE = {"make demo", "make test"}
 CLAIMS = claims([path for path in TESTS if path != Path(__file__)])
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES + FOR_DEVELOPERS)
 def test_every_command_is_run_by_a_test_or_needs_an_account(page: str) -> None:
     """The former are ```sh blocks, the latter ```sh account."""
     assert unclaimed(page, CLAIMS) == []
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES + FOR_DEVELOPERS)
 def test_the_targets_of_make_exist(page: str) -> None:
     """Wherever a page speaks of one."""
     makefile = (ROOT / "Makefile").read_text()
@@ -114,7 +114,7 @@ def broken(page: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES + FOR_DEVELOPERS)
 def test_links_lead_somewhere(page: str) -> None:
     """To a file, and to a heading of it."""
     assert broken(page) == []
