@@ -1,7 +1,6 @@
 """The programs that run on hosts: their text, which is sent over stdin.
 
-It is compressed, because the engine stores it in its state per session, and writes the whole state after each
-step: with plain text, a first `pulumi up` of 24 nodes took 71 s, compressed 39 s (docs/benchmarks.md).
+It is compressed, because the engine stores it in its state: docs/adr/0011-program-sent-compressed.md.
 """
 
 from __future__ import annotations

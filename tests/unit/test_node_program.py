@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import threading
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from hypothesis import strategies as st
 from config.storage_drivers import identity
 from hosts.programs import GITLAB_NODE, VERIFY, gitlab_node, lean, source
 from tests.configurations import certificate, deployment
+from tests.docs import commands
 from tests.examples import examples
 from tests.ruby import Program
 from tests.storages import Case, cases
@@ -187,8 +190,8 @@ def test_a_mounted_gitlab_rb_is_written_in_place_and_comes_back(ruby: Program, c
     assert sorted(p.name for p in change.iterdir()) == ["gitlab.rb", "own", "settings.rb"]
 
 
-def test_a_journal_that_an_earlier_release_could_not_end_is_ended(ruby: Program, change: Path) -> None:
-    """It could not rename onto a mounted file, neither to change it nor to take that back."""
+def test_a_journal_of_a_file_that_is_mounted_since_is_ended(ruby: Program, change: Path) -> None:
+    """A file that could be renamed onto when the change began, and that only its content can restore now."""
     gitlab_rb = change / "gitlab.rb"
     gitlab_rb.write_text("before\n")
     former = change / ".gitlab.rb.geo-registry-former"
@@ -682,6 +685,17 @@ def test_the_program_runs_as_it_is_sent() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "london-1 (site london): the program stopped" in done.stderr
     assert f"gitlab_node:{line}:" in done.stderr
+
+
+def test_what_nodes_run_can_be_read() -> None:
+    """It is sent compressed: the command of the decision prints what is in it."""
+    (command,) = commands("adr/0011-program-sent-compressed.md")
+    printed = subprocess.run(
+        ["sh", "-c", command], cwd=GITLAB_NODE.parents[1], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout == f"{lean(source())}\n"
+    packed = re.search(r"Zlib\.inflate\('([^']+)'", gitlab_node())
+    assert packed and zlib.decompress(base64.b64decode(packed[1])).decode() == lean(source())
 
 
 def test_the_files_of_verification_are_enough_for_it() -> None:
