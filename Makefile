@@ -50,7 +50,7 @@ static: setup
 	@$(BIN)/codespell
 	@/usr/bin/rubocop --format quiet hosts/gitlab_node
 
-unit: setup ## unit tests, with the coverage of omnibus/; `.venv/bin/coverage report` names the lines it misses
+unit: setup ## unit tests, with the coverage of config/, plan/ and omnibus/; `.venv/bin/coverage report` names the lines it misses
 	@$(PYTEST) --numprocesses 2 --dist loadfile --cov --cov-report= tests/unit
 
 components: setup ## component tests: the program's resources, recorded

@@ -54,9 +54,9 @@ class Deployment(StrictModel):
         StringConstraints(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?(-[a-z0-9.]+)?$"),
         FieldHelp(
             "GitLab's version on every node. It decides between settings that were renamed.",
-            expectation='a version in quotes, such as "18.5", "18.5.2" or "18.5.2-ee.0"',
+            expectation='a version in quotes, such as "19.2", "19.2.1" or "19.2.1-ee.0"',
             consequence="settings that were renamed between versions would get the wrong name",
-            example='"18.5"',
+            example='"19.2"',
         ),
     ]
     primary: Annotated[
@@ -199,7 +199,7 @@ class Deployment(StrictModel):
         return versions.DISTRIBUTION if external else versions.parse(self.gitlab_version)
 
     def registry_name(self, site: str) -> str:
-        """What the site's registry is called: `GitLab 18.5`, `Distribution`."""
+        """What the site's registry is called: `GitLab 19.2`, `Distribution`."""
         return "Distribution" if self.sites[site].external_registry else f"GitLab {self.gitlab_version}"
 
     def ssh_of(self, site: str, node: str) -> ResolvedSsh:

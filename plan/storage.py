@@ -30,7 +30,7 @@ def registry_storage(d: Deployment, site_name: str) -> dict[str, Value] | None:
     if isinstance(keys, Keys):
         settings |= keys.settings()
     elif keys:
-        # After bucket and region, where earlier versions wrote them.
+        # After bucket and region: the text of the settings names the storage first.
         settings = {**dict(list(settings.items())[:2]), **keys, **settings}
     if (
         name == "s3_v2"

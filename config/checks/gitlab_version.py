@@ -19,5 +19,5 @@ def errors(d: Deployment) -> Iterator[ConfigError]:
             expectation="GitLab 16.0 or later",
             consequence="settings have other names in older versions, and Geo replicates registries "
             "differently",
-            example='"18.5"',
+            example='"19.2"',
         )
