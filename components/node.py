@@ -11,7 +11,7 @@ import pulumi
 
 from components.host_session import Secrets, complete, run, session
 from components.ssh_target import SshTarget
-from plan.node import HostPlan, NodePlan
+from plan.node import SETTINGS, HostPlan, NodePlan
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ConfiguredHost(pulumi.ComponentResource):
         apply = session(target, "apply", plan.apply, args.secrets, triggers)
         self.digest = apply.digest()
         command = run(
-            f"{name}-settings",
+            f"{name}{SETTINGS}",
             apply,
             delete="undo",
             after=args.after,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.not_begun import why_not_begun
-from plan.node import HostPlan
+from config.ssh import PORT, USER
+from plan.node import SETTINGS, HostPlan
 
 _NOTHING_CHANGED = "nothing was changed on this node"
 _NO_SETTINGS = "this session changes no settings; those of the last apply are in force"
@@ -51,8 +52,8 @@ class Hop:
     def of(cls, connection: Mapping[str, Any]) -> Hop:
         return cls(
             str(connection.get("host")),
-            int(connection.get("port") or 22),
-            str(connection.get("user") or "root"),
+            int(connection.get("port") or PORT),
+            str(connection.get("user") or USER),
             int(connection.get("dialErrorLimit") or 0),
         )
 
@@ -102,7 +103,7 @@ class Session:
     @property
     def _applies(self) -> bool:
         """Whether it was the session that changes the node's settings."""
-        return self.urn.endswith("-settings")
+        return self.urn.endswith(SETTINGS)
 
     @property
     def _key(self) -> str:

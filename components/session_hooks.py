@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from components.session_errors import Hop, Session
-from plan.node import HostPlan
+from plan.node import SETTINGS, HostPlan
 
 
 class SessionHooks:
@@ -29,7 +29,7 @@ class SessionHooks:
         host, proxy = self._hosts.get(failed.name), connection.get("proxy")
         session = Session(
             host,
-            host.name if host else failed.name.removeprefix(self._prefix).removesuffix("-settings"),
+            host.name if host else failed.name.removeprefix(self._prefix).removesuffix(SETTINGS),
             failed.urn,
             failed.failed_operation,
             Hop.of(connection),

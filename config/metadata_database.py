@@ -10,6 +10,8 @@ from config.created_database import CreatedMetadataDatabase
 from config.field_types import FieldHelp, NonEmptySecret, Port, StrictModel, one_of
 from config.field_types import Path as FilePath
 
+POSTGRESQL_PORT = 5432
+
 Managed = Literal["managed"]
 """The database in the PostgreSQL that the Linux package runs on the registry's node."""
 
@@ -50,9 +52,9 @@ class MetadataDatabase(StrictModel):
         FieldHelp(
             "The port of the database server.",
             consequence="the registry could not connect to its database and would not start",
-            example="5432",
+            example=str(POSTGRESQL_PORT),
         ),
-    ] = 5432
+    ] = POSTGRESQL_PORT
     name: Annotated[
         _DatabaseName,
         FieldHelp(

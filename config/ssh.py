@@ -13,6 +13,9 @@ from config.field_types import Address, FieldHelp, HostKey, Port, StrictModel, U
 
 _KEY = re.compile(r"\s*-----BEGIN ([A-Z ]*)PRIVATE KEY-----\n(.+)\n-----END \1PRIVATE KEY-----\s*", re.DOTALL)
 
+PORT, USER = 22, "root"
+"""The defaults for hosts that exist already."""
+
 
 def key_problem(text: str) -> str | None:
     """Why a login with this private key would fail, judging by its form; None for a usable key."""
@@ -51,7 +54,7 @@ class Bastion(StrictModel):
         ),
     ]
     user: Annotated[User | None, FieldHelp("The user who logs in there; the nodes' user by default.")] = None
-    port: Annotated[Port, FieldHelp("The port of its SSH server.")] = 22
+    port: Annotated[Port, FieldHelp("The port of its SSH server.")] = PORT
 
 
 class Ssh(StrictModel):
@@ -140,11 +143,11 @@ class ResolvedSsh:
     @classmethod
     def of(cls, ssh: Ssh, *, created: bool) -> ResolvedSsh:
         # GitLab's images are based on Ubuntu, and root has no SSH key there.
-        user = ssh.user or ("ubuntu" if created else "root")
+        user = ssh.user or ("ubuntu" if created else USER)
         gate = ssh.bastion
         return cls(
             user,
-            ssh.port or 22,
+            ssh.port or PORT,
             ssh.private_key,
             ssh.private_key_file,
             ResolvedBastion(gate.host, gate.host_key, gate.user or user, gate.port) if gate else None,

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from omnibus import versions
+from omnibus.node_files import DIRECTORY
 from omnibus.ruby import Value
 from omnibus.statements import Setting
 
-TLS_CERTIFICATE = "/etc/gitlab/geo-registry/site.crt"
-TLS_KEY = "/etc/gitlab/geo-registry/site.key"
+TLS_CERTIFICATE = f"{DIRECTORY}/site.crt"
+TLS_KEY = f"{DIRECTORY}/site.key"
 
 
 @dataclass(frozen=True)

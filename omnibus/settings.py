@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from omnibus import created_site, notifications, versions
 from omnibus.created_site import CreatedNode
+from omnibus.node_files import DIRECTORY
 from omnibus.ruby import Secret, Value, literal
 from omnibus.statements import ApiUrl, Endpoints, Merged, Setting, Statement, Storage
 
-SECRETS_FILE = "/etc/gitlab/geo-registry/secrets.json"
+SECRETS_FILE = f"{DIRECTORY}/secrets.json"
 """What the settings read: the program on the node writes it where its payload says."""
 EVENTS_PATH = "/api/v4/container_registry_event/events"
 

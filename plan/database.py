@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.metadata_database import MetadataDatabase
+from config.metadata_database import POSTGRESQL_PORT, MetadataDatabase
 from config.site import Site
 from omnibus.ruby import Computed, Secret, Template, Value, template
 
 NAME = USER = "registry"
 """Database and role of a created database: the Linux package's own names."""
-PORT = 5432
+PORT = POSTGRESQL_PORT
 
 HOST = Computed("database_host")
 PASSWORD = Secret("database_password")

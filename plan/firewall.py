@@ -11,9 +11,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from config import normalize
+from config.metadata_database import POSTGRESQL_PORT
 from config.model import Deployment
-
-POSTGRESQL = 5432
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,9 @@ def _between(d: Deployment, site: str, other: str) -> Iterator[Rule]:
     """Includes the site itself: its registry notifies its GitLab by its public host name."""
     inward, outward = _web_ports(d, site), _web_ports(d, other)
     if site != other and d.primary == site:
-        inward = inward | {POSTGRESQL}
+        inward = inward | {POSTGRESQL_PORT}
     if site != other and d.primary == other:
-        outward = outward | {POSTGRESQL}
+        outward = outward | {POSTGRESQL_PORT}
     for name, peer in peers(d, other).items():
         for port in sorted(inward):
             yield Rule(f"{port}-from-{name}", "ingress", (port, port), peer, f"Geo and registry of {other}")

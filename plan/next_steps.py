@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from config.metadata_database import POSTGRESQL_PORT
 from config.model import Deployment
 
 _SECRETS = "/etc/gitlab/gitlab-secrets.json"
@@ -140,7 +141,7 @@ def _of_secondary(plan: StepsPlan, site: str, places: Mapping[str, Place]) -> It
     if plan.primary not in plan.created:
         yield _step(
             f"In your firewall, allow {node.public} to connect to {plan.primary}'s GitLab, registry and port "
-            f"5432, and add {node.public}/32 to postgresql['md5_auth_cidr_addresses'] there",
+            f"{POSTGRESQL_PORT}, and add {node.public}/32 to postgresql['md5_auth_cidr_addresses'] there",
             f"{primary.ssh} sudo gitlab-ctl reconfigure",
         )
     yield _step(

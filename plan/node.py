@@ -21,6 +21,8 @@ Payload = dict[str, Any]
 the components have."""
 
 TRUSTED = "/etc/gitlab/trusted-certs"
+SETTINGS = "-settings"
+"""The end of the name of the session that applies a host's settings, in the stack."""
 
 
 @dataclass(frozen=True)

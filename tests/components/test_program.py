@@ -9,8 +9,12 @@ import pulumi
 import pytest
 
 from hosts.programs import VERIFY, gitlab_node
+from plan.node import SETTINGS
 from tests.components.recording import ADOPTED, CALLS, HOOKS, KEPT, Registration, record
 from tests.configurations import CREATED, HOST_KEY, SHARED, changed, per_site
+from tools.comment.changes import Change
+from tools.comment.descriptions import NODE_COMMAND
+from tools.comment.resource_index import ResourceIndex
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +287,19 @@ def test_a_kept_storage_is_read_and_nothing_is_made_for_it() -> None:
         recorded["tokyo-existing-storage"].plain("create").endswith("ruby --disable-gems - inspect_storage")
     )
     assert order(recorded["tokyo-1-settings"])["storage"] is None
+
+
+def test_the_preview_comment_knows_sessions_by_their_names() -> None:
+    """tools/ cannot import components/: it has its own words for the ends of the names that it sets."""
+    raw = per_site()
+    raw["sites"]["tokyo"]["storage"] = "keep"
+    recorded = record(raw) | record(CREATED)
+    sessions = {name for name, one in recorded.items() if one.type == NODE_COMMAND}
+    looks = {name for name in sessions if Change("create", NODE_COMMAND, name).component}
+    assert looks == {"tokyo-existing-storage", "london-1-verification", "tokyo-1-verification"}
+    assert {name for name in sessions if name.endswith(SETTINGS)} == {"london-1-settings", "tokyo-1-settings"}
+    for suffix in ResourceIndex.SUFFIXES:
+        assert f"tokyo-1{suffix}" in recorded
 
 
 def test_two_kept_storages_that_are_one_stop_the_update(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pulumi
 import pytest
 import yaml
+from pydantic_core import PydanticUndefined
 
 from config import stack
 from config.errors import report
-from config.model import Deployment
+from config.model import Deployment, Rotate
 from config.parsing import parse
 from tests.configurations import CREATED, SHARED, certificate, changed, deployment, drop, per_site, put
 from tests.invalid_configs.configurations import AWS, KEYS, LONDON, TOKYO, TOKYO_HOSTS, TOKYO_NODE
@@ -98,6 +99,13 @@ def test_every_top_level_key_is_described_in_the_project_file() -> None:
     described.pop("pulumi:tags", None)  # of a project that `pulumi new` made
     assert set(described) == set(Deployment.model_fields)
     assert all(entry["description"] for entry in described.values())
+    for key, field in Deployment.model_fields.items():
+        default = (
+            field.default.model_dump(exclude_defaults=True) if key in ("ssh", "rotate") else field.default
+        )
+        assert described[key].get("default", PydanticUndefined) == default, key
+    for counter in Rotate.model_fields:
+        assert counter in described["rotate"]["description"]
 
 
 def test_scalars_that_pulumi_hands_over_as_text_are_values_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,9 @@ from hypothesis import strategies as st
 
 from config.storage_drivers import identity
 from hosts.programs import GITLAB_NODE, VERIFY, gitlab_node, lean, source
+from omnibus import node_files
+from omnibus.created_site import TLS_CERTIFICATE, TLS_KEY
+from omnibus.settings import SECRETS_FILE
 from tests.configurations import certificate, deployment
 from tests.docs import commands
 from tests.examples import examples
@@ -685,6 +688,14 @@ def test_the_program_runs_as_it_is_sent() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "london-1 (site london): the program stopped" in done.stderr
     assert f"gitlab_node:{line}:" in done.stderr
+
+
+def test_both_programs_know_one_directory() -> None:
+    """The settings read their secrets where the program on the node keeps its journal."""
+    said = re.findall(r"^  DIRECTORY = '(.+)'$", source(("files",)), re.MULTILINE)
+    assert said == [node_files.DIRECTORY]
+    for path in (SECRETS_FILE, TLS_CERTIFICATE, TLS_KEY):
+        assert path.rpartition("/")[0] == node_files.DIRECTORY
 
 
 def test_what_nodes_run_can_be_read() -> None:
