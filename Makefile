@@ -8,7 +8,7 @@ LABS ?= 2
 SIDE_BY_SIDE := $(PYTEST) --dist loadfile --tx '$(LABS)*popen//python=lab/scripts/python-in-lab.sh'
 IN_LAB := $(BIN)/python -m lab run --name test --here -- pytest
 STACK ?=
-# CIs without namespaces say tools.ci_setup: the same less the lab.
+# CI without namespaces sets tools.ci_setup, which omits the lab.
 SETUP ?= lab.setup
 # The program of GitLab's own registry, for the lab's hosts; Debian's without: docs/real-registry.md.
 export GITLAB_REGISTRY ?=

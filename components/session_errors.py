@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.not_begun import why_not_begun
+from components.start_errors import start_error
 from config.ssh import PORT, USER
 from plan.node import SETTINGS, HostPlan
 
@@ -146,7 +146,7 @@ class Session:
             return f"let `ssh.bastion.user` ({bastion.user}) log in there with {_LOGIN_KEY}"
         if _has(cause, _NO_NAME):
             return "correct the name in `ssh.bastion.host`, or how it is resolved on this machine"
-        return "see that the bastion is up, and that `ssh.bastion.host` and `ssh.bastion.port` are right"
+        return "check that the bastion is up, and that `ssh.bastion.host` and `ssh.bastion.port` are right"
 
     def _of_node(self, cause: str) -> str:
         login = f"let `ssh.user` ({self.node.user}) log in there with {_LOGIN_KEY}"
@@ -157,9 +157,10 @@ class Session:
         if self.bastion and "handshake failed" in cause:
             jump = f"ssh -J {self.bastion.user}@{self.bastion.host}:{self.bastion.port} -p {self.node.port}"
             return (
-                f"one of two things is wrong at the node; only the first attempt says which, and "
-                f"`{jump} {self.node.user}@{self.node.host}` shows it. Its host key: compare `ssh-keygen -lf "
-                f"/etc/ssh/ssh_host_ed25519_key.pub` there with `{self._key}.host_key`. Or the login: {login}"
+                f"the host key or the login is wrong; only the first attempt says which, and "
+                f"`{jump} {self.node.user}@{self.node.host}` shows it. For the host key, compare `ssh-keygen "
+                f"-lf /etc/ssh/ssh_host_ed25519_key.pub` there with `{self._key}.host_key`. For the login, "
+                f"{login}"
             )
         if "prohibited" in cause:
             return (
@@ -170,18 +171,18 @@ class Session:
             return f"correct the name in `{self._key}.host`, or how it is resolved {where}"
         if self.host and self.host.created:
             return (
-                "see that the instance boots (its console output), and that "
+                "check that the instance boots (its console output), and that "
                 f"`sites.{self.host.site}.aws.admin_cidrs` has this machine; `ssh.wait_seconds` for more time"
             )
         between = " is between it and the bastion" if self.bastion else " is between"
         return (
-            f"see that it is up, that no firewall{between}, and that `{self._key}.host` and `ssh.port` are "
+            f"check that it is up, that no firewall{between}, and that `{self._key}.host` and `ssh.port` are "
             "right; `ssh.wait_seconds` for a host that boots"
         )
 
     def _no_agent(self, cause: str) -> str:
         remedy = (
-            "start the SSH agent, or `unset SSH_AUTH_SOCK`: wherever that is set its agent must answer, "
+            "start the SSH agent, or `unset SSH_AUTH_SOCK`: if it is set, the agent must answer, "
             "also with `ssh.private_key` or `ssh.private_key_file`"
         )
         what = "no SSH connection was tried"
@@ -216,8 +217,8 @@ class Session:
             f"the command provider cannot pass on what was printed at {self.node}",
             cause,
             "the program there finished, but the stack does not have its result",
-            f"see what `ssh {self.node.user}@{self.node.host} true` prints there, a greeting or a warning in "
-            "another encoding than UTF-8, and remove it",
+            f"check what `ssh {self.node.user}@{self.node.host} true` prints there, a greeting or a warning "
+            "in another encoding than UTF-8, and remove it",
         )
 
     def _ended(self, cause: str, signal: str | None, output: str) -> str:
@@ -225,15 +226,15 @@ class Session:
         if signal or begun:
             return self._message(
                 "program-ended",
-                f"the program at {self.node} was ended",
+                f"the program at {self.node} was terminated",
                 cause,
                 "unknown; the next run rolls back the incomplete change" if self._applies else _NO_SETTINGS,
-                "see there what ended it (`journalctl -k`: out of memory?)",
+                "check there what terminated it (`journalctl -k`: out of memory?)",
             )
-        code, line, remedy = why_not_begun(output)
+        code, line, remedy = start_error(output)
         return self._message(
             code,
-            f"the program could not begin at {self.node}",
+            f"the program could not start at {self.node}",
             line or cause,
             _NOTHING_CHANGED,
             remedy.format(user=self.node.user, host=self.node.host, key=self._key),

@@ -67,8 +67,8 @@ _NOT_IN_YAML = r"\x7f-\x9f\u2028\u2029\ufffe\uffff"
 def in_yaml(text: str) -> bool:
     """Whether YAML can hold it as the Linux package writes it: JSON with escaped quotes and controls.
 
-    Run with Psych, PyYAML and go-yaml: DEL and most of what is up to U+009F are errors, U+0085 and U+2028
-    ends of lines.
+    Run with Psych, PyYAML and go-yaml: DEL and most characters up to U+009F are errors, U+0085 and U+2028
+    are line breaks.
     """
     return not re.search(rf"[{_NOT_IN_YAML}\ud800-\udfff]", text)
 

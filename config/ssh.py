@@ -21,7 +21,7 @@ def key_problem(text: str) -> str | None:
     """Why a login with this private key would fail, judging by its form; None for a usable key."""
     match = _KEY.fullmatch(text.replace("\r\n", "\n"))
     if not match:
-        return "is not a private key, or lost its line ends"
+        return "is not a private key, or has no line breaks"
     # OpenSSH's own format names the cipher inside (PROTOCOL.key).
     try:
         inside = base64.b64decode("".join(match[2].split()))[:64]
@@ -72,7 +72,7 @@ class Ssh(StrictModel):
         SecretStr | None,
         FieldHelp(
             "The private key. Without one the SSH agent is used; created hosts have a key of the stack.",
-            expectation="a private key (-----BEGIN … PRIVATE KEY-----) with line ends, without passphrase",
+            expectation="a private key (-----BEGIN … PRIVATE KEY-----) with line breaks, without passphrase",
             consequence="the SSH login would fail",
             example="pulumi config set --secret --path ssh.private_key < ~/.ssh/id_ed25519",
         ),

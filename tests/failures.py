@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from components import not_begun, session_errors
+from components import session_errors, start_errors
 from config import errors as config_errors
 from hosts.programs import GITLAB_NODE as NODE
 
 REGISTRY = NODE.parent / "external_registry"
 CONFIG = Path(config_errors.__file__).parent
 ROOT = CONFIG.parent
-SESSIONS = [Path(session_errors.__file__), Path(not_begun.__file__)]
+SESSIONS = [Path(session_errors.__file__), Path(start_errors.__file__)]
 CODE = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+"
 _RUBY = r"""(?:Failure\.new|(?<![.\w])(?:new|failed|refused))\("""
 _QUOTED = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
@@ -56,7 +56,7 @@ def of_registries() -> list[Written]:
 
 
 def of_sessions() -> list[Written]:
-    """Of SSH sessions; the codes of not_begun.py stand in its table."""
+    """Of SSH sessions; the codes of start_errors.py stand in its table."""
     own, table = SESSIONS
     begun = ast.walk(ast.parse(table.read_text(encoding="utf-8")))
     tuples = [node.elts[1] for node in begun if isinstance(node, ast.Tuple) and len(node.elts) == 3]

@@ -1,6 +1,6 @@
 """`make … SETUP=tools.ci_setup`: what checks, tests without the lab and a preview need, without the lab.
 
-Containers of CIs can make no namespaces, which the lab's hosts are made of. Standard library only: this runs
+CI containers cannot create namespaces, which the lab's hosts consist of. Standard library only: this runs
 before `.venv` exists.
 """
 

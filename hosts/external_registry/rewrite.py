@@ -64,7 +64,7 @@ class _Rewriter(TextEdits):
             self.replace(node, new, place)
 
     def inner(self, node: Node, new: Any) -> bool:
-        """FileTransaction a collection from inside; False where it must be replaced as a whole."""
+        """Change a collection in place; False if it must be replaced as a whole."""
         if node.kind == "mapping":
             if MERGE in node.tree:
                 raise Refused("a value to change is merged from another place in it (<<)")

@@ -38,7 +38,7 @@ class StoppingRegistry
       kill if ending && Omnibus.now - @since > patience
     end
   rescue StandardError
-    nil # Then the stop takes as long as it takes.
+    nil # Then the stop is not shortened.
   end
 
   private

@@ -85,7 +85,7 @@ def test_sudo_that_does_not_let_the_program_run(
     tokyo.write(SUDOERS, change(before))
     said = existing.fails()
     tokyo.write(SUDOERS, before)
-    assert "tokyo-1 (site tokyo): the program could not begin at ubuntu@10.20.0.11, port 22" in said
+    assert "tokyo-1 (site tokyo): the program could not start at ubuntu@10.20.0.11, port 22" in said
     assert cause in said.partition("  cause: ")[2].splitlines()[0]
     assert "state: nothing was changed on this node" in said and "/etc/sudoers.d" in said
     assert not tokyo.exists(OURS)

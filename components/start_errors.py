@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 _SUDO = (
-    "let {user} use sudo there without a password and for any command, by `{user} ALL=(root) NOPASSWD: ALL` "
-    "in a file of /etc/sudoers.d, or log in as `ssh.user: root`"
+    "allow {user} to run sudo there without a password and for any command, by `{user} ALL=(root) NOPASSWD: "
+    "ALL` in a file of /etc/sudoers.d, or log in as `ssh.user: root`"
 )
-_NOT_BEGUN = [
+_ERRORS = [
     (r"a password is required", "sudo-not-permitted", _SUDO),
     (
         r"is not in the sudoers file|is not allowed to (execute|run)|may not run sudo",
@@ -50,11 +50,11 @@ _NOT_BEGUN = [
 """
 
 
-def why_not_begun(output: str) -> tuple[str, str, str]:
+def start_error(output: str) -> tuple[str, str, str]:
     """The code, the line that gives the cause, and what to do."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for pattern, code, remedy in _NOT_BEGUN:
+    for pattern, code, remedy in _ERRORS:
         if matching := next((line for line in lines if re.search(pattern, line)), None):
             return code, matching[:300], remedy
     last = lines[-1][:300] if lines else ""
-    return "program-not-started", last, "see what `ssh {user}@{host} true` says: it must end without output"
+    return "program-not-started", last, "check what `ssh {user}@{host} true` says: it must end without output"
