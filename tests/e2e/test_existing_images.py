@@ -69,7 +69,7 @@ def test_data_that_has_been_moved_is_found(digest: str, existing: Stack, fresh: 
 def test_a_move_that_is_refused_leaves_every_registry_its_rights(
     digest: str, existing: Stack, fresh: Lab
 ) -> None:
-    """The new bucket's permissions come first and the former ones go last; then the change is simply taken back."""
+    """The new bucket's permissions come first and the former ones go last; then the change is simply reverted."""
     former = existing.file.read_text()
     existing.configure(lambda c: c["storage"]["s3"].update(bucket="acme-other-registry"))
     assert (

@@ -178,7 +178,7 @@ def test_a_mounted_gitlab_rb_is_written_in_place(
     replicates(sites, "4")
     included = london.read("/srv/config/gitlab.rb")
     assert included.startswith(provided["london-1"]) and b"geo-registry" in included
-    # What fails is taken back, in place as well, and blocks nobody.
+    # What fails is rolled back, in place as well, and blocks nobody.
     london.run("mv /opt/gitlab/bin/gitlab-ctl /opt/gitlab/bin/real && touch /root/fail")
     wrapper = b'#!/bin/sh\n[ $1 != reconfigure ] || [ ! -e /root/fail ] || { rm /root/fail; exit 1; }\nexec /opt/gitlab/bin/real "$@"\n'
     london.write("/opt/gitlab/bin/gitlab-ctl", wrapper, mode=0o755)

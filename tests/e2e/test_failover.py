@@ -1,4 +1,4 @@
-"""A failover that is checked beforehand, carried out by its steps, and taken back. Tests build on each other."""
+"""A failover that is checked beforehand, carried out by its steps, and reverted. Tests build on each other."""
 
 from __future__ import annotations
 

@@ -315,7 +315,7 @@ def test_a_run_that_was_cut_off_is_taken_back_by_the_next(
 
 
 def test_a_restart_that_is_owed_is_not_forgotten(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registry may run with what was taken back: also where the next runs come to nothing."""
+    """The registry may run with what was rolled back: also where the next runs come to nothing."""
     host.apply()
     cut_off(monkeypatch, host, "apply", certificate_text="NEW\n")
     for nowhere in ("config", "certificate"):

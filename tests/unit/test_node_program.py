@@ -104,7 +104,7 @@ MAKE = "->(a, bytes, b) { FileTransaction.write({ a => bytes, b => 'new' }, { b 
 
 
 def test_several_files_change_together_or_not_at_all(ruby: Program, change: Path) -> None:
-    """What a cut-off change left is taken back by the next run: contents, modes, links and absence."""
+    """What a cut-off change left is rolled back by the next run: contents, modes, links and absence."""
     old, new = change / "gitlab.rb", change / "settings.rb"
     old.write_text("before")
     old.chmod(0o640)
