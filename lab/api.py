@@ -190,9 +190,16 @@ class Lab:
 
     # -- images
 
-    def push(self, site: str, ref: str, seed: bytes = b"lab") -> str:
-        """Push a small image, "group/app:1", to a site's registry and return its digest "sha256:…"."""
-        return registry.push(self._registry(site), ref, seed)
+    def push(self, site: str, ref: str, seed: bytes = b"lab", *others: bytes) -> str:
+        """Push a small image, "group/app:1", to a site's registry and return its digest "sha256:…".
+
+        Of several seeds: an index of images.
+        """
+        return registry.push(self._registry(site), ref, seed, *others)
+
+    def manifests(self, site: str, ref: str) -> list[str]:
+        """The digests that an index refers to."""
+        return registry.manifests(self._registry(site), ref)
 
     def pull(self, site: str, ref: str) -> str:
         """Pull an image from a site's registry and return its digest."""
@@ -203,7 +210,7 @@ class Lab:
         return registry.tags(self._registry(site), repository)
 
     def delete_tag(self, site: str, ref: str) -> None:
-        """Delete the digest that a tag points to, with every tag on it."""
+        """Delete the digest that a tag points to, with every tag on it, or "group/app@sha256:…"."""
         registry.delete_tag(self._registry(site), ref)
 
     def _registry(self, site: str) -> str:

@@ -19,17 +19,29 @@ USER, PASSWORD = "root", "lab-password"
 CREDENTIALS = f"{USER}:{PASSWORD}"
 
 
-def make_image(directory: Path, seed: bytes) -> None:
-    """An OCI layout with one small layer; the same seed gives the same digests everywhere."""
-    blobs = directory / "blobs/sha256"
-    blobs.mkdir(parents=True)
+def make_image(directory: Path, *seeds: bytes) -> None:
+    """An OCI layout of an image with one small layer; the same seed gives the same digests everywhere.
 
-    def blob(data: bytes, media_type: str) -> dict[str, object]:
-        digest = hashlib.sha256(data).hexdigest()
-        (blobs / digest).write_bytes(data)
-        full_type = f"application/vnd.oci.image.{media_type}"
-        return {"mediaType": full_type, "digest": f"sha256:{digest}", "size": len(data)}
+    Of several seeds: an index with an image for each of them.
+    """
+    (directory / "blobs/sha256").mkdir(parents=True)
+    manifests = [_manifest(directory, seed, f"arch{n}") for n, seed in enumerate(seeds)]
+    index = {"schemaVersion": 2, "manifests": manifests}
+    if len(seeds) > 1:
+        whole = json.dumps(index | {"mediaType": "application/vnd.oci.image.index.v1+json"})
+        index = {"schemaVersion": 2, "manifests": [_blob(directory, whole.encode(), "index.v1+json")]}
+    (directory / "index.json").write_text(json.dumps(index))
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
+
+def _blob(directory: Path, data: bytes, media_type: str) -> dict[str, object]:
+    digest = hashlib.sha256(data).hexdigest()
+    (directory / "blobs/sha256" / digest).write_bytes(data)
+    full_type = f"application/vnd.oci.image.{media_type}"
+    return {"mediaType": full_type, "digest": f"sha256:{digest}", "size": len(data)}
+
+
+def _manifest(directory: Path, seed: bytes, architecture: str) -> dict[str, object]:
     layer = _layer(seed)
     config = {
         "architecture": "amd64",
@@ -40,12 +52,11 @@ def make_image(directory: Path, seed: bytes) -> None:
     manifest = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": blob(json.dumps(config).encode(), "config.v1+json"),
-        "layers": [blob(gzip.compress(layer, mtime=0), "layer.v1.tar+gzip")],
+        "config": _blob(directory, json.dumps(config).encode(), "config.v1+json"),
+        "layers": [_blob(directory, gzip.compress(layer, mtime=0), "layer.v1.tar+gzip")],
     }
-    index = {"schemaVersion": 2, "manifests": [blob(json.dumps(manifest).encode(), "manifest.v1+json")]}
-    (directory / "index.json").write_text(json.dumps(index))
-    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    found = _blob(directory, json.dumps(manifest).encode(), "manifest.v1+json")
+    return found | {"platform": {"os": "linux", "architecture": architecture}}
 
 
 def _layer(seed: bytes) -> bytes:
@@ -80,13 +91,14 @@ def skopeo(*arguments: str, timeout: float = 60, env: Mapping[str, str] | None =
     return done.stdout
 
 
-def push(registry: str, ref: str, seed: bytes, credentials: str = CREDENTIALS) -> str:
-    """Push the image of this seed to "group/app:tag" and return its digest, "sha256:…"."""
+def push(registry: str, ref: str, *seeds: bytes, credentials: str = CREDENTIALS) -> str:
+    """Push the image of this seed, or the index of several, to "group/app:tag"; its digest, "sha256:…"."""
     with tempfile.TemporaryDirectory(prefix="lab-image-") as directory:
         image = Path(directory, "image")
-        make_image(image, seed)
+        make_image(image, *seeds)
         digest = Path(directory, "digest")
         options = [
+            "--all",
             "--preserve-digests",
             f"--digestfile={digest}",
             f"--dest-creds={credentials}",
@@ -131,8 +143,16 @@ def tags(registry: str, repository: str) -> dict[str, str]:
 
 def digest(registry: str, ref: str) -> str:
     """The digest that a tag points to."""
-    manifest = skopeo("inspect", "--raw", f"--creds={CREDENTIALS}", f"docker://{registry}/{ref}")
-    return f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
+    return f"sha256:{hashlib.sha256(_raw(registry, ref).encode()).hexdigest()}"
+
+
+def manifests(registry: str, ref: str) -> list[str]:
+    """The digests that an index refers to."""
+    return [one["digest"] for one in json.loads(_raw(registry, ref))["manifests"]]
+
+
+def _raw(registry: str, ref: str) -> str:
+    return skopeo("inspect", "--raw", f"--creds={CREDENTIALS}", f"docker://{registry}/{ref}")
 
 
 def delete_tag(registry: str, ref: str) -> None:
