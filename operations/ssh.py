@@ -7,10 +7,12 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import paramiko
+from paramiko.channel import ChannelFile
 
 from hosts import programs
 from omnibus.ruby import filled
@@ -68,15 +70,28 @@ class NodeSession:
         busy = 0 if request["action"] == "progress" else payload["reconfigure_seconds"]
         return self._connected(verb, payload, SILENT_SECONDS + busy)
 
-    def ask(self, verb: str, seconds: int = SILENT_SECONDS) -> dict[str, Any]:
+    def ask(self, verb: str) -> dict[str, Any]:
         """The same for the payload of the last `pulumi up`."""
+        return self._connected(verb, self._last_payload(), SILENT_SECONDS)
+
+    def parts(self, verb: str, request: dict[str, Any], seconds: int) -> Iterator[dict[str, Any]]:
+        """A result in parts, one on each line, at least every `seconds`. Messages are shown after them."""
+        with self._expecting_connection():
+            stdout, stderr = self._start(verb, self._last_payload() | {verb: request}, seconds)
+            for line in stdout:
+                if line.endswith("\n"):  # the last line of a lost connection is half a line
+                    yield json.loads(line)
+            self._end(stdout, stderr)
+
+    def _last_payload(self) -> dict[str, Any]:
         if self.node.name not in self._stack.payloads:
             raise NodeFailure(f"{self.node.name} is not in the stack's state: run `pulumi up` first")
-        return self._connected(verb, self._stack.payloads[self.node.name], seconds)
+        return self._stack.payloads[self.node.name]
 
-    def _connected(self, verb: str, payload: dict[str, Any], seconds: int) -> dict[str, Any]:
+    @contextmanager
+    def _expecting_connection(self) -> Iterator[None]:
         try:
-            return self._run(verb, programs.gitlab_node() + json.dumps(payload), seconds)
+            yield
         except (paramiko.AuthenticationException, paramiko.BadHostKeyException) as error:
             self.close()
             raise NodeFailure(f"{self.node.name} does not accept the stack's connection: {error}") from error
@@ -84,22 +99,32 @@ class NodeSession:
             self.close()
             raise NotConnected(f"{self.node.name}: {str(error) or type(error).__name__}") from error
 
-    def _run(self, verb: str, text: str, seconds: int) -> dict[str, Any]:
+    def _connected(self, verb: str, payload: dict[str, Any], seconds: int) -> dict[str, Any]:
+        with self._expecting_connection():
+            stdout, stderr = self._start(verb, payload, seconds)
+            for line in stderr:
+                self._say(line.rstrip())
+            answer = stdout.read().decode()
+            self._end(stdout, stderr)
+        found: dict[str, Any] = json.loads(answer or "null") or {}
+        return found
+
+    def _start(self, verb: str, payload: dict[str, Any], seconds: int) -> tuple[ChannelFile, ChannelFile]:
         sudo = "" if self._connection["user"] == "root" else "sudo -n "
         command = f"exec {sudo}{programs.RUBY} {verb}"
         stdin, stdout, stderr = self._client().exec_command(command, timeout=seconds)
-        stdin.write(text)
+        stdin.write(programs.gitlab_node() + json.dumps(payload))
         stdin.channel.shutdown_write()
+        return stdout, stderr
+
+    def _end(self, stdout: ChannelFile, stderr: ChannelFile) -> None:
         for line in stderr:
             self._say(line.rstrip())
-        answer = stdout.read().decode()
         status = stdout.channel.recv_exit_status()
         if status < 0:
             raise EOFError("the connection was lost")
         if status:
             raise NodeFailure(self.node.name)
-        found: dict[str, Any] = json.loads(answer or "null") or {}
-        return found
 
     @property
     def _connection(self) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from plan.node import NodePlan
 SAME, UNKNOWN, DIFFERENT = 0, 1, 2
 AT_A_TIME = 16
 COMPARISON_SECONDS = 600
-"""A comparison says something at least that often."""
+"""A comparison prints something at least that often; the list of all repositories takes longest."""
+LISTED = 200
+"""Images of each kind."""
 SOON = timedelta(days=60)
 KINDS = ("missing", "different", "surplus")
 
@@ -46,14 +48,30 @@ class NodeStatus:
 
 @dataclass
 class Comparison:
-    """A secondary's images and the primary's. `counts`: kind → number, `images`: kind → the first ones."""
+    """A secondary's images and the primary's. `counts`: kind → number, `images`: kind → the first ones.
+
+    `compared` of `repositories` are done, up to the one named `after`.
+    """
 
     site: str
     repositories: int = 0
+    compared: float = 0
+    after: str = ""
     tags: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    images: dict[str, list[str]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    images: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     failure: str | None = None
+
+    def add(self, part: dict[str, Any]) -> None:
+        """What a node has printed: a number of repositories, or the result of those up to `after`."""
+        self.compared, self.repositories = part["compared"], part["of"]
+        if "after" not in part:
+            return
+        self.after = part["after"]
+        self.tags += part["tags"]
+        for kind in KINDS:
+            self.counts[kind] += part[kind]["count"]
+            self.images[kind] = [*self.images[kind], *part[kind]["images"]][:LISTED]
 
 
 @dataclass
@@ -80,7 +98,7 @@ def status(stack: Stack, now: datetime) -> Status:
     asking = [node for node in nodes if "registry" in node.roles and node.site != stack.plan.primary]
     first = list({node.site: node for node in reversed(asking)}.values())
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        compared = [pool.submit(_compare, stack, node) for node in first]
+        compared = [pool.submit(compare, stack, node) for node in first]
         found = list(pool.map(lambda node: _ask(stack, node, now), nodes))
         return Status(stack.name, stack.plan.primary, found, [one.result() for one in compared])
 
@@ -110,25 +128,23 @@ def _ask(stack: Stack, node: NodePlan, now: datetime) -> NodeStatus:
     return known
 
 
-def _compare(stack: Stack, node: NodePlan) -> Comparison:
-    said: list[str] = []
-
-    def show(line: str) -> None:
-        said.append(line)
-        print(line, file=sys.stderr, flush=True)
-
-    try:
-        with NodeSession(stack, node, show) as session:
-            answer = session.ask("compare", COMPARISON_SECONDS)
-    except (NodeFailure, NotConnected) as error:
-        return Comparison(node.site, failure="\n".join(said) or str(error))
-    return Comparison(
-        node.site,
-        answer["repositories"],
-        answer["tags"],
-        {kind: answer[kind]["count"] for kind in KINDS},
-        {kind: answer[kind]["images"] for kind in KINDS},
-    )
+def compare(stack: Stack, node: NodePlan) -> Comparison:
+    """Of the node's site. It continues after a lost connection, as long as it gets further each time."""
+    found, said = Comparison(node.site), list[str]()
+    with NodeSession(stack, node, said.append) as session:
+        while True:
+            before = found.after
+            try:
+                for part in session.parts("compare", {"after": before}, COMPARISON_SECONDS):
+                    found.add(part)
+                return found
+            except NotConnected as error:
+                if found.after != before:
+                    continue
+                found.failure = str(error)
+            except NodeFailure as error:
+                found.failure = "\n".join(said) or str(error)
+            return found
 
 
 def table(found: Status) -> list[str]:

@@ -1,97 +1,115 @@
 # frozen_string_literal: true
 
+# Pull-only tokens for repositories. The registries of all sites accept the same ones.
+class PullTokens
+  # A token is valid for five minutes.
+  SECONDS = 120
+  KEPT = 1000
+
+  def initialize(token)
+    @token = token
+    @known = {}
+    @lock = Mutex.new
+  end
+
+  # Signing one takes longer than a request to a registry on the same node.
+  def for(path)
+    @lock.synchronize do
+      known = @known.delete(path)
+      known = nil if known && Omnibus.now - known.last > SECONDS
+      @known.shift if @known.size >= KEPT
+      (@known[path] = known || [@token.for(path, %w[pull]), Omnibus.now]).first
+    end
+  end
+
+  def for_catalog
+    @token.for('catalog', %w[*], type: 'registry')
+  end
+end
+
 # The images of a registry, as it serves them.
 class Catalog
-  ACCEPT = %w[application/vnd.oci.image.index.v1+json application/vnd.oci.image.manifest.v1+json
-              application/vnd.docker.distribution.manifest.list.v2+json
-              application/vnd.docker.distribution.manifest.v2+json].join(', ')
-  # Requests at a time.
-  THREADS = 8
+  INDEXES = %w[application/vnd.oci.image.index.v1+json
+               application/vnd.docker.distribution.manifest.list.v2+json].freeze
+  ACCEPT = [*INDEXES, 'application/vnd.oci.image.manifest.v1+json',
+            'application/vnd.docker.distribution.manifest.v2+json'].join(', ')
+  Manifest = Struct.new(:digest, :type)
 
-  # By default, the registry on this node.
-  def initialize(token, url = Registry.local.url)
-    @token = token
+  # tokens: PullTokens, or a Token. By default, the registry on this node.
+  def initialize(tokens, url = Registry.local.url)
+    @tokens = tokens.is_a?(Token) ? PullTokens.new(tokens) : tokens
     @url = url
+    @connections = Http::Connections.new
   end
 
   # [{"path:tag" => digest}, [those that the registry itself cannot read]]. Raises Failure if it does not answer.
   def digests
-    found = {}
-    broken = []
+    found = Queue.new
     images = repositories.flat_map { |path| tags(path).map { |tag| [path, tag] } }
-    each_of(images) do |path, tag|
-      digest = digest(path, tag)
-      digest ? found["#{path}:#{tag}"] = digest : broken << "#{path}:#{tag}"
-    end
-    [found, broken]
-  end
-
-  # {tag => digest} of one repository; nil as the digest of one that the registry cannot read.
-  def of(path)
-    found = {}
-    each_of(tags(path).map { |tag| [path, tag] }) { |_, tag| found[tag] = digest(path, tag) }
-    found
+    waiting = ->(done) { Report.say("compared #{done} of #{images.size} tags") }
+    Workers.each(images, waiting) { |path, tag| found << ["#{path}:#{tag}", manifest(path, tag)&.digest] }
+    read, broken = Array.new(found.size) { found.pop }.partition(&:last)
+    [read.to_h, broken.map(&:first)]
   end
 
   def repositories
-    pages('_catalog', 'repositories') { @token.for('catalog', %w[*], type: 'registry') }
+    pages('_catalog', 'repositories') { @tokens.for_catalog }
+  end
+
+  # A repository without tags is unknown to a registry with legacy metadata.
+  def tags(path)
+    pages("#{path}/tags/list", 'tags') { @tokens.for(path) }
+  end
+
+  # Digest and media type of what a tag or a digest refers to; nil if the registry cannot read it.
+  def manifest(path, reference)
+    status, body, answer = ask('head', "#{path}/manifests/#{reference}", @tokens.for(path))
+    return if status == 404
+    raise unreadable("#{path}:#{reference}", status, body) unless status == 200
+
+    Manifest.new(answer['Docker-Content-Digest'], answer['Content-Type'].to_s[/[^; ]+/])
+  end
+
+  # A manifest, parsed; nil if the registry cannot read it.
+  def content(path, digest)
+    status, body, = ask('get', "#{path}/manifests/#{digest}", @tokens.for(path))
+    return if status == 404
+    raise unreadable("#{path}@#{digest}", status, body) unless status == 200
+
+    JSON.parse(body)
+  rescue JSON::ParserError
+    raise unreadable("#{path}@#{digest}", status, body)
   end
 
   private
 
-  def each_of(images)
-    queue = Queue.new
-    images.each { |image| queue << image }
-    total = queue.size
-    workers = Array.new(THREADS) do
-      Thread.new do
-        Thread.current.report_on_exception = false
-        loop { yield(*queue.pop(true)) }
-      rescue ThreadError
-        nil
-      end
+  # A registry or a proxy that restarts must not end a comparison of hours.
+  def ask(method, path, authorization, seconds: 60)
+    headers = { 'Authorization' => authorization, 'Accept' => ACCEPT }
+    answer = Http.until(5) do
+      found = Http.call(method, URI.join("#{@url}/v2/", path).to_s, headers: headers, seconds: seconds,
+                                                                    connections: @connections)
+      { ok: found.first.between?(200, 499) && found.first != 429, found: found }
     end
-    show(queue, total) while workers.any? { |worker| worker.join(5).nil? }
-    workers.each(&:value)
+    answer[:found]
   end
 
-  def show(queue, total)
-    Report.say("compared #{total - queue.size} of #{total} tags")
-  end
-
-  def tags(path)
-    pages("#{path}/tags/list", 'tags') { @token.for(path, %w[pull]) }
-  end
-
-  # A repository without tags is unknown to a registry with legacy metadata. The block: a token for each page, as it is
-  # valid for five minutes.
+  # The block: a token for each page, as it is valid for five minutes.
   def pages(path, key)
     found = []
-    link = "#{@url}/v2/#{path}?n=1000"
-    while link
-      status, body, answer = Http.call('get', link, headers: { 'Authorization' => yield }, seconds: 120)
+    page = "#{path}?n=1000"
+    while page
+      status, body, answer = ask('get', page, yield, seconds: 120)
       return found if status == 404
 
-      raise unreadable(link, status, body) unless status == 200
+      raise unreadable("#{@url}/v2/#{page}", status, body) unless status == 200
 
       found.concat(JSON.parse(body)[key] || [])
-      following = answer['Link'].to_s[/<([^>]+)>; *rel="next"/, 1]
-      link = following && URI.join("#{@url}/", following).to_s
+      page = answer['Link'].to_s[/<([^>]+)>; *rel="next"/, 1]
     end
     found
-  end
-
-  def digest(path, tag)
-    @pull ||= Hash.new { |known, name| known[name] = [@token.for(name, %w[pull]), Omnibus.now] }
-    authorization, since = @pull[path]
-    # A token is valid for five minutes.
-    authorization, = @pull[path] = [@token.for(path, %w[pull]), Omnibus.now] if Omnibus.now - since > 120
-    status, body, answer = Http.call('head', "#{@url}/v2/#{path}/manifests/#{tag}",
-                                     headers: { 'Authorization' => authorization, 'Accept' => ACCEPT }, seconds: 60)
-    return answer['Docker-Content-Digest'] if status == 200
-    return if status == 404
-
-    raise unreadable("#{path}:#{tag}", status, body)
+  rescue JSON::ParserError
+    raise unreadable("#{@url}/v2/#{page}", status, body)
   end
 
   def unreadable(what, status, body)

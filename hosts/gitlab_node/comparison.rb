@@ -1,46 +1,107 @@
 # frozen_string_literal: true
 
-# Compares the tags of the primary's registry with those of this site's, digest by digest, one repository after the
-# other: memory is needed for the largest repository only. Both are read with pull-only tokens that are signed here.
+# Compares the images of the primary's registry with those of this site, digest by digest. Both are read with pull-only
+# tokens that are signed here. Some repositories at a time, so that memory does not grow with the number of tags, and
+# after each of these parts its result is printed: a comparison that was interrupted continues after it.
+#
+# An index with the same digest does not prove that its manifests are there, so each of them is looked for. Signatures
+# and SBOMs are tags with an image's digest as their name (`sha256-....sig`), or manifests that refer to the image; of
+# these clients keep an index at the tag `sha256-...`, since neither GitLab's registry (4.39) nor Distribution has the
+# referrers API of OCI 1.1. All of these are tags here.
 class Comparison
-  # Of each kind; counts go on.
+  # Images of each kind in a part; counts go on.
   LISTED = 200
   KINDS = %w[missing different surplus].freeze
+  REPOSITORIES = 64
+  # BuildKit's cache: an index that lists blobs.
+  CACHE = 'application/vnd.buildkit.cacheconfig'
 
   def initialize(order)
     @order = order
-    @token = Token.new(order['secrets']['registry_key'], order['issuer'])
-    @primary = Catalog.new(@token, order['primary']['registry_url'].chomp('/'))
-    @here = Catalog.new(@token, Registry.local.url)
+    @after = order.dig('compare', 'after').to_s
+    tokens = PullTokens.new(Token.new(order['secrets']['registry_key'], order['issuer']))
+    @primary = Catalog.new(tokens, order['primary']['registry_url'].chomp('/'))
+    @here = Catalog.new(tokens)
+    @lock = Mutex.new
   end
 
-  # {'repositories', 'tags', 'missing' => {'count', 'images'}, 'different', 'surplus'}. Raises Failure if one of both
-  # registries cannot be read: that is never "equal".
+  # Prints {'after' => the last repository of a part, 'tags' => number, 'missing' => {'count', 'images'}, 'different',
+  # 'surplus'}, each with {'compared', 'of'}: the number of repositories. While it works on a part, only these two.
+  # Raises Failure if one of both registries cannot be read: that is never "equal".
   def run
-    names = [@primary, @here].map { |catalog| catalog.repositories.to_h { |path| [path, true] } }
-    @found = KINDS.to_h { |kind| [kind, { 'count' => 0, 'images' => [] }] }
-    @tags = 0
-    all = names.flat_map(&:keys).uniq.sort
-    all.each_with_index do |path, number|
-      compare(path, *names.map { |known| known.key?(path) })
-      Report.say("#{@order['node']}: compared #{number + 1} of #{all.size} repositories") if ((number + 1) % 50).zero?
+    known = [@primary, @here].map { |catalog| catalog.repositories.to_h { |path| [path, true] } }
+    all = known.flat_map(&:keys).uniq.sort
+    done = all.count { |path| path <= @after }
+    all.drop(done).each_slice(REPOSITORIES) do |paths|
+      share = ->(of_part) { Report.result('compared' => (done + (paths.size * of_part)).round(1), 'of' => all.size) }
+      share.call(0)
+      found = part(paths, known, share)
+      done += paths.size
+      Report.result('compared' => done, 'of' => all.size, 'after' => paths.last, **found)
     end
-    { 'repositories' => all.size, 'tags' => @tags, **@found }
+    { 'compared' => done, 'of' => all.size, 'complete' => true }
   end
 
   private
 
-  def compare(path, *known)
-    remote, local = [@primary, @here].zip(known).map { |catalog, there| there ? catalog.of(path) : {} }
-    @tags += remote.size
-    note('missing', path, remote.keys - local.keys)
-    note('surplus', path, local.keys - remote.keys)
-    note('different', path, (remote.keys & local.keys).reject { |tag| remote[tag] == local[tag] })
+  def part(paths, known, share)
+    @seen = {}
+    @found = KINDS.to_h { |kind| [kind, { 'count' => 0, 'images' => [] }] }
+    tags = Queue.new
+    Workers.each(paths.product([@primary, @here].zip(known))) do |path, (catalog, there)|
+      tags << [catalog, path, there[path] ? catalog.tags(path) : []]
+    end
+    lists = Array.new(tags.size) { tags.pop }.group_by(&:first).transform_values { |all| all.to_h { |_, *one| one } }
+    compare(paths, lists, share)
+    @found.each_value { |kind| kind['images'].sort! }
+    { 'tags' => lists[@primary].sum { |_, names| names.size }, **@found }
   end
 
-  def note(kind, path, tags)
-    list = @found[kind]
-    list['count'] += tags.size
-    list['images'].concat(tags.first(LISTED - list['images'].size).map { |tag| "#{path}:#{tag}" })
+  def compare(paths, lists, share)
+    both = paths.flat_map do |path|
+      remote, local = lists.values_at(@primary, @here).map { |names| names[path] }
+      (remote - local).each { |tag| note('missing', "#{path}:#{tag}") }
+      (local - remote).each { |tag| note('surplus', "#{path}:#{tag}") }
+      (remote & local).map { |tag| [path, tag] }
+    end
+    Workers.each(both, ->(done) { share.call(done.fdiv(both.size)) }) { |path, tag| compare_tag(path, tag) }
+  end
+
+  def compare_tag(path, tag)
+    remote, local = [@primary, @here].map { |catalog| catalog.manifest(path, tag) }
+    return note('different', "#{path}:#{tag}") if remote&.digest != local&.digest
+
+    look_into(path, tag, local) if local && index?(local) && first?(path, local.digest)
+  end
+
+  def index?(manifest)
+    Catalog::INDEXES.include?(manifest.type)
+  end
+
+  # Each digest of a repository is looked for once.
+  def look_into(path, tag, manifest)
+    parts = (@here.content(path, manifest.digest) || {})['manifests'] || []
+    return if parts.any? { |part| part['mediaType'].to_s.include?(CACHE) }
+
+    parts.map { |part| part['digest'] }.each do |digest|
+      next unless first?(path, digest)
+
+      found = @here.manifest(path, digest)
+      # What the primary has not got cannot be copied from there.
+      note('missing', "#{path}:#{tag}@#{digest}") if found.nil? && @primary.manifest(path, digest)
+      look_into(path, tag, found) if found && index?(found)
+    end
+  end
+
+  def first?(path, digest)
+    @lock.synchronize { @seen[[path, digest]] ? false : @seen[[path, digest]] = true }
+  end
+
+  def note(kind, image)
+    @lock.synchronize do
+      list = @found[kind]
+      list['count'] += 1
+      list['images'] << image if list['images'].size < LISTED
+    end
   end
 end

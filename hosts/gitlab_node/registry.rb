@@ -2,17 +2,49 @@
 
 # Requests with a time limit. Returns [status, body, headers], or [0, why, Unreached] if there was no answer.
 module Http
-  def self.call(method, url, headers: {}, body: nil, seconds: 15, verify: true)
+  #
+  # connections: where to take the connection from, and to leave it for the next request.
+  def self.call(method, url, headers: {}, body: nil, seconds: 15, verify: true, connections: nil)
     uri = URI(url)
     request = Net::HTTP.const_get(method.capitalize).new(uri.request_uri, headers)
     request.body = body if body
     options = { use_ssl: uri.scheme == 'https', open_timeout: seconds, read_timeout: seconds, cert_store: @store }
     options[:verify_mode] = OpenSSL::SSL::VERIFY_NONE unless verify
-    answer = Net::HTTP.start(uri.hostname, uri.port, nil, nil, nil, nil, **options) { |http| http.request(request) }
+    connect = ->(&use) { Net::HTTP.start(uri.hostname, uri.port, nil, nil, nil, nil, **options, &use) }
+    ask = ->(http) { http.request(request) }
+    answer = connections ? connections.use(uri, connect, &ask) : connect.call(&ask)
     [answer.code.to_i, answer.body.to_s, answer]
   rescue SystemCallError, SocketError, Timeout::Error, OpenSSL::SSL::SSLError, Net::HTTPBadResponse, EOFError => e
     why = Unreached.of(e, uri, seconds)
     [0, why.text, why]
+  end
+
+  # Connections that stay open, because a handshake takes longer than the request. There are as many as there are
+  # requests at the same time.
+  class Connections
+    def initialize
+      @idle = Hash.new { |known, origin| known[origin] = Queue.new }
+      @lock = Mutex.new
+    end
+
+    def use(uri, connect)
+      idle = @lock.synchronize { @idle[[uri.scheme, uri.host, uri.port]] }
+      http = take(idle) || connect.call
+      answer = yield http
+      idle << http
+      answer
+    rescue StandardError
+      http.finish if http&.started?
+      raise
+    end
+
+    private
+
+    def take(idle)
+      idle.pop(true)
+    rescue ThreadError
+      nil
+    end
   end
 
   # Whether a retry cannot get another answer. why: the third part of an answer.

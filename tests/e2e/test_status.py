@@ -119,6 +119,29 @@ def test_what_was_changed_on_a_node_is_found(
     assert differences(status(stack, 0)) == {}
 
 
+def test_a_manifest_of_an_index_is_missing_though_the_tag_is_equal(stack: Stack, fresh: Lab) -> None:
+    """So is a signature, which is a tag, or what the index refers to that stands for the referrers API."""
+    whole = fresh.push("london", "group/multi:1", b"one", b"two")
+    attached = whole.replace(":", "-")
+    fresh.push("london", f"group/multi:{attached}.sig", b"signature")
+    fresh.push("london", f"group/multi:{attached}", b"bill", b"materials")
+    pushed = fresh.tags("london", "group/multi")
+    fresh.wait(lambda: fresh.tags("tokyo", "group/multi") == pushed, 60, "replication")
+    assert status(stack, 0)["comparisons"][0]["tags"] == 5
+    part, _ = fresh.manifests("tokyo", "group/multi:1")
+    bill, _ = fresh.manifests("tokyo", f"group/multi:{attached}")
+    fresh.delete_tag("tokyo", f"group/multi@{part}")
+    fresh.delete_tag("tokyo", f"group/multi@{bill}")
+    fresh.delete_tag("tokyo", f"group/multi:{attached}.sig")
+    missing = [f":1@{part}", f":{attached}.sig", f":{attached}@{bill}"]
+    (tokyo,) = status(stack, 2)["comparisons"]
+    assert tokyo["images"]["missing"] == [f"group/multi{one}" for one in missing]
+    fresh.push("tokyo", "group/multi:1", b"one", b"two")
+    fresh.push("tokyo", f"group/multi:{attached}.sig", b"signature")
+    fresh.push("tokyo", f"group/multi:{attached}", b"bill", b"materials")
+    assert status(stack, 0)["comparisons"][0]["counts"]["missing"] == 0
+
+
 def test_images_that_differ_are_named(stack: Stack, fresh: Lab) -> None:
     """A missing tag, a surplus one, and one with another digest."""
     fresh.delete_tag("tokyo", "group/app:1")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
+
 import pytest
 
-from operations.status import DIFFERENT, SAME, UNKNOWN, Comparison, NodeStatus, Status, table
+import operations.status
+from operations.ssh import NodeFailure, NotConnected
+from operations.status import DIFFERENT, SAME, UNKNOWN, Comparison, NodeStatus, Status, compare, table
 
 GOOD = NodeStatus("london-1", "london", ["rails", "registry"], gitlab="19.2")
 EQUAL = {"missing": 0, "different": 0, "surplus": 0}
@@ -13,7 +19,8 @@ EQUAL = {"missing": 0, "different": 0, "surplus": 0}
 def found(node: NodeStatus = GOOD, **comparison: object) -> Status:
     """Of one node and one secondary."""
     known = {"counts": EQUAL, "images": {kind: [] for kind in EQUAL}} | comparison
-    return Status("prod", "london", [node], [Comparison("tokyo", 3, 20, **known)])  # type: ignore[arg-type]
+    one = Comparison("tokyo", 3, tags=20, **known)  # type: ignore[arg-type]
+    return Status("prod", "london", [node], [one])
 
 
 @pytest.mark.parametrize(
@@ -50,3 +57,60 @@ def test_the_table_has_a_line_per_node_and_the_images_that_differ() -> None:
         "  tokyo-1: answered 401",
         "    do: look",
     ]
+
+
+class Session:
+    """A connection that has these parts of a comparison to give, and is lost at an exception among them."""
+
+    parts_left: ClassVar[list[Any]] = []
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def parts(self, _: str, request: dict[str, Any], seconds: int) -> Iterator[dict[str, Any]]:
+        self.asked.append(request["after"])
+        while self.parts_left:
+            part = self.parts_left.pop(0)
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+
+def part(compared: int, after: str = "", *missing: str) -> dict[str, Any]:
+    """Of 20 repositories, two of which have been compared since the last part."""
+    if not after:
+        return {"compared": compared, "of": 20}
+    none = {"count": 0, "images": []}
+    images = {"missing": {"count": len(missing), "images": [*missing]}, "different": none, "surplus": none}
+    return {"compared": compared, "of": 20, "after": after, "tags": 7, **images}
+
+
+@pytest.mark.parametrize(
+    ("parts", "asked", "failure"),
+    [
+        ([part(1), part(2, "b", "b:1"), part(4, "d", "d:1")], [""], None),
+        ([part(2, "b", "b:1"), NotConnected("lost"), part(4, "d", "d:1")], ["", "b"], None),
+        (
+            [part(2, "b", "b:1"), part(4, "d", "d:1"), NotConnected("lost"), NotConnected("refused")],
+            ["", "d"],
+            "refused",
+        ),
+        ([part(2, "b", "b:1"), part(4, "d", "d:1"), NodeFailure("answered 500")], [""], "answered 500"),
+    ],
+)
+def test_a_comparison_whose_connection_is_lost_continues_after_its_last_part(
+    monkeypatch: pytest.MonkeyPatch, parts: list[Any], asked: list[str], failure: str | None
+) -> None:
+    """As long as it gets further each time."""
+    monkeypatch.setattr(operations.status, "NodeSession", Session)
+    monkeypatch.setattr(Session, "parts_left", [*parts])
+    monkeypatch.setattr(Session, "asked", [])
+    found = compare(None, SimpleNamespace(site="tokyo"))  # type: ignore[arg-type]
+    assert Session.asked == asked
+    assert (found.tags, found.counts["missing"], found.images["missing"]) == (14, 2, ["b:1", "d:1"])
+    assert found.failure == failure
