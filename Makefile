@@ -97,9 +97,11 @@ apply: setup ## `pulumi up` as the apply job runs it, without a question; STACK=
 	@$(WITH_ENGINE) pulumi up --cwd '$(PROJECT)' --yes --non-interactive --stack '$(STACK)'
 
 JSON ?=
-status: setup ## whether nodes, registries and images are as they should be; STACK=prod, JSON=1 for programs
+DEEP ?=
+status: setup ## whether nodes, registries and images are as they should be; STACK=prod, DEEP=1 with layers, JSON=1 for programs
 	@[ -n '$(STACK)' ] || { echo "Name the stack: make status STACK=prod" >&2; exit 1; }
-	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible operations.status --stack '$(STACK)' --project '$(PROJECT)' $(if $(JSON),--json)
+	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible operations.status --stack '$(STACK)' --project '$(PROJECT)' \
+		$(if $(DEEP),--deep) $(if $(JSON),--json)
 
 TO ?=
 failover-check: setup ## whether a secondary can become the primary, and the steps; STACK=prod TO=tokyo

@@ -197,9 +197,9 @@ class Lab:
         """
         return registry.push(self._registry(site), ref, seed, *others)
 
-    def manifests(self, site: str, ref: str) -> list[str]:
-        """The digests that an index refers to."""
-        return registry.manifests(self._registry(site), ref)
+    def manifest(self, site: str, ref: str) -> dict[str, Any]:
+        """The manifest that a tag or "group/app@sha256:…" refers to."""
+        return registry.manifest(self._registry(site), ref)
 
     def pull(self, site: str, ref: str) -> str:
         """Pull an image from a site's registry and return its digest."""

@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lab.host import RUN
 
@@ -146,9 +147,10 @@ def digest(registry: str, ref: str) -> str:
     return f"sha256:{hashlib.sha256(_raw(registry, ref).encode()).hexdigest()}"
 
 
-def manifests(registry: str, ref: str) -> list[str]:
-    """The digests that an index refers to."""
-    return [one["digest"] for one in json.loads(_raw(registry, ref))["manifests"]]
+def manifest(registry: str, ref: str) -> dict[str, Any]:
+    """The manifest that a tag or "group/app@sha256:…" refers to."""
+    found: dict[str, Any] = json.loads(_raw(registry, ref))
+    return found
 
 
 def _raw(registry: str, ref: str) -> str:

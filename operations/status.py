@@ -92,13 +92,13 @@ class Status:
         return DIFFERENT if different or any(any(c.counts.values()) for c in self.comparisons) else SAME
 
 
-def status(stack: Stack, now: datetime) -> Status:
-    """Asks all nodes at the same time, then one of each secondary for the comparison."""
+def status(stack: Stack, now: datetime, *, deep: bool = False) -> Status:
+    """Asks all nodes at the same time, then one of each secondary for the comparison, `deep` with blobs."""
     nodes = [host for host in stack.plan.hosts.values() if isinstance(host, NodePlan)]
     asking = [node for node in nodes if "registry" in node.roles and node.site != stack.plan.primary]
     first = list({node.site: node for node in reversed(asking)}.values())
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        compared = [pool.submit(compare, stack, node) for node in first]
+        compared = [pool.submit(compare, stack, node, deep=deep) for node in first]
         found = list(pool.map(lambda node: _ask(stack, node, now), nodes))
         return Status(stack.name, stack.plan.primary, found, [one.result() for one in compared])
 
@@ -128,14 +128,15 @@ def _ask(stack: Stack, node: NodePlan, now: datetime) -> NodeStatus:
     return known
 
 
-def compare(stack: Stack, node: NodePlan) -> Comparison:
+def compare(stack: Stack, node: NodePlan, *, deep: bool = False) -> Comparison:
     """Of the node's site. It continues after a lost connection, as long as it gets further each time."""
     found, said = Comparison(node.site), list[str]()
     with NodeSession(stack, node, said.append) as session:
         while True:
             before = found.after
+            request = {"after": before, "deep": deep}
             try:
-                for part in session.parts("compare", {"after": before}, COMPARISON_SECONDS):
+                for part in session.parts("compare", request, COMPARISON_SECONDS):
                     found.add(part)
                 return found
             except NotConnected as error:
@@ -184,9 +185,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--stack", required=True)
     parser.add_argument("--project", default=".", type=Path, help="the directory with Pulumi.yaml")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--deep", action="store_true", help="look for every layer as well")
     args = parser.parse_args(argv)
     try:
-        found = status(read(args.stack, args.project), datetime.now(UTC))
+        found = status(read(args.stack, args.project), datetime.now(UTC), deep=args.deep)
     except StackError as error:
         print(error, file=sys.stderr)
         return UNKNOWN

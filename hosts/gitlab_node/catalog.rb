@@ -81,6 +81,17 @@ class Catalog
     raise unreadable("#{path}@#{digest}", status, body)
   end
 
+  # Whether a blob can be fetched: from the registry, or from the storage that it redirects to.
+  def blob?(path, digest)
+    status, body, answer = ask('head', "#{path}/blobs/#{digest}", @tokens.for(path))
+    if [302, 307].include?(status)
+      status, body, = Http.call('head', answer['Location'], seconds: 60, connections: @connections)
+    end
+    raise unreadable("#{path}@#{digest}", status, body) unless [200, 404].include?(status)
+
+    status == 200
+  end
+
   private
 
   # A registry or a proxy that restarts must not end a comparison of hours.

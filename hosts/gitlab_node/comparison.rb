@@ -7,7 +7,7 @@
 # An index with the same digest does not prove that its manifests are there, so each of them is looked for. Signatures
 # and SBOMs are tags with an image's digest as their name (`sha256-....sig`), or manifests that refer to the image; of
 # these clients keep an index at the tag `sha256-...`, since neither GitLab's registry (4.39) nor Distribution has the
-# referrers API of OCI 1.1. All of these are tags here.
+# referrers API of OCI 1.1. All of these are tags here. With `deep`, each blob that a manifest refers to is looked for.
 class Comparison
   # Images of each kind in a part; counts go on.
   LISTED = 200
@@ -18,7 +18,7 @@ class Comparison
 
   def initialize(order)
     @order = order
-    @after = order.dig('compare', 'after').to_s
+    @after, @deep = (order['compare'] || {}).values_at('after', 'deep')
     tokens = PullTokens.new(Token.new(order['secrets']['registry_key'], order['issuer']))
     @primary = Catalog.new(tokens, order['primary']['registry_url'].chomp('/'))
     @here = Catalog.new(tokens)
@@ -31,7 +31,7 @@ class Comparison
   def run
     known = [@primary, @here].map { |catalog| catalog.repositories.to_h { |path| [path, true] } }
     all = known.flat_map(&:keys).uniq.sort
-    done = all.count { |path| path <= @after }
+    done = all.count { |path| path <= @after.to_s }
     all.drop(done).each_slice(REPOSITORIES) do |paths|
       share = ->(of_part) { Report.result('compared' => (done + (paths.size * of_part)).round(1), 'of' => all.size) }
       share.call(0)
@@ -71,7 +71,7 @@ class Comparison
     remote, local = [@primary, @here].map { |catalog| catalog.manifest(path, tag) }
     return note('different', "#{path}:#{tag}") if remote&.digest != local&.digest
 
-    look_into(path, tag, local) if local && index?(local) && first?(path, local.digest)
+    look_into(path, tag, local) if local && (@deep || index?(local)) && first?(path, local.digest)
   end
 
   def index?(manifest)
@@ -80,17 +80,30 @@ class Comparison
 
   # Each digest of a repository is looked for once.
   def look_into(path, tag, manifest)
-    parts = (@here.content(path, manifest.digest) || {})['manifests'] || []
-    return if parts.any? { |part| part['mediaType'].to_s.include?(CACHE) }
-
-    parts.map { |part| part['digest'] }.each do |digest|
-      next unless first?(path, digest)
-
-      found = @here.manifest(path, digest)
-      # What the primary has not got cannot be copied from there.
-      note('missing', "#{path}:#{tag}@#{digest}") if found.nil? && @primary.manifest(path, digest)
-      look_into(path, tag, found) if found && index?(found)
+    content = @here.content(path, manifest.digest) or return note('missing', "#{path}:#{tag}@#{manifest.digest}")
+    parts = content['manifests'] || []
+    if index?(manifest) && parts.none? { |part| part['mediaType'].to_s.include?(CACHE) }
+      parts.each { |part| look_for_manifest(path, tag, part['digest']) if first?(path, part['digest']) }
+    elsif @deep
+      blobs = [content['config'], *content['layers'], *content['blobs'], *parts].compact.reject { |one| foreign?(one) }
+      blobs.each { |blob| look_for_blob(path, tag, blob['digest']) if first?(path, blob['digest']) }
     end
+  end
+
+  def look_for_manifest(path, tag, digest)
+    found = @here.manifest(path, digest)
+    # What the primary has not got cannot be copied from there.
+    note('missing', "#{path}:#{tag}@#{digest}") if found.nil? && @primary.manifest(path, digest)
+    look_into(path, tag, found) if found && (@deep || index?(found))
+  end
+
+  def look_for_blob(path, tag, digest)
+    note('missing', "#{path}:#{tag}@#{digest}") unless @here.blob?(path, digest)
+  end
+
+  # A layer that clients fetch from elsewhere (Windows).
+  def foreign?(layer)
+    layer['mediaType'].to_s.match?(/foreign|nondistributable/)
   end
 
   def first?(path, digest)

@@ -22,10 +22,10 @@ SETTINGS = f"{OURS}/settings.rb"
 KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
 
 
-def status(stack: Stack, code: int) -> dict[str, Any]:
+def status(stack: Stack, code: int, *more: str) -> dict[str, Any]:
     """What it finds; its exit status must be `code`."""
     module = ["-m", "tools.interruptible", "operations.status"]
-    options = ["--stack", stack.name, "--project", str(stack.lab.dir / "project"), "--json"]
+    options = ["--stack", stack.name, "--project", str(stack.lab.dir / "project"), "--json", *more]
     done = subprocess.run(
         [sys.executable, *module, *options],
         cwd=ROOT,
@@ -128,8 +128,8 @@ def test_a_manifest_of_an_index_is_missing_though_the_tag_is_equal(stack: Stack,
     pushed = fresh.tags("london", "group/multi")
     fresh.wait(lambda: fresh.tags("tokyo", "group/multi") == pushed, 60, "replication")
     assert status(stack, 0)["comparisons"][0]["tags"] == 5
-    part, _ = fresh.manifests("tokyo", "group/multi:1")
-    bill, _ = fresh.manifests("tokyo", f"group/multi:{attached}")
+    part = fresh.manifest("tokyo", "group/multi:1")["manifests"][0]["digest"]
+    bill = fresh.manifest("tokyo", f"group/multi:{attached}")["manifests"][1]["digest"]
     fresh.delete_tag("tokyo", f"group/multi@{part}")
     fresh.delete_tag("tokyo", f"group/multi@{bill}")
     fresh.delete_tag("tokyo", f"group/multi:{attached}.sig")
@@ -140,6 +140,22 @@ def test_a_manifest_of_an_index_is_missing_though_the_tag_is_equal(stack: Stack,
     fresh.push("tokyo", f"group/multi:{attached}.sig", b"signature")
     fresh.push("tokyo", f"group/multi:{attached}", b"bill", b"materials")
     assert status(stack, 0)["comparisons"][0]["counts"]["missing"] == 0
+
+
+def test_a_layer_that_is_gone_is_missing_with_deep(stack: Stack, fresh: Lab) -> None:
+    """Of an image, and of one of an index's, whatever the registry remembers of its storage."""
+    assert status(stack, 0, "--deep")["comparisons"][0]["tags"] == 5
+    second = fresh.manifest("tokyo", "group/multi:1")["manifests"][1]["digest"]
+    layer = fresh.manifest("tokyo", f"group/multi@{second}")["layers"][0]["digest"]
+    config = fresh.manifest("tokyo", "group/app:1")["config"]["digest"]
+    s3 = fresh.s3("ap-northeast-1")
+    for name in (layer.partition(":")[2], config.partition(":")[2]):
+        key = f"docker/registry/v2/blobs/sha256/{name[:2]}/{name}/data"
+        assert s3.head_object(Bucket="acme-registry-tokyo", Key=key)
+        s3.delete_object(Bucket="acme-registry-tokyo", Key=key)
+    status(stack, 0)
+    (tokyo,) = status(stack, 2, "--deep")["comparisons"]
+    assert tokyo["images"]["missing"] == [f"group/app:1@{config}", f"group/multi:1@{layer}"]
 
 
 def test_images_that_differ_are_named(stack: Stack, fresh: Lab) -> None:
