@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from config.parsing import parse, raw_values
 from operations import status
-from operations.display import say
+from operations.display import Bars, say
 from operations.stack import Stack, StackError, configuration, read
 
 GO, UNKNOWN, NO_GO = 0, 1, 2
@@ -46,7 +46,8 @@ class Check:
 
 def check(stack: Stack, to: str, now: datetime, refused: Sequence[str]) -> Check:
     """`refused`: the errors of the configuration with `to` as its primary."""
-    found = status.status(stack, now)
+    with Bars() as bars:
+        found = status.status(stack, now, bars)
     lost, unknown = _lost(found, to)
     not_ready = [*refused, *_unresolved(stack, to)]
     versions = {node.gitlab for node in found.nodes if node.site == stack.plan.primary and node.gitlab}

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from operations.display import say
+from operations.display import Bars, say
 from operations.ssh import NodeFailure, NodeSession, NotConnected
 from operations.stack import Stack, StackError, read
 from plan.node import NodePlan
@@ -92,14 +92,17 @@ class Status:
         return DIFFERENT if different or any(any(c.counts.values()) for c in self.comparisons) else SAME
 
 
-def status(stack: Stack, now: datetime, *, deep: bool = False) -> Status:
+def status(stack: Stack, now: datetime, bars: Bars, *, deep: bool = False) -> Status:
     """Asks all nodes at the same time, then one of each secondary for the comparison, `deep` with blobs."""
     nodes = [host for host in stack.plan.hosts.values() if isinstance(host, NodePlan)]
     asking = [node for node in nodes if "registry" in node.roles and node.site != stack.plan.primary]
     first = list({node.site: node for node in reversed(asking)}.values())
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        compared = [pool.submit(compare, stack, node, deep=deep) for node in first]
-        found = list(pool.map(lambda node: _ask(stack, node, now), nodes))
+        compared = [pool.submit(compare, stack, node, bars, deep=deep) for node in first]
+        found = []
+        for answer in pool.map(lambda node: _ask(stack, node, now), nodes):
+            found.append(answer)
+            bars.show("nodes", "nodes", len(found), len(nodes))
         return Status(stack.name, stack.plan.primary, found, [one.result() for one in compared])
 
 
@@ -128,7 +131,7 @@ def _ask(stack: Stack, node: NodePlan, now: datetime) -> NodeStatus:
     return known
 
 
-def compare(stack: Stack, node: NodePlan, *, deep: bool = False) -> Comparison:
+def compare(stack: Stack, node: NodePlan, bars: Bars, *, deep: bool = False) -> Comparison:
     """Of the node's site. It continues after a lost connection, as long as it gets further each time."""
     found, said = Comparison(node.site), list[str]()
     with NodeSession(stack, node, said.append) as session:
@@ -138,6 +141,7 @@ def compare(stack: Stack, node: NodePlan, *, deep: bool = False) -> Comparison:
             try:
                 for part in session.parts("compare", request, COMPARISON_SECONDS):
                     found.add(part)
+                    bars.show(node.site, "repositories", found.compared, found.repositories)
                 return found
             except NotConnected as error:
                 if found.after != before:
@@ -150,11 +154,12 @@ def compare(stack: Stack, node: NodePlan, *, deep: bool = False) -> Comparison:
 
 def table(found: Status) -> list[str]:
     """Lines for a terminal."""
-    rows = [("node", "site", "roles", "GitLab", "state")]
+    rows = [("node", "site", "roles", "GitLab", "registry", "state")]
     for node in found.nodes:
         state = f"{len(node.differences)} differences" if node.differences else "ok"
         state = "could not be asked" if node.failure else state
-        rows.append((node.name, node.site, ", ".join(node.roles), node.gitlab or "", state))
+        registry = _registry(node.registry)
+        rows.append((node.name, node.site, ", ".join(node.roles), node.gitlab or "", registry, state))
     lines = _columns(rows)
     for node in found.nodes:
         lines += [f"{node.name}: {text}" for text in _texts(node)]
@@ -167,6 +172,12 @@ def table(found: Status) -> list[str]:
         lines.append(f"{one.site}: {compared}: {counts}")
         lines += [f"  {kind}: {image}" for kind in KINDS for image in one.images[kind][:20]]
     return lines
+
+
+def _registry(known: dict[str, Any] | None) -> str:
+    if not known:
+        return ""
+    return f"{'read-only' if known['read_only'] else 'writable'}, {known['lock_file'] or 'lock file unknown'}"
 
 
 def _texts(node: NodeStatus) -> list[str]:
@@ -188,7 +199,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--deep", action="store_true", help="look for every layer as well")
     args = parser.parse_args(argv)
     try:
-        found = status(read(args.stack, args.project), datetime.now(UTC), deep=args.deep)
+        with Bars() as bars:
+            found = status(read(args.stack, args.project), datetime.now(UTC), bars, deep=args.deep)
     except StackError as error:
         print(error, file=sys.stderr)
         return UNKNOWN

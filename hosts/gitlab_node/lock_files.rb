@@ -49,6 +49,14 @@ class LockFiles
     done(store ? catch(:given_up) { put } : 'not written: this program does not support the storage driver')
   end
 
+  # Of the lock file in the storage, without its directory; 'no lock file'; nil if the storage does not answer that.
+  def name
+    return unless @order['registry_kind'] == 'omnibus' && store
+
+    statuses = [FILESYSTEM, DATABASE].to_h { |name| [File.basename(name), store.look(key(name)).first] }
+    statuses.key(200) || ('no lock file' if statuses.values.uniq == [404])
+  end
+
   private
 
   def store

@@ -10,7 +10,7 @@ class Status
   # {'differences' => [{'what', 'since'}], 'certificates' => [{'path', 'ends'}], 'gitlab', 'registry'}
   def run
     { 'node' => @order['node'], 'site' => @order['site'], 'gitlab' => ServerBlocks.version&.join('.'),
-      'differences' => [*ownership, *files, *rendered, *running], 'certificates' => certificates,
+      'differences' => [*ownership, *files, *rendered, *running, *locks], 'certificates' => certificates,
       'registry' => registry? ? registry : nil }
   end
 
@@ -71,6 +71,16 @@ class Status
     end
   end
 
+  # The registry would not start again.
+  def locks
+    return [] unless registry?
+
+    Storage.trusting(@order) { LockFiles.new(@order).prove }
+    []
+  rescue Failure => e
+    [difference("#{e.message} (#{e.cause_text}) [#{e.code}]")]
+  end
+
   def certificates
     paths = [Omnibus.certificate, *Dir.glob('/etc/gitlab/ssl/*.crt')].uniq
     paths.filter_map do |path|
@@ -85,6 +95,12 @@ class Status
     config = Omnibus.registry_config or return nil
     code, = Http.call('get', "#{Registry.local.url}/v2/")
     { 'answers' => code, 'read_only' => config.dig('storage', 'maintenance', 'readonly', 'enabled') == true,
-      'database' => Database.in_use }
+      'database' => Database.in_use, 'lock_file' => lock_file }
+  end
+
+  def lock_file
+    Storage.trusting(@order) { LockFiles.new(@order).name }
+  rescue Failure
+    nil
   end
 end

@@ -19,6 +19,7 @@ from tests.e2e.stack import GITLAB_RB, OURS, Stack, settle
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 SETTINGS = f"{OURS}/settings.rb"
+LOCKS = "docker/registry/lockfiles"
 KEY = "/var/opt/gitlab/gitlab-rails/etc/gitlab-registry.key"
 
 
@@ -63,6 +64,9 @@ def test_a_healthy_deployment_has_no_differences(stack: Stack) -> None:
         # The lab's certificates are for a month.
         assert all("expires on" in text for node in found["nodes"] for text in node["warnings"])
         assert tokyo["counts"] == {"missing": 0, "different": 0, "surplus": 0}
+        # The registries write their lock file at their next start.
+        known = {"answers": 401, "read_only": False, "database": None, "lock_file": "no lock file"}
+        assert [node["registry"] for node in found["nodes"]] == [known] * 2
 
 
 def edited(host: Host) -> None:
@@ -86,6 +90,11 @@ def not_restarted(host: Host) -> None:
     host.run("sleep 2; touch /var/opt/gitlab/registry/gitlab-registry.crt")
 
 
+def locked(host: Host) -> None:
+    s3 = Lab.current().s3()
+    s3.put_object(Bucket="acme-registry-london", Key=f"{LOCKS}/database-in-use", Body=b'{"version":1}')
+
+
 @pytest.mark.parametrize(
     ("spoil", "code", "says"),
     [
@@ -93,6 +102,7 @@ def not_restarted(host: Host) -> None:
         (not_included, 2, f"{GITLAB_RB} no longer includes the settings of this stack"),
         (other_key, 2, f"{KEY} contains another key"),
         (overridden, 1, "config.yml has the issuer another"),
+        (locked, 2, "[lock-file-database-in-use]"),
         (not_restarted, 2, "gitlab-registry.crt was changed after the registry was started"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -108,6 +118,8 @@ def test_what_was_changed_on_a_node_is_found(
     found = differences(status(stack, code))
     assert [*found] == ["london-1"]
     assert any(says in text for text in found["london-1"]), found
+    if spoil is locked:
+        Lab.current().s3().delete_object(Bucket="acme-registry-london", Key=f"{LOCKS}/database-in-use")
     stack.configure(lambda config: config.update(proof=says))
     stack.up()
     if spoil is not_restarted:

@@ -9,10 +9,12 @@ from typing import Any, ClassVar, Self
 import pytest
 
 import operations.status
+from operations.display import Bars
 from operations.ssh import NodeFailure, NotConnected
 from operations.status import DIFFERENT, SAME, UNKNOWN, Comparison, NodeStatus, Status, compare, table
 
-GOOD = NodeStatus("london-1", "london", ["rails", "registry"], gitlab="19.2")
+REGISTRY = {"answers": 401, "read_only": False, "lock_file": "filesystem-in-use"}
+GOOD = NodeStatus("london-1", "london", ["rails", "registry"], "19.2", REGISTRY)
 EQUAL = {"missing": 0, "different": 0, "surplus": 0}
 
 
@@ -43,14 +45,14 @@ def test_the_table_has_a_line_per_node_and_the_images_that_differ() -> None:
     """A site that was not compared has no numbers."""
     images = {"missing": ["group/app:1"], "different": [], "surplus": []}
     assert table(found(counts={**EQUAL, "missing": 1}, images=images)) == [
-        "node      site    roles            GitLab  state",
-        "london-1  london  rails, registry  19.2    ok",
+        "node      site    roles            GitLab  registry                     state",
+        "london-1  london  rails, registry  19.2    writable, filesystem-in-use  ok",
         "tokyo: 20 tags in 3 repositories of london: 1 missing, 0 different, 0 surplus",
         "  missing: group/app:1",
     ]
     bad = NodeStatus("a", "london", ["rails"], differences=["edited (2026)"], warnings=["x expires"])
     assert table(found(bad, failure="tokyo-1: answered 401\n  do: look"))[1:] == [
-        "a     london  rails          1 differences",
+        "a     london  rails                    1 differences",
         "a: edited (2026)",
         "a: x expires",
         "tokyo: not compared",
@@ -110,7 +112,7 @@ def test_a_comparison_whose_connection_is_lost_continues_after_its_last_part(
     monkeypatch.setattr(operations.status, "NodeSession", Session)
     monkeypatch.setattr(Session, "parts_left", [*parts])
     monkeypatch.setattr(Session, "asked", [])
-    found = compare(None, SimpleNamespace(site="tokyo"))  # type: ignore[arg-type]
+    found = compare(None, SimpleNamespace(site="tokyo"), Bars())  # type: ignore[arg-type]
     assert Session.asked == asked
     assert (found.tags, found.counts["missing"], found.images["missing"]) == (14, 2, ["b:1", "d:1"])
     assert found.failure == failure
