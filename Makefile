@@ -98,10 +98,11 @@ apply: setup ## `pulumi up` as the apply job runs it, without a question; STACK=
 
 JSON ?=
 DEEP ?=
-status: setup ## whether nodes, registries and images are as they should be; STACK=prod, DEEP=1 with layers, JSON=1 for programs
+HTML ?=
+status: setup ## whether nodes, registries and images are as they should be; STACK=prod, DEEP=1 with layers, HTML=page.html, JSON=1
 	@[ -n '$(STACK)' ] || { echo "Name the stack: make status STACK=prod" >&2; exit 1; }
 	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible operations.status --stack '$(STACK)' --project '$(PROJECT)' \
-		$(if $(DEEP),--deep) $(if $(JSON),--json)
+		$(if $(DEEP),--deep) $(if $(JSON),--json) $(if $(HTML),--html '$(HTML)')
 
 TO ?=
 failover-check: setup ## whether a secondary can become the primary, and the steps; STACK=prod TO=tokyo

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from config.parsing import parse, raw_values
 from operations import status
 from operations.display import Bars, say
+from operations.findings import Status
 from operations.stack import Stack, StackError, configuration, read
 
 GO, UNKNOWN, NO_GO = 0, 1, 2
@@ -63,7 +64,7 @@ def check(stack: Stack, to: str, now: datetime, refused: Sequence[str]) -> Check
     return Check(lost, not_ready, unknown, steps(stack, to))
 
 
-def _lost(found: status.Status, to: str) -> tuple[list[str], list[str]]:
+def _lost(found: Status, to: str) -> tuple[list[str], list[str]]:
     """Images that the new primary does not have, and what could not be compared."""
     compared = [one for one in found.comparisons if one.site == to]
     failures = [f"{to}: its images could not be compared: {one.failure}" for one in compared if one.failure]

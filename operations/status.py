@@ -10,86 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from operations.display import Bars, say
+from operations.findings import UNKNOWN, Comparison, NodeStatus, Status
 from operations.ssh import NodeFailure, NodeSession, NotConnected
 from operations.stack import Stack, StackError, read
+from operations.status_page import page
+from operations.status_table import table
 from plan.node import NodePlan
 
-SAME, UNKNOWN, DIFFERENT = 0, 1, 2
 AT_A_TIME = 16
 COMPARISON_SECONDS = 600
 """A comparison prints something at least that often; the list of all repositories takes longest."""
-LISTED = 200
-"""Images of each kind."""
 SOON = timedelta(days=60)
-KINDS = ("missing", "different", "surplus")
-
-
-@dataclass
-class NodeStatus:
-    """`differences` and `warnings`: texts; `failure`: why the node could not be asked."""
-
-    name: str
-    site: str
-    roles: list[str]
-    gitlab: str | None = None
-    registry: dict[str, Any] | None = None
-    differences: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    failure: str | None = None
-
-
-@dataclass
-class Comparison:
-    """A secondary's images and the primary's. `counts`: kind → number, `images`: kind → the first ones.
-
-    `compared` of `repositories` are done, up to the one named `after`.
-    """
-
-    site: str
-    repositories: int = 0
-    compared: float = 0
-    after: str = ""
-    tags: int = 0
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
-    images: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-    failure: str | None = None
-
-    def add(self, part: dict[str, Any]) -> None:
-        """What a node has printed: a number of repositories, or the result of those up to `after`."""
-        self.compared, self.repositories = part["compared"], part["of"]
-        if "after" not in part:
-            return
-        self.after = part["after"]
-        self.tags += part["tags"]
-        for kind in KINDS:
-            self.counts[kind] += part[kind]["count"]
-            self.images[kind] = [*self.images[kind], *part[kind]["images"]][:LISTED]
-
-
-@dataclass
-class Status:
-    """Of a whole stack."""
-
-    stack: str
-    primary: str
-    nodes: list[NodeStatus]
-    comparisons: list[Comparison]
-
-    @property
-    def code(self) -> int:
-        """The exit status."""
-        if any(node.failure for node in self.nodes) or any(one.failure for one in self.comparisons):
-            return UNKNOWN
-        different = any(node.differences for node in self.nodes)
-        return DIFFERENT if different or any(any(c.counts.values()) for c in self.comparisons) else SAME
 
 
 def status(stack: Stack, now: datetime, bars: Bars, *, deep: bool = False) -> Status:
@@ -122,10 +59,11 @@ def _ask(stack: Stack, node: NodePlan, now: datetime) -> NodeStatus:
     expected = stack.plan.gitlab_version
     if known.gitlab and not f"{known.gitlab}.".startswith(f"{expected}."):
         known.differences.append(f"GitLab is {known.gitlab}, and gitlab_version {expected}")
-    for certificate in answer["certificates"]:
-        ends = datetime.fromisoformat(certificate["ends"])
+    known.certificates = {one["path"]: one["ends"] for one in answer["certificates"]}
+    for path, text in known.certificates.items():
+        ends = datetime.fromisoformat(text)
         if ends - now < SOON:
-            known.warnings.append(f"{certificate['path']} expires on {ends:%d %B %Y}")
+            known.warnings.append(f"{path} expires on {ends:%d %B %Y}")
     if known.registry and known.registry["answers"] != 401:
         known.differences.append(f"the registry answers {known.registry['answers'] or 'nothing'}")
     return known
@@ -152,44 +90,6 @@ def compare(stack: Stack, node: NodePlan, bars: Bars, *, deep: bool = False) -> 
             return found
 
 
-def table(found: Status) -> list[str]:
-    """Lines for a terminal."""
-    rows = [("node", "site", "roles", "GitLab", "registry", "state")]
-    for node in found.nodes:
-        state = f"{len(node.differences)} differences" if node.differences else "ok"
-        state = "could not be asked" if node.failure else state
-        registry = _registry(node.registry)
-        rows.append((node.name, node.site, ", ".join(node.roles), node.gitlab or "", registry, state))
-    lines = _columns(rows)
-    for node in found.nodes:
-        lines += [f"{node.name}: {text}" for text in _texts(node)]
-    for one in found.comparisons:
-        if one.failure:
-            lines += [f"{one.site}: not compared", *(f"  {line}" for line in one.failure.splitlines())]
-            continue
-        counts = ", ".join(f"{one.counts[kind]} {kind}" for kind in KINDS)
-        compared = f"{one.tags} tags in {one.repositories} repositories of {found.primary}"
-        lines.append(f"{one.site}: {compared}: {counts}")
-        lines += [f"  {kind}: {image}" for kind in KINDS for image in one.images[kind][:20]]
-    return lines
-
-
-def _registry(known: dict[str, Any] | None) -> str:
-    if not known:
-        return ""
-    return f"{'read-only' if known['read_only'] else 'writable'}, {known['lock_file'] or 'lock file unknown'}"
-
-
-def _texts(node: NodeStatus) -> list[str]:
-    return [*node.differences, *node.warnings, *(node.failure or "").splitlines()]
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ([text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows)
-    return ["  ".join(row).rstrip() for row in padded]
-
-
 def main(argv: list[str]) -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="make status", description=__doc__)
@@ -197,11 +97,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--project", default=".", type=Path, help="the directory with Pulumi.yaml")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--deep", action="store_true", help="look for every layer as well")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the same as a page, too")
     args = parser.parse_args(argv)
+    now = datetime.now(UTC)
     try:
         with Bars() as bars:
-            found = status(read(args.stack, args.project), datetime.now(UTC), bars, deep=args.deep)
-    except StackError as error:
+            found = status(read(args.stack, args.project), now, bars, deep=args.deep)
+        if args.html:
+            args.html.write_text(page(found, now), encoding="utf-8")
+    except (StackError, OSError) as error:
         print(error, file=sys.stderr)
         return UNKNOWN
     if args.json:

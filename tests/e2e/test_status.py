@@ -170,12 +170,14 @@ def test_a_layer_that_is_gone_is_missing_with_deep(stack: Stack, fresh: Lab) -> 
     assert tokyo["images"]["missing"] == [f"group/app:1@{config}", f"group/multi:1@{layer}"]
 
 
-def test_images_that_differ_are_named(stack: Stack, fresh: Lab) -> None:
-    """A missing tag, a surplus one, and one with another digest."""
+def test_images_that_differ_are_named(stack: Stack, fresh: Lab, tmp_path: Path) -> None:
+    """A missing tag, a surplus one, and one with another digest; also on the page."""
     fresh.delete_tag("tokyo", "group/app:1")
     fresh.push("tokyo", "group/app:2", b"another")
     fresh.push("tokyo", "group/other:1", b"only here")
-    (tokyo,) = status(stack, 2)["comparisons"]
+    page = tmp_path / "page.html"
+    (tokyo,) = status(stack, 2, "--html", str(page))["comparisons"]
+    assert "tokyo, secondary" in page.read_text() and "group/other:1" in page.read_text()
     assert tokyo["images"] == {
         "missing": ["group/app:1"],
         "different": ["group/app:2"],
@@ -195,9 +197,10 @@ def test_a_registry_that_does_not_answer_is_never_equal(stack: Stack, london: Ho
     london.start()
 
 
-def test_it_names_no_secret(stack: Stack, london: Host) -> None:
+def test_it_names_no_secret(stack: Stack, london: Host, tmp_path: Path) -> None:
     """In no output."""
     settle(london)
-    text = json.dumps(status(stack, 2))
+    page = tmp_path / "page.html"
+    text = json.dumps(status(stack, 2, "--html", str(page))) + page.read_text()
     for secret in yaml.safe_load(london.read(f"{OURS}/secrets.json")).values():
         assert secret not in text

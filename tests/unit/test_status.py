@@ -10,8 +10,10 @@ import pytest
 
 import operations.status
 from operations.display import Bars
+from operations.findings import DIFFERENT, SAME, UNKNOWN, Comparison, NodeStatus, Status
 from operations.ssh import NodeFailure, NotConnected
-from operations.status import DIFFERENT, SAME, UNKNOWN, Comparison, NodeStatus, Status, compare, table
+from operations.status import compare
+from operations.status_table import table
 
 REGISTRY = {"answers": 401, "read_only": False, "lock_file": "filesystem-in-use"}
 GOOD = NodeStatus("london-1", "london", ["rails", "registry"], "19.2", REGISTRY)
@@ -52,7 +54,7 @@ def test_the_table_has_a_line_per_node_and_the_images_that_differ() -> None:
     ]
     bad = NodeStatus("a", "london", ["rails"], differences=["edited (2026)"], warnings=["x expires"])
     assert table(found(bad, failure="tokyo-1: answered 401\n  do: look"))[1:] == [
-        "a     london  rails                    1 differences",
+        "a     london  rails                    1 difference",
         "a: edited (2026)",
         "a: x expires",
         "tokyo: not compared",

@@ -1,0 +1,56 @@
+"""The findings of `make status` for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from operations.findings import KINDS, NodeStatus, Status
+
+SHOWN = 20
+"""Images of each kind."""
+
+
+def table(found: Status) -> list[str]:
+    """Lines for a terminal."""
+    rows = [("node", "site", "roles", "GitLab", "registry", "state")]
+    for node in found.nodes:
+        state = "could not be asked" if node.failure else differences(node)
+        rows.append(
+            (node.name, node.site, ", ".join(node.roles), node.gitlab or "", registry(node.registry), state)
+        )
+    lines = _columns(rows)
+    for node in found.nodes:
+        lines += [f"{node.name}: {text}" for text in _texts(node)]
+    for one in found.comparisons:
+        if one.failure:
+            lines += [f"{one.site}: not compared", *(f"  {line}" for line in one.failure.splitlines())]
+            continue
+        counts = ", ".join(f"{one.counts[kind]} {kind}" for kind in KINDS)
+        compared = f"{one.tags} tags in {one.repositories} repositories of {found.primary}"
+        lines.append(f"{one.site}: {compared}: {counts}")
+        lines += [f"  {kind}: {image}" for kind in KINDS for image in one.images[kind][:SHOWN]]
+    return lines
+
+
+def registry(known: dict[str, Any] | None) -> str:
+    """Its mode and its lock file."""
+    if not known:
+        return ""
+    return f"{'read-only' if known['read_only'] else 'writable'}, {known['lock_file'] or 'lock file unknown'}"
+
+
+def differences(node: NodeStatus) -> str:
+    """How many."""
+    number = len(node.differences)
+    return f"{number} difference{'s' if number > 1 else ''}" if number else "ok"
+
+
+def _texts(node: NodeStatus) -> list[str]:
+    return [*node.differences, *node.warnings, *(node.failure or "").splitlines()]
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ([text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows)
+    return ["  ".join(row).rstrip() for row in padded]
