@@ -99,10 +99,13 @@ apply: setup ## `pulumi up` as the apply job runs it, without a question; STACK=
 JSON ?=
 DEEP ?=
 HTML ?=
-status: setup ## whether nodes, registries and images are as they should be; STACK=prod, DEEP=1 with layers, HTML=page.html, JSON=1
+DIFFERENCES ?=
+# make has one exit status for all that fails: the line says which it was.
+status: setup ## whether nodes, registries and images are as they should be; STACK=prod, DEEP=1, DIFFERENCES=1, HTML=page.html, JSON=1
 	@[ -n '$(STACK)' ] || { echo "Name the stack: make status STACK=prod" >&2; exit 1; }
 	@$(WITH_ENGINE) $(BIN)/python -m tools.interruptible operations.status --stack '$(STACK)' --project '$(PROJECT)' \
-		$(if $(DEEP),--deep) $(if $(JSON),--json) $(if $(HTML),--html '$(HTML)')
+		$(if $(DEEP),--deep) $(if $(JSON),--json) $(if $(HTML),--html '$(HTML)') $(if $(DIFFERENCES),--differences); status=$$?; \
+		echo "status $$status (0 all well, 2 differences, 1 could not be determined)" >&2; exit $$status
 
 TO ?=
 failover-check: setup ## whether a secondary can become the primary, and the steps; STACK=prod TO=tokyo

@@ -97,6 +97,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--project", default=".", type=Path, help="the directory with Pulumi.yaml")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--deep", action="store_true", help="look for every layer as well")
+    parser.add_argument("--differences", action="store_true", help="print nothing about what is well")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the same as a page, too")
     args = parser.parse_args(argv)
     now = datetime.now(UTC)
@@ -111,7 +112,7 @@ def main(argv: list[str]) -> int:
     if args.json:
         print(json.dumps(asdict(found) | {"status": found.code}, indent=2))
     else:
-        for line in table(found):
+        for line in table(found, all_well=not args.differences):
             say(line)
     return found.code
 

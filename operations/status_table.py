@@ -11,20 +11,23 @@ SHOWN = 20
 """Images of each kind."""
 
 
-def table(found: Status) -> list[str]:
-    """Lines for a terminal."""
+def table(found: Status, *, all_well: bool = True) -> list[str]:
+    """Lines for a terminal. `all_well`: with those about what is as it should be."""
     rows = [("node", "site", "roles", "GitLab", "registry", "state")]
-    for node in found.nodes:
+    nodes = [node for node in found.nodes if all_well or node.differences or node.failure]
+    for node in nodes:
         state = "could not be asked" if node.failure else differences(node)
         rows.append(
             (node.name, node.site, ", ".join(node.roles), node.gitlab or "", registry(node.registry), state)
         )
-    lines = _columns(rows)
-    for node in found.nodes:
+    lines = _columns(rows) if nodes else []
+    for node in nodes:
         lines += [f"{node.name}: {text}" for text in _texts(node)]
     for one in found.comparisons:
         if one.failure:
             lines += [f"{one.site}: not compared", *(f"  {line}" for line in one.failure.splitlines())]
+            continue
+        if not all_well and not any(one.counts.values()):
             continue
         counts = ", ".join(f"{one.counts[kind]} {kind}" for kind in KINDS)
         compared = f"{one.tags} tags in {one.repositories} repositories of {found.primary}"

@@ -18,6 +18,7 @@ from tools.engine import cache_dir
 ROOT = Path(__file__).resolve().parent.parent
 ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 GITLAB, GITHUB = Path(".gitlab-ci.yml"), Path(".github/workflows/preview.yml")
+GITHUB_STATUS = GITHUB.with_name("status.yml")
 
 
 def commands() -> list[list[str]]:
@@ -25,11 +26,11 @@ def commands() -> list[list[str]]:
     schema = [str(Path(sys.executable).parent / "check-jsonschema"), "--builtin-schema"]
     found = [
         [*schema, "vendor.gitlab-ci", "--data-transform", "gitlab-ci", str(GITLAB)],
-        [*schema, "vendor.github-workflows", str(GITHUB)],
+        [*schema, "vendor.github-workflows", str(GITHUB), str(GITHUB_STATUS)],
         [*schema, "vendor.dependabot", ".github/dependabot.yml"],
     ]
     program = actionlint()
-    return [*found, [program, str(GITHUB)]] if program else found
+    return [*found, [program, str(GITHUB), str(GITHUB_STATUS)]] if program else found
 
 
 def actionlint() -> str | None:

@@ -22,14 +22,16 @@ ROOT = Path(__file__).resolve().parents[2]
 GITLAB: dict[str, Any] = yaml.safe_load((ROOT / lint.GITLAB).read_text())
 # YAML 1.1 reads the key `on` as true; GitHub does not.
 GITHUB: dict[Any, Any] = yaml.safe_load((ROOT / lint.GITHUB).read_text())
-JOBS = ("check", "subjects", "preview", "preview-from-fork", "apply")
+STATUS: dict[Any, Any] = yaml.safe_load((ROOT / lint.GITHUB_STATUS).read_text())
+JOBS = ("check", "subjects", "preview", "preview-from-fork", "status", "apply")
 
 
 def commands(job: str) -> dict[str, list[str]]:
     """CI → the commands of that job."""
+    jobs = GITHUB["jobs"] | STATUS["jobs"]
     return {
         "gitlab": list(GITLAB[job]["script"]),
-        "github": [step["run"] for step in GITHUB["jobs"][job]["steps"] if "run" in step],
+        "github": [step["run"] for step in jobs[job]["steps"] if "run" in step],
     }
 
 
@@ -95,7 +97,7 @@ def test_the_steps_that_need_no_engine_run(tmp_path: Path) -> None:
 
 def test_actions_are_pinned_by_commit_and_keep_no_token() -> None:
     """A tag can be moved; a checkout that keeps its token leaves it to the program of the pull request."""
-    text = (ROOT / lint.GITHUB).read_text()
+    text = "".join((ROOT / name).read_text() for name in (lint.GITHUB, lint.GITHUB_STATUS))
     used = re.findall(r"uses: (.*)", text)
     assert used
     assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used), used
@@ -117,13 +119,27 @@ def test_forks_get_no_secret_and_no_identity() -> None:
     same = "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_MERGE_REQUEST_PROJECT_ID"
     assert same in GITLAB["preview"]["rules"][0]["if"]
     assert same.replace("==", "!=") in GITLAB["preview-from-fork"]["rules"][0]["if"]
-    assert {name for name in JOBS if "id_tokens" in GITLAB[name]} == {"preview", "apply"}
+    assert {name for name in JOBS if "id_tokens" in GITLAB[name]} == {"preview", "status", "apply"}
+
+
+def test_a_schedule_runs_the_status_alone_and_reports_differences() -> None:
+    """In both, with the environment of a preview; a schedule runs on a branch of the project."""
+    scheduled = 'if: $CI_PIPELINE_SOURCE == "schedule"'.removeprefix("if: ")
+    assert GITLAB["status"]["rules"] == [{"if": scheduled}]
+    assert GITLAB["check"]["rules"] == [{"if": scheduled.replace("==", "!=")}]
+    assert GITLAB["apply"]["rules"][0] == {"if": scheduled, "when": "never"}
+    assert all("merge_request" in json.dumps(GITLAB[job]["rules"]) for job in ("subjects", "preview"))
+    assert set(STATUS[True]) == {"schedule", "workflow_dispatch"}
+    assert STATUS["permissions"] == {"contents": "read"}
+    job = STATUS["jobs"]["status"]
+    assert job["environment"] == GITLAB["status"]["environment"]["name"] == "preview"
+    assert job["steps"][-1]["env"]["DIFFERENCES"] == GITLAB["status"]["variables"]["DIFFERENCES"] == "1"
 
 
 def test_applying_waits_for_an_approval_on_the_default_branch_one_at_a_time() -> None:
     """In both; and no newer pipeline cuts it off."""
     apply = GITLAB["apply"]
-    assert apply["rules"] == [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", "when": "manual"}]
+    assert apply["rules"][1:] == [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", "when": "manual"}]
     assert apply["environment"]["name"] and apply["resource_group"] and apply["interruptible"] is False
     assert GITHUB["jobs"]["apply"]["environment"] == "production"
     assert GITHUB["jobs"]["apply"]["concurrency"] == "apply"

@@ -63,6 +63,17 @@ def test_the_table_has_a_line_per_node_and_the_images_that_differ() -> None:
     ]
 
 
+def test_with_differences_only_nothing_is_said_about_what_is_well() -> None:
+    """Each node and each site that has any is shown as otherwise."""
+    assert table(found(), all_well=False) == []
+    images = {"missing": ["group/app:1"], "different": [], "surplus": []}
+    one = found(counts={**EQUAL, "missing": 1}, images=images)
+    assert table(one, all_well=False) == table(one)[2:]
+    bad = found(NodeStatus("a", "london", ["rails"], differences=["edited"]))
+    assert table(bad, all_well=False) == table(bad)[:3]
+    assert table(found(failure="x"), all_well=False) == ["tokyo: not compared", "  x"]
+
+
 class Session:
     """A connection that has these parts of a comparison to give, and is lost at an exception among them."""
 
