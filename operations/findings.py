@@ -16,7 +16,7 @@ KINDS = ("missing", "different", "surplus")
 class NodeStatus:
     """`differences` and `warnings`: texts; `failure`: why the node could not be asked.
 
-    `certificates`: path → the end of its validity, in ISO 8601.
+    `certificates`: path → the end of its validity, in ISO 8601; `geo`: hosts/gitlab_node/geo.rb, `numbers`.
     """
 
     name: str
@@ -25,6 +25,7 @@ class NodeStatus:
     gitlab: str | None = None
     registry: dict[str, Any] | None = None
     certificates: dict[str, str] = field(default_factory=dict)
+    geo: dict[str, int] | None = None
     differences: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failure: str | None = None
@@ -66,6 +67,10 @@ class Status:
     primary: str
     nodes: list[NodeStatus]
     comparisons: list[Comparison]
+
+    def geo(self, site: str) -> dict[str, int] | None:
+        """Of the node of the site that knows its numbers."""
+        return next((node.geo for node in self.nodes if node.site == site and node.geo), None)
 
     @property
     def code(self) -> int:

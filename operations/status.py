@@ -52,7 +52,7 @@ def _ask(stack: Stack, node: NodePlan, now: datetime) -> NodeStatus:
     except (NodeFailure, NotConnected) as error:
         known.failure = "\n".join(said) or str(error)
         return known
-    known.gitlab, known.registry = answer["gitlab"], answer["registry"]
+    known.gitlab, known.registry, known.geo = answer["gitlab"], answer["registry"], answer["geo"]
     known.differences = [
         f"{one['what']} ({one['since']})" if one["since"] else one["what"] for one in answer["differences"]
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from operations.findings import DIFFERENT, KINDS, SAME, UNKNOWN, Comparison, NodeStatus, Status
-from operations.status_table import differences, registry
+from operations.status_table import differences, geo, registry
 
 PAGE = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
 STATES = {
@@ -34,12 +34,16 @@ def page(found: Status, now: datetime) -> str:
 def _site(found: Status, site: str) -> str:
     role = "primary" if site == found.primary else "secondary"
     images = [_images(one, found.primary) for one in found.comparisons if one.site == site]
+    known = found.geo(site)
+    numbers = [f"<p>Geo: {escape(geo(known))}</p>"] if known else []
     head = "".join(
         f"<th>{name}</th>" for name in ("node", "roles", "GitLab", "registry", "certificate until", "state")
     )
     rows = "\n".join(_node(node) for node in found.nodes if node.site == site)
     table = f"<table>\n<tr>{head}</tr>\n{rows}\n</table>"
-    return "\n".join(["<section>", f"<h2>{escape(site)}, {role}</h2>", *images, table, "</section>"])
+    return "\n".join(
+        ["<section>", f"<h2>{escape(site)}, {role}</h2>", *images, *numbers, table, "</section>"]
+    )
 
 
 def _images(one: Comparison, primary: str) -> str:

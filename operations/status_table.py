@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from operations.display import duration
 from operations.findings import KINDS, NodeStatus, Status
 
 SHOWN = 20
@@ -24,6 +25,9 @@ def table(found: Status, *, all_well: bool = True) -> list[str]:
     for node in nodes:
         lines += [f"{node.name}: {text}" for text in _texts(node)]
     for one in found.comparisons:
+        known = found.geo(one.site)
+        if known and all_well:
+            lines.append(f"{one.site}: Geo: {geo(known)}")
         if one.failure:
             lines += [f"{one.site}: not compared", *(f"  {line}" for line in one.failure.splitlines())]
             continue
@@ -41,6 +45,17 @@ def registry(known: dict[str, Any] | None) -> str:
     if not known:
         return ""
     return f"{'read-only' if known['read_only'] else 'writable'}, {known['lock_file'] or 'lock file unknown'}"
+
+
+def geo(known: dict[str, int]) -> str:
+    """Geo's own numbers of repositories, and how long the others take at the rate of the last hour."""
+    waiting = known["pending"] + known["started"]
+    counts = f"{known['synced']} repositories synced ({known['verified']} verified), {known['failed']} failed"
+    if not waiting:
+        return counts
+    rate = known["lately"]
+    left = f"about {duration(3600 * waiting / rate)} left" if rate else "none synced in the last hour"
+    return f"{counts}, {waiting} pending: {left}"
 
 
 def differences(node: NodeStatus) -> str:

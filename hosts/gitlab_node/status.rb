@@ -7,11 +7,11 @@ class Status
     @state = JSON.parse(Files.read(Main::STATE) || '{}')
   end
 
-  # {'differences' => [{'what', 'since'}], 'certificates' => [{'path', 'ends'}], 'gitlab', 'registry'}
+  # {'differences' => [{'what', 'since'}], 'certificates' => [{'path', 'ends'}], 'gitlab', 'registry', 'geo'}
   def run
     { 'node' => @order['node'], 'site' => @order['site'], 'gitlab' => ServerBlocks.version&.join('.'),
       'differences' => [*ownership, *files, *rendered, *running, *locks], 'certificates' => certificates,
-      'registry' => registry? ? registry : nil }
+      'registry' => registry? ? registry : nil, 'geo' => @order['kind'] == 'secondary' ? Geo.numbers : nil }
   end
 
   private

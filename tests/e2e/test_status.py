@@ -15,6 +15,7 @@ import yaml
 from lab.api import Lab
 from lab.host import Host
 from tests.e2e.stack import GITLAB_RB, OURS, Stack, settle
+from tests.ruby import Program
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,46 @@ def test_a_healthy_deployment_has_no_differences(stack: Stack) -> None:
         # The registries write their lock file at their next start.
         known = {"answers": 401, "read_only": False, "database": None, "lock_file": "no lock file"}
         assert [node["registry"] for node in found["nodes"]] == [known] * 2
+
+
+def test_geos_own_numbers_are_those_of_the_tracking_database(stack: Stack, tokyo: Host) -> None:
+    """Only the secondary has them."""
+    known = {"pending": 0, "started": 0, "synced": 1, "failed": 0, "verified": 0, "lately": 1}
+    assert [node["geo"] for node in status(stack, 0)["nodes"]] == [None, known]
+    tokyo.run("gitlab-ctl stop sidekiq")
+    tracking = "/var/opt/gitlab/geo-postgresql/tracking.json"
+    before = tokyo.run(f"cat {tracking}").stdout
+    document = json.loads(before)
+    rows = document["container_repository_registries"]
+    old = {"last_synced_at": "2026-01-01T00:00:00Z", "retry_count": 0}
+    rows += [
+        {"container_repository_id": 100 + n, "state": state, **old} for n, state in enumerate((0, 0, 2, 3))
+    ]
+    tokyo.run(f"cat > {tracking}", input=json.dumps(document))
+    found = status(stack, 0)["nodes"][1]["geo"]
+    assert found == {**known, "pending": 2, "synced": 2, "failed": 1}
+    tokyo.run(f"cat > {tracking}", input=before)
+    tokyo.run("gitlab-ctl start sidekiq")
+
+
+TRACKING = """
+CREATE TABLE container_repository_registry (id integer NOT NULL, container_repository_id integer NOT NULL,
+  state character varying, last_synced_at timestamp without time zone, verification_state smallint DEFAULT 0 NOT NULL);
+INSERT INTO container_repository_registry VALUES
+  (1, 1, '2', now() AT TIME ZONE 'UTC', 2), (2, 2, '2', '2026-01-01', 0), (3, 3, '0', NULL, 0);
+"""
+"""As GitLab has it (ee/db/geo/structure.sql), without what the query does not read."""
+
+
+def test_postgresql_takes_the_query_for_them(fresh: Lab) -> None:
+    """The lab's tracking database is a file, of which SQLite makes a table."""
+    database = fresh.database("tokyo")
+    database.query(TRACKING)
+    with Program() as ruby:
+        (query,) = ruby.ask(["->(seconds) { Geo.sql(Time.now - seconds) }", 3600])
+        rows = [line.split("\t") for line in database.query(query).splitlines()]
+        (found,) = ruby.ask(["Geo.method(:sum)", rows])
+    assert found == {"pending": 1, "started": 0, "synced": 2, "failed": 0, "verified": 1, "lately": 1}
 
 
 def edited(host: Host) -> None:

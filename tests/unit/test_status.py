@@ -13,7 +13,7 @@ from operations.display import Bars
 from operations.findings import DIFFERENT, SAME, UNKNOWN, Comparison, NodeStatus, Status
 from operations.ssh import NodeFailure, NotConnected
 from operations.status import compare
-from operations.status_table import table
+from operations.status_table import geo, table
 
 REGISTRY = {"answers": 401, "read_only": False, "lock_file": "filesystem-in-use"}
 GOOD = NodeStatus("london-1", "london", ["rails", "registry"], "19.2", REGISTRY)
@@ -61,6 +61,17 @@ def test_the_table_has_a_line_per_node_and_the_images_that_differ() -> None:
         "  tokyo-1: answered 401",
         "    do: look",
     ]
+
+
+def test_the_rest_of_a_backfill_is_estimated_from_the_last_hour() -> None:
+    """What was started counts as pending."""
+    known = {"pending": 50, "started": 10, "synced": 100, "failed": 1, "verified": 90, "lately": 30}
+    counts = "100 repositories synced (90 verified), 1 failed"
+    assert geo(known) == f"{counts}, 60 pending: about 2 h 0 min left"
+    assert geo(known | {"lately": 0}) == f"{counts}, 60 pending: none synced in the last hour"
+    assert geo(known | {"pending": 0, "started": 0}) == counts
+    node = NodeStatus("tokyo-1", "tokyo", ["registry"], geo=known)
+    assert f"tokyo: Geo: {geo(known)}" == table(found(node))[-2]
 
 
 def test_with_differences_only_nothing_is_said_about_what_is_well() -> None:
