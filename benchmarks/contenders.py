@@ -58,8 +58,8 @@ class Pulumi:
         self._parallel = ["--parallel", str(2 * len(world.nodes()) + 8)]
         self._config: dict[str, Any] = {}
 
-    def prepare(self) -> None:
-        self._config = self._world.configuration()
+    def prepare(self, config: dict[str, Any] | None = None) -> None:
+        self._config = config or self._world.configuration()
         self._write()
 
     def change_secret(self) -> None:
