@@ -32,8 +32,7 @@ SOON = timedelta(days=60)
 def status(stack: Stack, now: datetime, bars: Bars, *, deep: bool = False) -> Status:
     """Asks all nodes at the same time, then one of each secondary for the comparison, `deep` with blobs."""
     nodes = [host for host in stack.plan.hosts.values() if isinstance(host, NodePlan)]
-    asking = [node for node in nodes if "registry" in node.roles and node.site != stack.plan.primary]
-    first = list({node.site: node for node in reversed(asking)}.values())
+    first = comparing([node for node in nodes if node.site != stack.plan.primary])
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         compared = [pool.submit(compare, stack, node, bars, deep=deep) for node in first]
         found = []
@@ -41,6 +40,12 @@ def status(stack: Stack, now: datetime, bars: Bars, *, deep: bool = False) -> St
             found.append(answer)
             bars.show("nodes", "nodes", len(found), len(nodes))
         return Status(stack.name, stack.plan.primary, found, [one.result() for one in compared])
+
+
+def comparing(nodes: list[NodePlan]) -> list[NodePlan]:
+    """A node of each site: the first with a registry, or the first if the site's registry is another host."""
+    without_registry_last = sorted(nodes, key=lambda node: "registry" not in node.roles)
+    return list({node.site: node for node in reversed(without_registry_last)}.values())
 
 
 def _ask(stack: Stack, node: NodePlan, now: datetime) -> NodeStatus:

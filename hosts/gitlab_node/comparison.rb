@@ -21,7 +21,9 @@ class Comparison
     @after, @deep = (order['compare'] || {}).values_at('after', 'deep')
     tokens = PullTokens.new(Token.new(order['secrets']['registry_key'], order['issuer']))
     @primary = Catalog.new(tokens, order['primary']['registry_url'].chomp('/'))
-    @here = Catalog.new(tokens)
+    # An external registry is on another host.
+    local = order['roles'].include?('registry') ? Registry.local.url : order['registry_url'].chomp('/')
+    @here = Catalog.new(tokens, local)
     @lock = Mutex.new
   end
 

@@ -12,7 +12,7 @@ import operations.status
 from operations.display import Bars
 from operations.findings import DIFFERENT, SAME, UNKNOWN, Comparison, NodeStatus, Status
 from operations.ssh import NodeFailure, NotConnected
-from operations.status import compare
+from operations.status import compare, comparing
 from operations.status_table import geo, table
 
 REGISTRY = {"answers": 401, "read_only": False, "lock_file": "filesystem-in-use"}
@@ -83,6 +83,21 @@ def test_with_differences_only_nothing_is_said_about_what_is_well() -> None:
     bad = found(NodeStatus("a", "london", ["rails"], differences=["edited"]))
     assert table(bad, all_well=False) == table(bad)[:3]
     assert table(found(failure="x"), all_well=False) == ["tokyo: not compared", "  x"]
+
+
+def test_each_secondary_is_compared_by_a_node_even_if_its_registry_is_external() -> None:
+    """The first node with a registry, otherwise the first node."""
+    nodes = [
+        SimpleNamespace(name=name, site=name[0], roles=roles)
+        for name, roles in (
+            ("a1", ["rails"]),
+            ("a2", ["registry"]),
+            ("b1", ["rails"]),
+            ("b2", ["sidekiq"]),
+            ("a3", ["registry"]),
+        )
+    ]
+    assert {node.name for node in comparing(nodes)} == {"a2", "b1"}  # type: ignore[arg-type]
 
 
 class Session:

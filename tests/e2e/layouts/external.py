@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,6 +24,7 @@ from tests.docs import commands
 from tests.e2e.docs_reader import Reader
 from tests.e2e.stack import GITLAB_RB, MEASURED, OURS, Running, Stack, secrets
 
+ROOT = Path(__file__).parents[3]
 STATE = "/etc/gitlab-geo-registry"
 REPOSITORY = "group/app"
 SHARED = "acme-gitlab-registry"
@@ -325,6 +328,7 @@ def shared(world: World) -> None:
     assert world.geo_event is None
     assert refused(world, "london"), "a secondary took a push"
     assert world.lab.pull("london", "group/shared:1") == digest
+    compared(stack)
     stack.configure(lambda c: c.update(primary="london"))
     stack.up()
     assert world.images.read(CONFIG) == written
@@ -333,6 +337,21 @@ def shared(world: World) -> None:
     said = stack.destroy()
     assert f"the images in s3://{SHARED} remain there" in said
     world.given_back()
+
+
+def compared(stack: Stack) -> None:
+    """London's images, of which no node has the registry, are compared all the same."""
+    options = ["--stack", stack.name, "--project", str(stack.lab.dir / "project"), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "operations.status", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (found,) = json.loads(done.stdout)["comparisons"]
+    assert (found["site"], found["failure"]) == ("london", None) and found["tags"] > 0
+    assert not any(found["counts"].values()), found
 
 
 def refused(world: World, site: str) -> bool:
