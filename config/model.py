@@ -44,6 +44,26 @@ class Rotate(StrictModel):
     notification_secret: Counter = 0
     http_secret: Counter = 0
     database_password: Counter = 0
+    registry_key: Annotated[
+        Counter,
+        FieldHelp(
+            "Raise it to create a new registry key pair: registries trust the former certificate, too, until "
+            "`registry_key_finished` has the same number.",
+        ),
+    ] = 0
+    registry_key_finished: Annotated[
+        Counter,
+        FieldHelp(
+            "Set it to the number of `registry_key` in a later `pulumi up`, which removes the former "
+            "certificate.",
+        ),
+    ] = 0
+    registry_key_now: Annotated[
+        Counter,
+        FieldHelp(
+            "Raise it after a leak: a new registry key pair, and no registry trusts a former certificate.",
+        ),
+    ] = 0
 
 
 class Deployment(StrictModel):
@@ -137,7 +157,8 @@ class Deployment(StrictModel):
         Rotate,
         FieldHelp(
             "Which secrets are created again.",
-            expectation="a map with notification_secret, http_secret or database_password",
+            expectation="a map with one or more of notification_secret, http_secret, database_password, "
+            "registry_key, registry_key_finished and registry_key_now",
             consequence="a secret that you want to replace would stay in use",
             example="{notification_secret: 1}",
         ),

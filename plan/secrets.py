@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from config.model import Deployment
 from plan import database
+from plan.key_rotation import KeyRotation
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,17 @@ class SecretsPlan:
 
     notification_rotation: int
     http_rotation: int
+    key_rotation: KeyRotation
     http_scopes: dict[str, str]
     key_node: str
     inspected_first: str | None
     protect: bool
     databases: dict[str, str] = field(repr=False)
+
+
+def key_rotation(d: Deployment) -> KeyRotation:
+    rotate = d.rotate
+    return KeyRotation(rotate.registry_key, rotate.registry_key_finished, rotate.registry_key_now)
 
 
 def secrets(d: Deployment) -> SecretsPlan:
@@ -34,6 +41,7 @@ def secrets(d: Deployment) -> SecretsPlan:
     return SecretsPlan(
         notification_rotation=d.rotate.notification_secret,
         http_rotation=d.rotate.http_secret,
+        key_rotation=key_rotation(d),
         http_scopes={
             name: "shared" if d.shared else name for name in d.sites if d.shared or d.driver_of(name)
         },

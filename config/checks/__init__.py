@@ -5,7 +5,17 @@ Each check yields a `ConfigError` for each contradiction; all are reported toget
 
 from __future__ import annotations
 
-from config.checks import created_databases, databases, gitlab_version, hosts, sites, ssh, storage, templates
+from config.checks import (
+    created_databases,
+    databases,
+    gitlab_version,
+    hosts,
+    rotation,
+    sites,
+    ssh,
+    storage,
+    templates,
+)
 from config.errors import ConfigError
 from config.model import Deployment
 
@@ -14,6 +24,6 @@ def errors(d: Deployment) -> list[ConfigError]:
     """Every contradiction in a configuration whose single values are valid."""
     checks = (
         sites.primary, gitlab_version.errors, hosts.identities, sites.errors, templates.errors, ssh.errors,
-        databases.errors, created_databases.errors, storage.errors, hosts.errors,
+        databases.errors, created_databases.errors, storage.errors, hosts.errors, rotation.errors,
     )  # fmt: skip
     return [error for check in checks for error in check(d)]

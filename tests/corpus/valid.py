@@ -75,7 +75,7 @@ def _further(tape: Tape) -> Raw:
         replication=FLAGS, issuer=("omnibus-gitlab-issuer", "-x", "A.b_c-9", "1.2.3"),
         trusted_certificates=(trusted, "", f"# é\n{trusted}\r\n{trusted}"),
         reconfigure_seconds=(60, 7200), proof=("", "it's #{x} é"),
-        rotate=({"notification_secret": 1}, {"http_secret": 0}, {}),
+        rotate=({"notification_secret": 1}, {"http_secret": 0}, {"registry_key": 2, "registry_key_finished": 2}, {}),
     )  # fmt: skip
     return found | ({"ssh": ssh(tape, "stack")} if tape.flag() else {})
 

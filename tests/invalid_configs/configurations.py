@@ -52,6 +52,8 @@ WRONG: list[Wrong] = [
     wrong("a number where a boolean belongs", SHARED, put("replication", to=1), "replication", "value-type", value="1"),
     wrong("an unknown role", SHARED, put(*TOKYO_NODE, "roles", to=["web"]), "sites.tokyo.nodes.tokyo-1.roles.0", "value-invalid", value="'web'"),
     wrong("a number that the engine cannot tell from the next", SHARED, put("rotate", to={"http_secret": 1 << 60}), "rotate.http_secret", "value-invalid", value="[secret]"),
+    wrong("two rotations of the registry key at a time", changed(SHARED, put("rotate", to={"registry_key": 1})), put("rotate", "registry_key", to=2), "rotate.registry_key", "rotation-in-progress"),
+    wrong("the end of a rotation that has not begun", SHARED, put("rotate", to={"registry_key_finished": 1}), "rotate.registry_key_finished", "rotation-not-begun"),
     wrong("a version of more digits than Python reads", SHARED, put("gitlab_version", to="9" * 5000 + ".1"), "gitlab_version", "value-invalid"),
     wrong("no storage", SHARED, drop("storage"), "storage", "key-missing"),
     wrong("a mapping where one of some words belongs", SHARED, put("storage", "mode", to={}), "storage.mode", "value-invalid", value="an empty map"),

@@ -75,6 +75,7 @@ SNIPPET = changed(SHARED, external)
 LONDON, TOKYO = ("sites", "london"), ("sites", "tokyo")
 REGISTRY_NODE = (*LONDON, "nodes", "london-registry")
 WRONG: list[Wrong] = [
+    wrong("a rotation that waits for a registry somebody else configures", SNIPPET, put("rotate", to={"registry_key": 1}), "rotate.registry_key", "rotation-manual-registry"),
     wrong("a primary behind one URL without a registry of its own to copy from", UNIFIED, drop(*LONDON, "registry_internal_url"), "sites.london.registry_internal_url", "internal-url-missing"),
     wrong("a primary behind one URL without a GitLab of its own to notify", UNIFIED, drop(*LONDON, "internal_url"), "sites.london.internal_url", "internal-url-missing"),
     wrong("a registry of its own that is everybody's", UNIFIED, put(*LONDON, "registry_internal_url", to="https://Registry.example.com.:5050/"), "sites.london.registry_internal_url", "unified-url-as-internal"),
