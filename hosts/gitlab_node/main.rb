@@ -6,7 +6,7 @@ class Main
   LOCK = '/run/gitlab-geo-registry.lock'
   COMMANDS = {
     'apply' => :apply, 'undo' => :undo, 'verify' => :verify, 'adopt' => :read_key_pair,
-    'inspect_storage' => :inspect_storage, 'import' => :import
+    'inspect_storage' => :inspect_storage, 'import' => :import, 'trust' => :trust
   }.freeze
 
   def initialize(order)
@@ -63,7 +63,8 @@ class Main
     return key_pair(*Omnibus.generate_key_pair) if @order['created']
 
     Storage.refuse_to_hide_images(@order) if registry?
-    key, certificate = Omnibus.registry_secrets.values_at('internal_key', 'internal_certificate')
+    key, bundle = Omnibus.registry_secrets.values_at('internal_key', 'internal_certificate')
+    certificate = Omnibus.with_own_first(key, bundle)
     unless key && certificate && Omnibus.pair?(key, certificate)
       raise Failure.new('registry-key-pair-missing', 'no registry key pair to adopt',
                         cause: "#{Omnibus::SECRETS_JSON} has no matching internal_key and internal_certificate",
@@ -171,6 +172,25 @@ class Main
       **(@events ? { 'events' => @events } : {}) }
   end
 
+  # The first step of a rotation of the registry key.
+  def trust
+    ensure_owned
+    interrupted = recover
+    unless @state['owner'] && Trust.registry?
+      Report.say("#{@order['node']}: no registry with this program's settings yet")
+      return { 'node' => @order['node'], 'proof' => {} }
+    end
+    trust = Trust.new(@order)
+    trust.refuse_conflict
+    contents = trust.contents
+    @nginx = LocalNginx.new(@order, incomplete: interrupted)
+    proven = {}
+    proof = -> { proven.merge!(trust.prove, @nginx.check_services) }
+    needed = interrupted || contents.any? || !trust.in_effect?
+    needed ? change(contents, restart: interrupted, &proof) : proof.call
+    { 'node' => @order['node'], 'proof' => proven, **(@events ? { 'events' => @events } : {}) }
+  end
+
   # A tool that writes gitlab.rb from a template removes the line each time.
   def report_missing_include
     return if !@state['owner'] || Include.present?(Files.read(Omnibus::GITLAB_RB).to_s)
@@ -211,7 +231,7 @@ class Main
     check_end(gitlab_rb)
     with, added = Include.add(gitlab_rb, @state['newline_added'])
     state = { 'owner' => @order['owner'], 'resource' => @order['resource'], 'newline_added' => added,
-              'before' => @state['before'] || Omnibus.registry_secrets, 'files' => @order['files'].keys }
+              'before' => before, 'files' => @order['files'].keys }
     contents = {
       **site_files,
       Include::SETTINGS => @order['settings'].b,
@@ -221,6 +241,21 @@ class Main
     }
     check_syntax(contents)
     contents
+  end
+
+  # What the node gets back when the settings are removed: its former key pair, or, if that was replaced after a leak,
+  # the stack's. With new ones from GitLab, the nodes of a site would have different pairs.
+  def before
+    former = @state['before'] || Omnibus.registry_secrets
+    return former unless revoked?(former)
+
+    secrets = @order['secrets']
+    former.merge('internal_key' => secrets['registry_key'], 'internal_certificate' => secrets['registry_certificate'])
+  end
+
+  # Whether this pair was replaced after a leak.
+  def revoked?(pair)
+    (Omnibus.fingerprints(pair['internal_certificate'].to_s) & (@order['revoked'] || [])).any?
   end
 
   def check_end(gitlab_rb)
@@ -407,12 +442,21 @@ class Main
     FileTransaction.remove_empty_directory
     report_former_storage(was)
     report_former_database(database)
+    report_leaked_pair
     { 'node' => @order['node'], 'undone' => true }
   end
 
   def nothing(text)
     Report.say(text)
     { 'node' => @order['node'], 'undone' => false }
+  end
+
+  # Only gitlab.rb itself can bring it back, and this program does not change that.
+  def report_leaked_pair
+    return unless revoked?(Omnibus.registry_secrets)
+
+    Report.say("#{@order['node']}: the leaked registry key is in use again, because #{Omnibus::GITLAB_RB} sets it: " \
+               "delete registry['internal_key'] and registry['internal_certificate'] there, and reconfigure")
   end
 
   # Only the administrator can keep it: the settings contain its password.

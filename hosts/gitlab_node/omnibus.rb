@@ -10,6 +10,7 @@ module Omnibus
   PUBLIC_ATTRIBUTES = '/var/opt/gitlab/public_attributes.json'
   TRUSTED = '/etc/gitlab/trusted-certs'
   RAILS_CONFIG = '/var/opt/gitlab/gitlab-rails/etc/gitlab.yml'
+  CERTIFICATE = /-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----/m.freeze
   PAIR = %w[internal_key internal_certificate http_secret].freeze # what reconfigure copies from gitlab.rb
 
   # Raises Failure with the lines that say why, secrets redacted: chef's output shows the changed config.yml with its
@@ -199,12 +200,25 @@ module Omnibus
     OpenSSL::Digest::SHA256.hexdigest(OpenSSL::X509::Certificate.new(pem).to_der)
   end
 
-  # Whether a PEM text contains this certificate.
-  def self.certificate_in?(text, certificate)
-    pem = /-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----/m
-    text.scan(pem).any? { |one| fingerprint(one) == fingerprint(certificate) }
+  # Of all certificates in a PEM text.
+  def self.fingerprints(text)
+    text.scan(CERTIFICATE).map { |one| fingerprint(one) }
+  end
+
+  # Whether a PEM text contains all of these certificates.
+  def self.certificate_in?(text, certificates)
+    wanted = fingerprints(certificates)
+    wanted.any? && (wanted - fingerprints(text)).empty?
   rescue OpenSSL::OpenSSLError
     false
+  end
+
+  # The certificates with that of the key first: in a rotation that was not completed, it may be another one.
+  def self.with_own_first(key, bundle)
+    own = bundle.to_s.scan(CERTIFICATE).find { |one| pair?(key, one) }
+    return bundle if own.nil? || bundle.start_with?(own)
+
+    "#{own}\n#{bundle.sub(own, '').strip}\n"
   end
 
   def self.pair?(key, certificate)

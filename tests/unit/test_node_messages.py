@@ -261,6 +261,7 @@ CASES = [
     Case("lock-file-filesystem-in-use", "answers(200); $order['database'] = {}; " + LOCKS, ("s3://acme/docker/registry/lockfiles/filesystem-in-use exists", "please import data", "make import-registry STACK=prod SITE=tokyo")),
     Case("storage-key-refused", "$answer = ->(method, *_) { method == 'HEAD' ? [404, '', {}] : [403, '<Code>AccessDenied</Code>', {}] }; main.send(:lock_file)", ("put docker/registry/lockfiles/filesystem-in-use in s3://acme", "403 AccessDenied")),
     Case("settings-without-effect", "proof.send(:check_rendered)", ("contains another key", "a line after the include of")),
+    Case("settings-without-effect", "Trust.new($order).prove", ("gitlab-registry.crt does not contain the certificates", "registry['internal_certificate']")),
     Case("own-token-not-accepted", f"{configured()}; answers(502, 'Bad Gateway'); proof.send(:own_registry, Registry.local)", ("http://127.0.0.1:5000 answered 502 Bad Gateway", "gitlab-ctl tail registry")),
     Case("notifications-not-accepted", "answers(401); verification.send(:notifications)", ("was answered with 401", "registry_notification_secret")),
     Case("notifications-not-accepted", "answers(403); verification.send(:notifications)", ("was answered with 403", "promote tokyo in GitLab, or set `primary` back")),
@@ -373,6 +374,17 @@ def test_an_nginx_that_was_away_after_a_failed_run_is_not_taken_for_off(node: No
     assert "does not answer" in node.reported(start + look.format("true")).splitlines()[-1]
     away = "n = LocalNginx.new($order, incomplete: true); stub(Omnibus, :restart) { |*_| }; n.after_rollback; $stderr.puts n.unavailable?"
     assert node.reported(start + away).splitlines()[-1] == "true"
+
+
+@pytest.mark.parametrize("leaked", [True, False])
+def test_a_leaked_key_that_gitlab_rb_sets_is_reported_when_the_settings_are_gone(
+    node: Node, leaked: bool
+) -> None:
+    """The program does not change the administrator's lines."""
+    secrets = json.dumps({"registry": {"internal_certificate": CERTIFICATE}})
+    revoked = "[Omnibus.fingerprint($order['secrets']['registry_certificate'])]" if leaked else "[]"
+    code = f"put('/etc/gitlab/gitlab-secrets.json', {json.dumps(secrets)}); main('revoked' => {revoked}).send(:report_leaked_pair)"
+    assert ("the leaked registry key is in use again" in node.reported(code)) is leaked
 
 
 def test_a_config_yml_that_cannot_be_read_does_not_stop_a_rollback(node: Node) -> None:
