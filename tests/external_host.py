@@ -93,6 +93,7 @@ class Host:
             "events_url": events,
             "registry_url": f"http://127.0.0.1:{port}",
             "alone": True,
+            "revoked": [],
             "reconfigure_seconds": 60,
         }
 
@@ -103,6 +104,9 @@ class Host:
 
     def apply(self, **changes: Any) -> dict[str, Any]:
         return self.program(**changes).run("apply")
+
+    def trust(self, **changes: Any) -> dict[str, Any]:
+        return self.program(**changes).run("trust")
 
     def verify(self, **changes: Any) -> dict[str, Any]:
         return self.program(**changes).run("verify")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from .rewrite import Refused, rewrite
 
 Contents = Any
 """Path → bytes, or None for a file to delete."""
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _MANUALLY = (
     "add the lines yourself: without `hosts` in external_registry, they are the output registry_config"
 )
@@ -53,11 +57,22 @@ class HostState:
                 **{k: order[k] for k in ("owner", "resource", "config", "certificate", "edits")},
                 "original": original,
                 "written": sha256(new.encode()),
-                "certificate_before": self._certificate_before(order["certificate"]),
+                "certificate_before": self._certificate_before(order),
                 "certificate_written": sha256(certificate),
             }
         )
         return contents
+
+    def trusting(self, bundle: str) -> Contents:
+        """The certificate's file with these certificates, too, and the state; nothing if it has them."""
+        path = self.fields["certificate"]
+        now = (read(path) or b"").decode(errors="surrogateescape")
+        present = fingerprints(now)
+        if not fingerprints(bundle).keys() - present.keys():
+            return {}
+        kept = [pem for one, pem in present.items() if one not in fingerprints(bundle)]
+        data = "\n".join([bundle.rstrip("\n"), *kept, ""]).encode() if kept else bundle.encode()
+        return {path: data, str(self.file): _json({**self.fields, "certificate_written": sha256(data)})}
 
     def former_contents(self) -> Contents:
         """All files without this program's values."""
@@ -76,11 +91,17 @@ class HostState:
             return {}
         return {path: None if before is None else before.encode(errors="surrogateescape")}
 
-    def _certificate_before(self, path: str) -> str | None:
+    def _certificate_before(self, order: dict[str, Any]) -> str | None:
+        """What is restored when the settings are removed: nothing that was replaced after a leak."""
+        path: str = order["certificate"]
         if self.fields.get("certificate") == path:
-            return self.fields["certificate_before"]  # type: ignore[no-any-return]
-        data = read(path)
-        return None if data is None else data.decode(errors="surrogateescape")
+            before = self.fields["certificate_before"]
+        else:
+            data = read(path)
+            before = None if data is None else data.decode(errors="surrogateescape")
+        if before and fingerprints(before).keys() & {*order["revoked"]}:
+            return str(order["certificate_text"])
+        return before  # type: ignore[no-any-return]
 
     def _unedited(self, now: str) -> bool:
         return bool(sha256(now.encode()) == self.fields["written"])
@@ -124,6 +145,15 @@ def rewritten(path: str, start: str, new: Tree) -> str:
 def _refused(path: str, why: str) -> Failure:
     what = f"{path} cannot be edited without changing more of it"
     return Failure("registry-config-not-editable", what, cause=why, remedy=_MANUALLY)
+
+
+def fingerprints(text: str) -> dict[str, str]:
+    """The certificates in a text: SHA-256 of the DER, in hex → PEM."""
+    found = {}
+    for pem in _CERTIFICATE.findall(text):
+        with suppress(ValueError):
+            found[sha256(ssl.PEM_cert_to_DER_cert(pem))] = pem
+    return found
 
 
 def tree(config: str) -> Tree:

@@ -55,6 +55,7 @@ class Main:
                 "undo": self._undo,
                 "inspect_storage": self._inspect_storage,
                 "verify": self._verify,
+                "trust": self._trust,
             }
             return commands[command]()
 
@@ -100,6 +101,22 @@ class Main:
             # This program does not change the mode: the registry may run as any user.
             proven[f"every user of this host can read {path}"] = "yes: check its mode, it contains secrets"
         return {"node": self._name, "site": order["site"], "restarted": needed, "proof": proven}
+
+    def _trust(self) -> dict[str, Any]:
+        """The first step of a rotation of the registry key: the registry trusts the new certificate, too.
+
+        Everything else stays as it is, whatever the configuration says by now.
+        """
+        self._ensure_owned()
+        interrupted = self._recover()
+        if not self._host.fields:
+            report.say(f"{self._name}: no registry with this program's settings yet")
+            return {"node": self._name, "proof": {}}
+        contents = self._host.trusting(self._order["certificate_text"])
+        if contents or interrupted:
+            proof = Proof(self._order, tree(text(self._host.fields["config"])))
+            self._change(contents, proof.ensure_answer, again=True)
+        return {"node": self._name, "proof": {}}
 
     def _ensure_owned(self) -> None:
         owner, stack = self._host.manager[0], self._order["owner"]

@@ -121,6 +121,23 @@ class Proof:
         """Whether the registry answers at all."""
         return until(START_SECONDS, self._registry, lambda answer: answer.status > 0).status > 0
 
+    def ensure_answer(self) -> dict[str, str]:
+        """Raises Failure if the registry does not answer at all."""
+        self._refuse_silence(until(START_SECONDS, self._registry, lambda answer: answer.status > 0))
+        return {}
+
+    def _refuse_silence(self, answer: Answer) -> None:
+        if not answer.status:
+            raise Failure(
+                "registry-not-answering",
+                "the proof failed: the registry does not answer",
+                cause=f"{self._request} was {answer.summary}",
+                remedy=f"{answer.cause.remedy}; then `pulumi up` again"
+                if answer.final and answer.cause
+                else "read the registry's log on this host; a problem with the storage, the certificate or a "
+                "setting may prevent the registry from starting; then `pulumi up` again",
+            )
+
     def _registry(self) -> Answer:
         for url in self._urls:
             self._request = f"GET {url}v2/"
@@ -137,16 +154,7 @@ class Proof:
             return answer.status == 401 and all(answer.challenge.get(k) == v for k, v in expected.items())
 
         answer = until(START_SECONDS, self._registry, right)
-        if not answer.status:
-            raise Failure(
-                "registry-not-answering",
-                "the proof failed: the registry does not answer",
-                cause=f"{self._request} was {answer.summary}",
-                remedy=f"{answer.cause.remedy}; then `pulumi up` again"
-                if answer.final and answer.cause
-                else "read the registry's log on this host; a problem with the storage, the certificate or a "
-                "setting may prevent the registry from starting; then `pulumi up` again",
-            )
+        self._refuse_silence(answer)
         if not right(answer):
             received = f"{answer.summary} ({_challenge_text(answer.challenge)})"
             raise Failure(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ import pytest
 from hosts.external_registry import causes, main, probes, report, service, verification
 from hosts.external_registry import files as registry_files
 from hosts.external_registry.report import Failure
+from tests.configurations import certificate
 from tests.external_host import REALM, SECRET, Host, running
 from tests.failures import of_registries
 
@@ -107,6 +110,55 @@ def test_everything_is_given_back_byte_for_byte(host: Host) -> None:
     assert not (host.dir / "own").exists()
     assert (host.restarts, host.untidy()) == (2, [])
     assert host.undo()["undone"] is False
+
+
+def test_a_rotation_begins_with_both_certificates_and_nothing_else(host: Host) -> None:
+    """The registry is restarted once for both steps, and not again if it trusts them already."""
+    old, new = (certificate("registry")["certificate"] for _ in range(2))
+    host.apply(certificate_text=old)
+    config = host.config.read_bytes()
+    both = {"certificate_text": new + old, "edits": [], "challenge": {}}
+    assert host.trust(**both) == {"node": "london-images", "proof": {}}
+    assert (host.certificate.read_text(), host.config.read_bytes(), host.restarts) == (new + old, config, 2)
+    host.trust(**both)
+    assert host.apply(certificate_text=new + old)["restarted"] is False
+    assert host.restarts == 2
+    assert host.apply(certificate_text=new)["restarted"] is True
+    host.trust(certificate_text=old)
+    assert host.certificate.read_text() == f"{old}{new}", "a certificate is only added"
+    host.undo()
+    assert not host.certificate.exists()
+
+
+def test_a_host_without_settings_has_nothing_to_add_to(host: Host) -> None:
+    """A host that joins during a rotation gets both certificates with its settings."""
+    assert host.trust(certificate_text=certificate("registry")["certificate"])["proof"] == {}
+    assert (host.certificate.exists(), host.restarts, host.untidy()) == (False, 0, [])
+
+
+def test_a_registry_that_ends_with_both_certificates_gets_the_former_one_back(
+    host: Host, hurried: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is restarted with the former one, and the step is repeated by the next `up`."""
+    old, new = (certificate("registry")["certificate"] for _ in range(2))
+    host.apply(certificate_text=old)
+    host.fails("auth")
+    assert "[" in reported(capsys, host, "trust", certificate_text=new + old)
+    assert host.certificate.read_text() == old
+    (host.dir / "fails").unlink()
+    host.trust(certificate_text=new + old)
+    assert host.certificate.read_text() == new + old
+
+
+def test_a_certificate_that_leaked_does_not_come_back(host: Host) -> None:
+    """Where it was there before the program, the one in use stays when the settings are removed."""
+    leaked, new = (certificate("registry")["certificate"] for _ in range(2))
+    host.certificate.write_text(leaked)
+    host.apply(certificate_text=leaked)
+    der = ssl.PEM_cert_to_DER_cert(leaked)
+    host.apply(certificate_text=new, revoked=[hashlib.sha256(der).hexdigest()])
+    host.undo()
+    assert host.certificate.read_text() == new
 
 
 def test_what_was_edited_since_stays_when_ours_goes_or_changes(host: Host) -> None:
