@@ -20,11 +20,13 @@ from components.exclusive_permissions import (
 )
 from components.existing_storage import ExistingStorage, ExistingStorageArgs
 from components.host_session import Secrets
+from components.key_pair import KeyInUse
 from components.lock_file import LockFile, LockFileArgs
 from components.login_keys import LoginKeys
 from components.node import HostArgs
 from components.registry_secrets import RegistrySecrets, RegistrySecretsArgs
 from components.registry_storage import RegistryStorage, RegistryStorageArgs
+from components.registry_trust import RegistryTrust, RegistryTrustArgs
 from components.session_hooks import SessionHooks
 from components.site import PrimarySite, SecondarySite, Site, SiteArgs
 from components.ssh_target import SshTarget, existing_host
@@ -71,7 +73,8 @@ class GeoContainerRegistry(pulumi.ComponentResource):
         targets = self._targets()
         self.login_key = self._login_keys.generated
 
-        secrets = RegistrySecrets(name, RegistrySecretsArgs(args.plan.secrets, targets), self._child)
+        in_use = self._key_in_use()
+        secrets = RegistrySecrets(name, RegistrySecretsArgs(args.plan.secrets, targets, in_use), self._child)
         storage = self._storage()
         # Sites that keep their storage must not share it: checked before any node is changed.
         storage_checked: pulumi.Input[bool] = True
@@ -84,17 +87,19 @@ class GeoContainerRegistry(pulumi.ComponentResource):
             site: {**secrets.of(site), **storage.secrets_of(site), **self._database_of(site)}
             for site in args.plan.sites
         }
+        trusted = self._trusted(targets, of_site)
         hosts = {
             host: HostArgs(
                 plan,
                 targets[host],
                 of_site[plan.site],
                 storage_checked,
-                [*storage.ready(plan.site), *self._database_ready(plan.site), *locks],
+                [*storage.ready(plan.site), *self._database_ready(plan.site), *locks, *trusted],
             )
             for host, plan in args.plan.hosts.items()
         }
         sites = self._sites(hosts, of_site)
+        self._record_key(secrets, sites)
         verified = self._verified(sites, hosts)
         self._exclusive(sites, storage)
 
@@ -188,6 +193,35 @@ class GeoContainerRegistry(pulumi.ComponentResource):
         after = [secrets, *storage.ready(primary)]
         args = LockFileArgs(plan, targets[plan.node], storage.secrets_of(primary), after)
         return [LockFile(f"{self._prefix}-lock-file", args, self._child)]
+
+    def _key_in_use(self) -> pulumi.Input[str]:
+        """The fingerprint of the key pair that all nodes have; needed to remove former certificates."""
+        rotation = self._plan.secrets.key_rotation
+        if not rotation.number or rotation.overlapping:
+            return ""
+        return KeyInUse(f"{self._prefix}-key-in-use", "", self._child).fingerprint
+
+    def _record_key(self, secrets: RegistrySecrets, sites: Mapping[str, Site]) -> None:
+        """Once all nodes have the new key pair."""
+        if self._plan.secrets.key_rotation.overlapping:
+            hosts = [host for site in sites.values() for host in site.hosts.values()]
+            after = pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=hosts))
+            KeyInUse(f"{self._prefix}-key-in-use", secrets.fingerprint, after)
+
+    def _trusted(
+        self, targets: Mapping[str, SshTarget], of_site: Mapping[str, Secrets]
+    ) -> list[pulumi.Resource]:
+        """Every registry trusts the new certificate, before any node signs with the new key."""
+        plan = self._plan.secrets.key_rotation
+        if not plan.overlapping:
+            return []
+        registries = {
+            self._node_names[host]: (targets[host], of_site[host_plan.site])
+            for host, host_plan in self._plan.hosts.items()
+            if host_plan.trust is not None
+        }
+        args = RegistryTrustArgs(plan.number, registries)
+        return [RegistryTrust(f"{self._prefix}-trust", args, self._child)]
 
     def _sites(self, hosts: Mapping[str, HostArgs], of_site: Mapping[str, Secrets]) -> dict[str, Site]:
         """The settings of every node, applied in parallel."""

@@ -12,16 +12,22 @@ from pulumi_command import remote
 
 from components.generated_secrets import GeneratedSecret
 from components.host_session import run_once, session
+from components.key_pair import KeyPair
+from components.refused_rotation import refused
 from components.ssh_target import SshTarget
+from config.errors import report
+from plan import key_rotation
+from plan.key_rotation import KeyRotation, Pair, State
 from plan.secrets import SecretsPlan
 
 
 @dataclass(frozen=True)
 class RegistrySecretsArgs:
-    """`targets`: every host by name."""
+    """`targets`: every host by name. `in_use`: the fingerprint of the key pair that all nodes have, or ""."""
 
     plan: SecretsPlan
     targets: Mapping[str, SshTarget]
+    in_use: pulumi.Input[str]
 
 
 class RegistrySecrets(pulumi.ComponentResource):
@@ -31,7 +37,7 @@ class RegistrySecrets(pulumi.ComponentResource):
     """
 
     fingerprint: pulumi.Output[str]
-    shared: dict[str, pulumi.Input[str]]
+    shared: dict[str, pulumi.Input[Any]]
 
     def __init__(
         self, name: str, args: RegistrySecretsArgs, opts: pulumi.ResourceOptions | None = None
@@ -48,12 +54,13 @@ class RegistrySecrets(pulumi.ComponentResource):
         self.fingerprint = pulumi.Output.unsecret(pair["fingerprint"])
         self.shared = {
             "registry_key": pair["registry_key"],
-            "registry_certificate": pair["registry_certificate"],
+            "registry_certificate": pair.apply(key_rotation.bundle),
+            "revoked": pulumi.Output.unsecret(pair["revoked"]),
             "notification_secret": notification.value,
         }
         self.register_outputs({"fingerprint": self.fingerprint})
 
-    def of(self, site: str) -> dict[str, pulumi.Input[str]]:
+    def of(self, site: str) -> dict[str, pulumi.Input[Any]]:
         """The secrets that a node of the site may need."""
         secrets = dict(self.shared)
         if site in self._plan.http_scopes:
@@ -62,8 +69,10 @@ class RegistrySecrets(pulumi.ComponentResource):
             secrets["database_password"] = pulumi.Output.secret(self._plan.databases[site])
         return secrets
 
-    def _key_pair(self, name: str, args: RegistrySecretsArgs) -> pulumi.Output[dict[str, Any]]:
+    def _key_pair(self, name: str, args: RegistrySecretsArgs) -> pulumi.Output[State]:
         """Read from the primary once (generated there, on a new host), then kept in the stack's state.
+
+        From then on, `rotate` replaces it.
 
         Everything else waits for it: a primary that would lose its images refuses before any site is
         changed.
@@ -90,4 +99,16 @@ class RegistrySecrets(pulumi.ComponentResource):
                 additional_secret_outputs=["stdout"],
             ),
         )
-        return adopted.stdout.apply(json.loads)
+        wanted = plan.key_rotation
+        read: pulumi.Output[Pair] = adopted.stdout.apply(json.loads)
+        read = pulumi.Output.secret(read)
+        protected = pulumi.ResourceOptions(parent=self, protect=plan.protect)
+        kept = KeyPair(f"{name}-key-pair", wanted, read, args.in_use, protected)
+        return kept.pair.apply(lambda state: _accepted(state, wanted))
+
+
+def _accepted(state: State, wanted: KeyRotation) -> State:
+    """The state, unless the engine kept the former one because the numbers are refused."""
+    if state["numbers"] != wanted.numbers:
+        raise pulumi.RunError(report(f"Pulumi.{pulumi.get_stack()}.yaml", [refused(state, wanted)]))
+    return state

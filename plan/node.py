@@ -15,14 +15,16 @@ from omnibus.created_site import TLS_CERTIFICATE, TLS_KEY, CreatedNode
 from omnibus.ruby import Secret, Template, template
 from omnibus.settings import GitlabNode, NodeSettings
 from plan import database, external_registry, storage
+from plan.secrets import key_rotation
 
 Payload = dict[str, Any]
 """The input of a program on a host, as JSON values; `Secret`, `Computed` and `Template` stand for values that
-the components have."""
+the components have; `Secret("revoked")`, for certificates' fingerprints."""
 
 TRUSTED = "/etc/gitlab/trusted-certs"
 SETTINGS = "-settings"
 """The end of the name of the session that applies a host's settings, in the stack."""
+_PAIR = ["registry_key", "registry_certificate"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class HostPlan:
 
     `key`: its key in the configuration. `host`, `host_key`: None if this stack creates the host.
     `preview`: what a preview shows, setting → value. `after`: hosts of the site that are configured
-    before. `verify`: None if the host verifies nothing on other hosts; `answering`: the hosts whose answers
+    before. `trust`: None if the host has no registry, or no rotation of the registry key is under way.
+    `verify`: None if the host verifies nothing on other hosts; `answering`: the hosts whose answers
     its verification depends on, including itself.
     """
 
@@ -44,6 +47,7 @@ class HostPlan:
     preview: Mapping[str, str | Template]
     inspect: Payload
     apply: Payload = field(repr=False)
+    trust: Payload | None
     verify: Payload | None
     after: tuple[str, ...]
     answering: tuple[str, ...]
@@ -100,7 +104,16 @@ def node_plan(d: Deployment, site_name: str, name: str) -> NodePlan:
             "secrets": _named(rendered.secret_names),
             "storage": storage.access(d, site_name),
             "files": files(d, site_name, node),
+            "revoked": Secret("revoked"),
         },
+        trust={
+            **payload,
+            "secrets_file": settings.SECRETS_FILE,
+            "secrets": _named(_PAIR),
+            "files": {},
+        }
+        if node.has("registry") and key_rotation(d).overlapping
+        else None,
         verify={**payload, "secrets": _named(_verification_secrets(d, site_name))} if asks else None,
         after=tuple(after),
         answering=_answering(d, site_name, name),
@@ -210,8 +223,7 @@ def _payload(d: Deployment, site_name: str, name: str) -> Payload:
 
 
 def _verification_secrets(d: Deployment, site_name: str) -> list[str]:
-    keys = ["registry_key", "registry_certificate"]
-    return [*keys, "notification_secret"] if site_name == d.primary else keys
+    return [*_PAIR, "notification_secret"] if site_name == d.primary else _PAIR
 
 
 def _answering(d: Deployment, site_name: str, name: str) -> tuple[str, ...]:
@@ -261,7 +273,10 @@ def external_plan(d: Deployment, site_name: str, name: str) -> ExternalHostPlan:
         # Otherwise another host could answer for the site.
         "alone": len(site.external_hosts) == 1,
         "triggers": {"proof": d.proof},
+        "revoked": Secret("revoked"),
     }
+    needed = ("resource", "certificate_text", "restart", "challenge", "registry_url", "alone")
+    trust = {**inspect, **{key: apply[key] for key in needed}}
     verify: Payload = {
         **inspect,
         "events_url": external_registry.events_url(d),
@@ -278,6 +293,7 @@ def external_plan(d: Deployment, site_name: str, name: str) -> ExternalHostPlan:
         preview=external_registry.preview(edits),
         inspect=inspect,
         apply=apply,
+        trust=trust if key_rotation(d).overlapping else None,
         verify=verify if primary else None,
         after=(),
         answering=_answering(d, site_name, name),

@@ -15,6 +15,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from components.geo_container_registry import GeoContainerRegistry, GeoContainerRegistryArgs
 from config.parsing import parse
+from plan import key_rotation
 from plan.resolve import resolve
 
 PROJECT, STACK = "gitlab-geo-registry", "dev"
@@ -22,6 +23,12 @@ ADOPTED = {
     "registry_key": "PRIVATE-KEY",
     "registry_certificate": "CERTIFICATE",
     "fingerprint": "ab12",
+}
+
+GENERATED = {
+    "registry_key": "NEW-PRIVATE-KEY",
+    "registry_certificate": "NEW-CERTIFICATE",
+    "fingerprint": "cd34",
 }
 
 CALLS: list[str] = []
@@ -36,6 +43,9 @@ INSTANCES: dict[str, str] = {}
 KEPT: dict[str, list[str]] = {}
 """Command's name → where a kept storage is found to be."""
 
+PAIRS: dict[key_rotation.KeyRotation, key_rotation.State] = {}
+"""The numbers in the configuration → the state that the engine keeps because it refuses them."""
+
 ZONES = ["ap-northeast-1d", "ap-northeast-1a", "ap-northeast-1c"]
 """The availability zones of every region; that of the site `single` has the first one only."""
 
@@ -44,7 +54,7 @@ PARTS = {
     f"gitlabgeo:index:{part}"
     for part in (
         *("GeoContainerRegistry", "RegistrySecrets", "RegistryStorage", "StorageAccess", "ExistingStorage"),
-        *("LockFile", "Verification", "ExclusiveInstances", "ExclusiveUser"),
+        *("LockFile", "RegistryTrust", "Verification", "ExclusiveInstances", "ExclusiveUser"),
         *("AwsSite", "AwsNetwork", "AwsFirewall", "AwsInstance", "AwsDatabase"),
     )
 }
@@ -115,6 +125,26 @@ def _json(struct: Any) -> str:
     return str(json_format.MessageToJson(struct))
 
 
+def rotated(before: key_rotation.State, wanted: key_rotation.KeyRotation) -> key_rotation.State:
+    """The state after these numbers, as the engine keeps it."""
+    if wanted.number and not wanted.overlapping:
+        before = rotated(before, key_rotation.KeyRotation(wanted.number, wanted.number - 1, 0))
+    return key_rotation.following(before, wanted, ADOPTED, lambda: GENERATED)
+
+
+def _generated(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The outputs of a dynamic resource, at its creation."""
+    if "wanted" in inputs:
+        wanted, begun = key_rotation.KeyRotation(*inputs["wanted"]), key_rotation.KeyRotation(0, 0, 0)
+        before = key_rotation.first(begun, ADOPTED)
+        return {"pair": PAIRS.get(wanted) or rotated(before, wanted)}
+    if "applied" in inputs:
+        return {"fingerprint": inputs["applied"]}
+    if "length" in inputs:
+        return {"value": f"generated-{name}"}
+    return {"private_key": f"generated-{name}", "public_key": f"ssh-ed25519 {name}"}
+
+
 class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         name = plain(args.name)
@@ -125,8 +155,7 @@ class _Mocks(mocks.Mocks):
             result = {"proof": {"asked": "yes"}, "fingerprint": "ab12"}
             extra = {"stdout": json.dumps({"key": ADOPTED}.get(name.rpartition("-")[2], {**read, **result}))}
         elif args.typ.startswith("pulumi-python:dynamic"):
-            made = {"private_key": f"generated-{name}", "public_key": f"ssh-ed25519 {name}"}
-            extra = {"value": f"generated-{name}"} if "length" in args.inputs else made
+            extra = _generated(name, args.inputs)
         elif args.typ.endswith("Eip"):
             extra = {"publicIp": f"address-of-{name}", "allocationId": f"allocation-of-{name}"}
         elif args.typ == "aws:rds/instance:Instance":

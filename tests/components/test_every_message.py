@@ -12,8 +12,10 @@ import pulumi
 import pytest
 
 from config.errors import ConfigError
+from plan import key_rotation
+from plan.key_rotation import KeyRotation
 from tests.components import recording
-from tests.components.recording import INSTANCES, record
+from tests.components.recording import INSTANCES, PAIRS, record
 from tests.configurations import (
     CREATED,
     HOST_KEY,
@@ -48,6 +50,9 @@ REPORTED: list[tuple[str, dict[str, Any], str]] = [
     ("a key file that holds none", changed(SHARED, put("ssh", "private_key_file", to="/etc/passwd")), "ssh-key-file-invalid"),
     ("a key file that is not a text", changed(SHARED, put("ssh", "private_key_file", to="/usr/bin/env")), "ssh-key-file-unreadable"),
     ("two kept storages that are one", KEPT_BOTH, "existing-storage-not-unique"),
+    ("a rotation before the last one is finished", changed(SHARED, put("rotate", to={"registry_key": 2, "registry_key_finished": 1})), "rotation-unfinished"),
+    ("a rotation that would be finished at once", changed(SHARED, put("rotate", to={"registry_key": 3, "registry_key_finished": 3})), "rotation-without-overlap"),
+    ("a rotation that a node has not had", changed(SHARED, put("rotate", to={"registry_key": 1, "registry_key_finished": 1})), "rotation-incomplete"),
 ]  # fmt: skip
 
 
@@ -92,6 +97,11 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(recording._Mocks, "call", call)
     monkeypatch.setitem(INSTANCES, "london-1-instance", "x86_64")
+    begun = key_rotation.first(KeyRotation(0, 0, 0), recording.ADOPTED)
+    state = recording.rotated(begun, KeyRotation(1, 0, 0))
+    for wanted in (KeyRotation(2, 1, 0), KeyRotation(1, 1, 0)):
+        monkeypatch.setitem(PAIRS, wanted, state)
+    monkeypatch.setitem(PAIRS, KeyRotation(3, 3, 0), {**state, "former": ""})
     yield
     # What a failed program leaves waiting is reported when it is collected: not after the last test.
     gc.collect()
