@@ -12,7 +12,7 @@ import pytest
 
 from tools.comment import __main__ as comment
 from tools.comment import sanitize as text
-from tools.comment.changes import UNKNOWN, parse
+from tools.comment.changes import UNKNOWN, Change, parse
 from tools.comment.markdown import LIMIT, marker, render
 from tools.comment.resource_index import ResourceIndex
 
@@ -163,6 +163,13 @@ def planted(value: str) -> str:
             "tags": {"a": value + side},
         }
     return json.dumps({**document, "steps": [*document["steps"], update]})
+
+
+def test_a_step_that_was_taken_is_no_danger_when_it_goes() -> None:
+    """The end of a rotation takes nothing back on a node."""
+    names = ("registry-tokyo-1-trust-12", "registry-tokyo-1-verification", "registry-tokyo-1-settings")
+    dangers = [Change("delete", "command:remote:Command", name).dangerous for name in names]
+    assert dangers == [False, False, True]
 
 
 def test_what_a_command_is_sent_is_never_shown() -> None:

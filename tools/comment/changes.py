@@ -26,6 +26,7 @@ FILES = {"gitlabgeo:index:Node": "gitlab.rb", EXTERNAL: "config.yml"}
 
 _HIDDEN = re.compile(r"(?i)secret|password|passphrase|private|token|stdin|user_?data|credential|certificate")
 _LONGEST_VALUE = 200
+_STEP = re.compile(r"-(existing-storage|verification|key-in-use|trust-\d+)$")
 _NOT_ENDED = re.compile(
     r"Detected that (?:\S*/)?(\S+) exited prematurely(?:.*?streams of the plugin:)?(.*)", re.DOTALL
 )
@@ -49,10 +50,8 @@ class Change:
 
     @property
     def component(self) -> bool:
-        """A component, a provider, or a command that changes nothing."""
-        return self.type.startswith(("gitlabgeo:", "pulumi:providers:")) or self.name.endswith(
-            ("-existing-storage", "-verification")
-        )
+        """A component, a provider, or what neither changes anything nor takes anything back when it goes."""
+        return self.type.startswith(("gitlabgeo:", "pulumi:providers:")) or bool(_STEP.search(self.name))
 
     @property
     def dangerous(self) -> bool:

@@ -37,6 +37,7 @@ NAMES = {
     "pulumi-python:dynamic/gitlabgeo:GeneratedSecret": "secret",
     "pulumi-python:dynamic/gitlabgeo:GeneratedSshKey": "SSH key",
     "pulumi-python:dynamic/gitlabgeo:Notice": "notice",
+    "pulumi-python:dynamic/gitlabgeo:KeyPair": "registry key pair",
     NODE_COMMAND: "settings of a node",
 }
 
