@@ -27,17 +27,18 @@ def runs(lab: Lab, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[
         yield {name: pool.submit(run, lab, name) for name in LAYOUTS if name in asked}
 
 
-def run(lab: Lab, layout: str) -> Done:
-    """The layout's script, in its lab."""
-    where = ["--name", f"e2e-{layout}", "--sites", layout, "--quiet", "--here"]
-    script = f"tests.e2e.layouts.{layout.replace('-', '_')}"
+def run(lab: Lab, layout: str, name: str | None = None) -> Done:
+    """The layout's script, or another one for it, in a lab of its own."""
+    name = name or layout.replace("-", "_")
+    where = ["--name", f"e2e-{name}", "--sites", layout, "--quiet", "--here"]
+    script = f"tests.e2e.layouts.{name}"
     return subprocess.run(
         [sys.executable, "-m", "lab", "run", *where, "--", "python", "-m", script],
         capture_output=True,
         text=True,
         check=False,
         timeout=900,
-        env={**os.environ, "LAB_DIR": str(lab.dir / "tmp" / layout)},
+        env={**os.environ, "LAB_DIR": str(lab.dir / "tmp" / name)},
     )
 
 

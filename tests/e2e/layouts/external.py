@@ -22,6 +22,7 @@ from lab.registry import SkopeoError
 from lab.sites import host_key
 from tests.docs import commands
 from tests.e2e.docs_reader import Reader
+from tests.e2e.refused import Refusals
 from tests.e2e.stack import GITLAB_RB, MEASURED, OURS, Running, Stack, secrets
 
 ROOT = Path(__file__).parents[3]
@@ -230,6 +231,27 @@ def the_engine_killed(world: World) -> None:
     world.arrives("4")
 
 
+def another_key(world: World) -> None:
+    """The host trusts both certificates before London's GitLab signs with the new key; then the former one goes."""
+    former = world.images.read(CERTIFICATE)
+    seen = {}
+    for number in ("registry_key", "registry_key_finished"):
+
+        def raised(config: dict[str, Any], key: str = number) -> None:
+            config["rotate"][key] = 1
+
+        world.stack.configure(raised)
+        with Refusals("london", "tokyo") as seen[number]:
+            world.stack.up()
+        print(f"{number}: {seen[number].refused} refused of {seen[number].asked}")
+        if number == "registry_key":
+            both = world.images.read(CERTIFICATE)
+    assert [one.refused for one in seen.values()] == [{"london": 0, "tokyo": 0}] * 2
+    assert both.endswith(former) and both != former
+    assert both == world.images.read(CERTIFICATE) + former
+    world.arrives("key")
+
+
 def a_registry_that_does_not_start(world: World) -> None:
     """Distribution cannot read a certificate in root's home: the former files come back, and it serves again."""
     former = world.images.read(CONFIG)
@@ -380,6 +402,7 @@ PARTS = (
     rotated,
     a_restart_that_fails,
     the_engine_killed,
+    another_key,
     a_registry_that_does_not_start,
     by_hand,
     shared,
