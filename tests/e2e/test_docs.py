@@ -14,7 +14,7 @@ from lab.registry import SkopeoError
 from tests import installed
 from tests.docs import DOCS, commands
 from tests.e2e.docs_reader import Reader, example
-from tests.e2e.refused import ask
+from tests.e2e.refused import ask, fetch, use
 from tests.e2e.stack import GITLAB_RB, OURS, Stack, play, secrets
 
 PAGE = "operations.md"
@@ -67,7 +67,7 @@ def test_a_change_is_seen_and_done(up: str, reader: Reader) -> None:
     """Once; the second time there is nothing to do."""
     look, do = commands(PAGE, "Operations")[:2]
     reader.types([look, do])
-    assert "42 unchanged" in reader.types([do])
+    assert "43 unchanged" in reader.types([do])
 
 
 def test_the_comment_of_a_merge_request_is_made_by_hand(up: str, fresh: Lab) -> None:
@@ -154,18 +154,20 @@ def test_each_secret_is_changed(up: str, reader: Reader, fresh: Lab, london: Hos
 def test_the_registry_key_is_changed(
     up: str, reader: Reader, stack: Stack, fresh: Lab, london: Host, tokyo: Host
 ) -> None:
-    """Provided to one node manually, read by the stack, handed to all; tokens of the old one are worth nothing."""
-    before, old = fingerprint(stack), london.read(KEY)
-    *on_node, last = commands(PAGE, "Change the registry key")
-    for line in on_node:
-        reader.typed.add(line)
-        # 4096 bits take the lab's processors seconds.
-        london.run(line.replace("rsa:4096", "rsa:2048"))
-    reader.types([last])
-    assert fingerprint(stack) != before
-    assert london.read(KEY) == tokyo.read(KEY) != old
-    assert not london.exists("/root/new.key")
-    assert (ask("london"), ask("tokyo")) == ("taken", "taken")
+    """Both are trusted until the former certificate is removed; after a leak, tokens of before are worth nothing."""
+    begin, apply, finish, again, leaked, at_once = commands(PAGE, "Change the registry key")
+    seen, tokens = [fingerprint(stack)], [fetch("tokyo")]
+    for steps in ((begin, apply), (finish, again), (leaked, at_once)):
+        said = reader.types([*steps])
+        assert ("registry-tokyo-1-trust-1" in said) is (steps[0] is not leaked)
+        seen.append(fingerprint(stack))
+        tokens.append(fetch("tokyo"))
+        assert london.read(KEY) == tokyo.read(KEY)
+        assert (ask("london"), ask("tokyo")) == ("taken", "taken")
+        if steps[0] is begin:
+            assert use("tokyo", str(tokens[0])) == "taken"
+    assert len({*seen}) == 3 and seen[1] == seen[2]
+    assert [use("tokyo", str(token)) for token in tokens] == ["refused", "refused", "refused", "taken"]
     everywhere(fresh, "key")
 
 

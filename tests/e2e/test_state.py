@@ -68,7 +68,7 @@ def ben(anna: Colleague, moved: dict[str, str], fresh: Lab) -> Colleague:
 
 def nothing_to_do(colleague: Colleague) -> None:
     """The preview shows no change, and each node has been proven."""
-    assert "42 unchanged" in (preview := colleague.types("pulumi preview")), preview
+    assert "43 unchanged" in (preview := colleague.types("pulumi preview")), preview
     assert "to create" not in preview and "to update" not in preview and "to delete" not in preview
     proof = json.loads(colleague.types("pulumi stack output proof"))
     assert set(proof["london"]) == {"london-1"} and set(proof["tokyo"]) == {"tokyo-1"}
@@ -92,7 +92,7 @@ def test_the_bucket_keeps_versions_and_is_closed(anna: Colleague, fresh: Lab) ->
 
 def test_a_local_stack_moves_without_a_change(anna: Colleague, moved: dict[str, str], fresh: Lab) -> None:
     """Nothing would change afterwards, and the local state can go; without a login there is no stack."""
-    assert "42 unchanged" in moved["preview"]
+    assert "43 unchanged" in moved["preview"]
     anna.types("pulumi login --local")
     anna.types("pulumi stack remove prod --force --preserve-config")
     assert anna.stack_file.exists()
@@ -141,7 +141,7 @@ def test_two_ups_at_once(anna: Colleague, ben: Colleague, fresh: Lab, london: Ho
     assert LOCKED in refused and ben.stack_file.read_text() != committed
     ben.stack_file.write_text(committed)
     done = london.reconfigures(), tokyo.reconfigures()
-    assert "42 unchanged" in ben.types("pulumi up")
+    assert "43 unchanged" in ben.types("pulumi up")
     assert (london.reconfigures(), tokyo.reconfigures()) == done
     assert locks(fresh) == 0
     nothing_to_do(ben)
