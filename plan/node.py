@@ -275,7 +275,7 @@ def external_plan(d: Deployment, site_name: str, name: str) -> ExternalHostPlan:
         "triggers": {"proof": d.proof},
         "revoked": Secret("revoked"),
     }
-    needed = ("resource", "certificate_text", "restart", "challenge", "registry_url", "alone")
+    needed = ("resource", "certificate", "certificate_text", "restart", "challenge", "registry_url", "alone")
     trust = {**inspect, **{key: apply[key] for key in needed}}
     verify: Payload = {
         **inspect,

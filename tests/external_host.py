@@ -15,6 +15,9 @@ from typing import Any
 import yaml
 
 from hosts.external_registry.main import Main
+from plan.node import external_plan
+from tests.configurations import changed, deployment, put
+from tests.invalid_configs.topologies import EXTERNAL
 
 SECRET = "notification-secret-of-the-stack"
 REALM = "https://gitlab.london.example.com/jwt/auth"
@@ -106,7 +109,11 @@ class Host:
         return self.program(**changes).run("apply")
 
     def trust(self, **changes: Any) -> dict[str, Any]:
-        return self.program(**changes).run("trust")
+        """The first step of a rotation of the registry key, with the part of the order that it gets."""
+        d = deployment(changed(EXTERNAL, put("rotate", to={"registry_key": 1})))
+        sent = {"owner", *(external_plan(d, "london", "london-images").trust or {})}
+        order = {key: value for key, value in (self.order | changes).items() if key in sent}
+        return Main(order, str(self.dir / "own"), str(self.dir / "lock")).run("trust")
 
     def verify(self, **changes: Any) -> dict[str, Any]:
         return self.program(**changes).run("verify")

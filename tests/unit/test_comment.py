@@ -298,7 +298,7 @@ def test_every_component_has_its_site() -> None:
         for token in re.findall(r'"gitlabgeo:index:(\w+)"', file.read_text(encoding="utf-8"))
     }
     of_all = {"GeoContainerRegistry", "RegistrySecrets", "RegistryStorage"}
-    of_all |= {"RegistryBucket", "ExistingStorage", "LockFile"}
+    of_all |= {"RegistryBucket", "RegistryTrust", "ExistingStorage", "LockFile"}
     assert tokens - of_all == {*ResourceIndex.NODE, *ResourceIndex.SITE}
 
 

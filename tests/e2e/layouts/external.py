@@ -238,7 +238,7 @@ def another_key(world: World) -> None:
     for number in ("registry_key", "registry_key_finished"):
 
         def raised(config: dict[str, Any], key: str = number) -> None:
-            config["rotate"][key] = 1
+            config.setdefault("rotate", {})[key] = 1
 
         world.stack.configure(raised)
         with Refusals("london", "tokyo") as seen[number]:
