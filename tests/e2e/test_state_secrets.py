@@ -92,7 +92,7 @@ def person(lab: Lab, like: Colleague, name: str, policy: str, *without: str, **e
 
 def unchanged(colleague: Colleague) -> None:
     """Nothing would change; the preview decrypts and needs no host."""
-    assert "42 unchanged" in (said := colleague.types("pulumi preview")), said
+    assert "43 unchanged" in (said := colleague.types("pulumi preview")), said
     assert not any(word in said for word in ("to create", "to update", "to delete", "to replace"))
 
 
@@ -129,7 +129,7 @@ def test_a_new_passphrase(anna: Colleague, ben: Colleague, fresh: Lab, london: H
     assert locks(fresh) == 0
     assert checkpoint(fresh) == written, "anyone who was refused has changed nothing"
     ben.knows("newer")
-    assert "42 unchanged" in ben.types("pulumi up")
+    assert "43 unchanged" in ben.types("pulumi up")
     assert (london.ssh_sessions(), tokyo.ssh_sessions()) == sessions
 
 
@@ -170,7 +170,7 @@ def test_the_rights_of_the_page_are_enough(by_key: Colleague, fresh: Lab) -> Non
     carl.types("pulumi stack select prod")
     s3 = fresh.s3()
     done = s3.list_objects_v2(Bucket=BUCKET, Prefix=HISTORY)["KeyCount"]
-    assert "42 unchanged" in carl.types("pulumi up")
+    assert "43 unchanged" in carl.types("pulumi up")
     assert s3.list_objects_v2(Bucket=BUCKET, Prefix=HISTORY)["KeyCount"] == done + 2
     assert locks(fresh) == 0
     version = s3.list_object_versions(Bucket=BUCKET, Prefix=STACK)["Versions"][-1]
@@ -223,7 +223,7 @@ def test_who_cannot_delete_leaves_a_lock_and_is_told(by_key: Colleague, fresh: L
     assert "there was a problem deleting the lock" in said and "manual clean up may be required" in said
     assert locks(fresh) == 1
     by_key.types("pulumi cancel prod")
-    assert "42 unchanged" in by_key.types("pulumi up")
+    assert "43 unchanged" in by_key.types("pulumi up")
 
 
 def test_who_restores_needs_the_versions(by_key: Colleague, fresh: Lab) -> None:
