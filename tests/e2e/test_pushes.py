@@ -96,7 +96,9 @@ def test_another_version_of_gitlab(up: Stack, london: Host, tokyo: Host) -> None
     def state(version: bytes) -> None:
         number = version.decode().rpartition(".")[0]
         during(f"version-{number}", lambda: changed(up, lambda c: c.update(gitlab_version=number)))
-        assert (b'"maxretries"' in london.read(CONFIG)) is (installed.STATES_MAXRETRIES is (version == now))
+        # From 17.1 to 19.0 the Linux package renders both names, the other one with its default.
+        stated = b'"maxretries":40' in london.read(CONFIG)
+        assert stated is (installed.STATES_MAXRETRIES is (version == now))
 
     def install(version: bytes) -> None:
         for host in (tokyo, london):
