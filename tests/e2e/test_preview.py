@@ -48,7 +48,7 @@ def test_a_wrong_configuration_is_told_without_a_traceback(existing: Stack) -> N
         assert "Traceback" not in said
     existing.file.write_text(text)
     said = existing.preview()
-    assert "nothing was touched" not in said and "+ 42 to create" in said
+    assert "nothing was touched" not in said and "+ 43 to create" in said
 
 
 def test_two_sites_of_one_name_are_refused(existing: Stack) -> None:
