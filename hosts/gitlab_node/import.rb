@@ -265,8 +265,9 @@ class Import
   # From here on the import is not complete: a run that is interrupted must not switch to a database without tags.
   def unlock
     restore_lock_files if locked?
-    Import.save(Import.state.except('locked').merge('phase' => 'read-only')) if Import.state['phase'] == 'imported'
-    Import.save(Import.state.except('locked'))
+    state = Import.state
+    phase = state['phase'] == 'imported' ? 'read-only' : state['phase']
+    Import.save(state.except('locked').merge('phase' => phase))
   end
 
   # It is not needed any more, and with the database down it can be left as it is.

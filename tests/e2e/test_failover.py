@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -15,26 +13,16 @@ from lab.api import Lab
 from lab.host import Host
 from tests import installed
 from tests.docs import commands
-from tests.e2e.importer import types
+from tests.e2e.importer import ends, types
 from tests.e2e.stack import OURS, Stack, measured, play, settle
 
 pytestmark = pytest.mark.e2e
-CHECKOUT = Path(__file__).parents[2]
 
 
 def failover_check(stack: Stack, to: str, code: int) -> str:
     """What it prints; its exit status must be `code`: 0 go, 2 no-go, 1 not known."""
     module = ["-m", "tools.interruptible", "operations.failover_check", "--stack", stack.name, "--to", to]
-    done = subprocess.run(
-        [sys.executable, *module, "--project", str(stack.lab.dir / "project")],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return ends([sys.executable, *module, "--project", str(stack.lab.dir / "project")], code)
 
 
 @pytest.fixture(scope="module", params=["replicated", "existing"])
@@ -96,7 +84,7 @@ def test_what_is_not_ready_is_named(per_site: Stack, fresh: Lab, tokyo: Host) ->
 
 
 def test_a_primary_that_does_not_answer_leaves_it_open(per_site: Stack, london: Host) -> None:
-    """The steps are there all the same."""
+    """The steps are there nevertheless."""
     london.stop()
     try:
         said = failover_check(per_site, "tokyo", 1)

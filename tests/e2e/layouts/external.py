@@ -362,7 +362,7 @@ def shared(world: World) -> None:
 
 
 def compared(stack: Stack) -> None:
-    """London's images, of which no node has the registry, are compared all the same."""
+    """London's images, of which no node has the registry, are compared, too."""
     options = ["--stack", stack.name, "--project", str(stack.lab.dir / "project"), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "operations.status", *options],
